@@ -1,0 +1,55 @@
+package contact
+
+// Change is one contact as the site is to store it: an element of the
+// connector's POST /wp-json/spillway/v1/contacts.
+type Change struct {
+	ContactID string `json:"contact_id"`
+	// Action is "add", "update", "update_tags", or "confirm": the CRM has
+	// stored the generated password of the creation RequestID.
+	Action string `json:"action"`
+	// RequestID names one creation of one user over all its retries.
+	RequestID string `json:"request_id,omitempty"`
+	// Email finds the user when the contact id does not, and is the address
+	// of a user that gets created. It changes no existing user's address:
+	// Fields["user_email"] does.
+	Email string `json:"email,omitempty"`
+	// Fields maps WordPress keys to strings or lists of strings. Nil is left
+	// out and leaves the site's fields alone.
+	Fields map[string]any `json:"fields,omitempty"`
+	// Raw lists the keys of Fields whose empty value is stored, too.
+	Raw []string `json:"raw,omitempty"`
+	// Tags replaces the user's tags. Nil leaves them alone; empty clears them.
+	Tags []string `json:"tags,omitzero"`
+	// UserLogin is the contact's own login, for a creation only. Empty: the
+	// site makes one from the e-mail address.
+	UserLogin string `json:"user_login,omitempty"`
+	// UserPass is the password of a created user and, unless GeneratedPass,
+	// also of an existing one.
+	UserPass      string `json:"user_pass,omitempty"`
+	GeneratedPass bool   `json:"generated_pass,omitempty"`
+	Role          string `json:"role,omitempty"`
+	Notify        bool   `json:"notify,omitempty"`
+}
+
+// ActionConfirm is the action of a [Change] that confirms a stored password.
+const ActionConfirm = "confirm"
+
+// Outcome says what the site did with a contact.
+type Outcome string
+
+// The outcomes with which a contact is done.
+const (
+	Created   Outcome = "created"
+	Updated   Outcome = "updated"
+	Unchanged Outcome = "unchanged"
+	Skipped   Outcome = "skipped" // the site has no user for the contact
+)
+
+// Result is the site's answer for one contact.
+type Result struct {
+	Outcome   Outcome  `json:"outcome"`
+	UserID    int64    `json:"user_id"`
+	UserLogin string   `json:"user_login"`
+	Role      string   `json:"role"`
+	Notes     []string `json:"notes"`
+}

@@ -1,0 +1,35 @@
+package contact
+
+import (
+	"errors"
+	"time"
+)
+
+// Outage is an error of a system that is away or busy: unreachable, 5xx, 429,
+// or out of budget. Work that meets one waits and loses no attempt.
+type Outage interface {
+	error
+	// Outage returns how long to stay away, zero when the system did not say.
+	Outage() time.Duration
+}
+
+// Refusal is an error that no retry mends: the data, not the moment, is bad.
+type Refusal interface {
+	error
+	// Refusal returns the code that the operator sees, such as "no_email".
+	Refusal() string
+}
+
+// AsOutage finds an [Outage] in err's chain.
+func AsOutage(err error) (Outage, bool) {
+	var outage Outage
+	ok := errors.As(err, &outage)
+	return outage, ok
+}
+
+// AsRefusal finds a [Refusal] in err's chain.
+func AsRefusal(err error) (Refusal, bool) {
+	var refusal Refusal
+	ok := errors.As(err, &refusal)
+	return refusal, ok
+}

@@ -1,0 +1,95 @@
+// Package redistest starts real, private Redis servers for tests: each on a
+// free port of 127.0.0.1 with a folder of its own, ended by its pid when the
+// test ends.
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+)
+
+// Server is one running redis-server. It keeps its append-only file over
+// [Server.Kill] and [Server.Restart].
+type Server struct {
+	Addr string // 127.0.0.1:PORT
+
+	tb   testing.TB
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start runs a redis-server with append-only persistence and no eviction.
+// Without redis-server on the PATH the test is skipped, or fails when CI is
+// set. extra are further command-line options of redis-server.
+func Start(tb testing.TB, extra ...string) *Server {
+	tb.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		const remedy = "redis-server is not on the PATH: install Debian's package redis-server"
+		if os.Getenv("CI") != "" {
+			tb.Fatal(remedy)
+		}
+		tb.Skip(remedy)
+	}
+	port := freePort(tb)
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), tb: tb, dir: tb.TempDir()}
+	s.args = append([]string{
+		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir,
+		"--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
+	}, extra...)
+	s.Restart()
+	tb.Cleanup(s.Kill)
+	return s
+}
+
+// URL returns the server's address as SPILLWAY_REDIS_URL takes it.
+func (s *Server) URL() string { return fmt.Sprintf("redis://%s/0", s.Addr) }
+
+// Client returns a client that is closed when the test ends.
+func (s *Server) Client() *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	s.tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Kill ends the server at once, as a crash would.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+	s.cmd = nil
+}
+
+// Restart starts a server that was killed, from its append-only file, and
+// waits until it answers.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.cmd = exec.Command("redis-server", s.args...)
+	require.NoError(s.tb, s.cmd.Start())
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer client.Close()
+	require.Eventually(s.tb, func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		return client.Ping(ctx).Err() == nil
+	}, 15*time.Second, 10*time.Millisecond, "redis-server at %s does not answer", s.Addr)
+}
+
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(tb, err)
+	defer listener.Close()
+	return listener.Addr().(*net.TCPAddr).Port
+}
