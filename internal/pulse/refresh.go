@@ -35,7 +35,7 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 	if err := t.worthRefreshing(ctx, p); err != nil {
 		return "", err
 	}
-	next, life, err := t.request(ctx, p)
+	next, fresh, err := t.request(ctx, p)
 	if err != nil {
 		return "", err
 	}
@@ -51,7 +51,7 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 		}
 		time.Sleep(storePause)
 	}
-	t.remember(ctx, "fresh", next.Access, min(life, freshTime))
+	t.remember(ctx, "fresh", next.Access, fresh)
 	return next.Access, nil
 }
 
@@ -88,9 +88,9 @@ func (t *OAuth) store(ctx context.Context, p pair) error {
 	return nil
 }
 
-// request exchanges a pair for the next one. life is how long the new access
-// token is valid.
-func (t *OAuth) request(ctx context.Context, p pair) (next pair, life time.Duration, err error) {
+// request exchanges a pair for the next one. fresh is how long the new access
+// token counts as just issued; one that expires sooner may be refreshed sooner.
+func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Duration, err error) {
 	r := request{attempt: attemptRefresh, method: http.MethodPost, kind: form, body: []byte(url.Values{
 		"grant_type":    {"refresh_token"},
 		"client_id":     {t.o.ClientID},
@@ -125,13 +125,13 @@ func (t *OAuth) request(ctx context.Context, p pair) (next pair, life time.Durat
 	if refresh, ok := told["refresh_token"].(string); ok && refresh != "" {
 		next.Refresh = refresh // OAuth 2 allows to keep the old one
 	}
-	life = freshTime
+	fresh = freshTime
 	if text, ok := idText(told["expires_in"]); ok {
 		if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < int(freshTime/time.Second) {
-			life = time.Duration(seconds) * time.Second
+			fresh = time.Duration(seconds) * time.Second
 		}
 	}
-	return next, life, nil
+	return next, fresh, nil
 }
 
 // refused notes for all workers that a refresh token is spent or revoked.
