@@ -14,14 +14,15 @@ func (s *settings) require(needed bool, name, remedy string) {
 	}
 }
 
-func (s *settings) number(name string, fallback, least, most int) int {
+// number reads a count from 1 to most.
+func (s *settings) number(name string, fallback, most int) int {
 	text := s.text(name)
 	if text == "" {
 		return fallback
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		s.wrong(name, text, "use a whole number from %d to %d", least, most)
+	if err != nil || n < 1 || n > most {
+		s.wrong(name, text, "use a whole number from 1 to %d", most)
 	}
 	return n
 }

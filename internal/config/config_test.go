@@ -2,7 +2,6 @@ package config_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -406,5 +405,5 @@ func TestAWrongEnvFileIsReportedWithoutItsContent(t *testing.T) {
 	require.EqualError(t, err, "reading settings of "+path+": line 3 is wrong, write NAME=value")
 
 	_, err = config.WithEnvFile(nil, path+".missing")
-	require.True(t, errors.Is(err, os.ErrNotExist))
+	require.ErrorIs(t, err, os.ErrNotExist)
 }
