@@ -14,14 +14,15 @@ func (s *settings) require(needed bool, name, remedy string) {
 	}
 }
 
-func (s *settings) number(name string, fallback, least, most int) int {
+// number reads a count from 1 to most.
+func (s *settings) number(name string, fallback, most int) int {
 	text := s.text(name)
 	if text == "" {
 		return fallback
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < least || n > most {
-		s.wrong(name, text, "use a whole number from %d to %d", least, most)
+	if err != nil || n < 1 || n > most {
+		s.wrong(name, text, "use a whole number from 1 to %d", most)
 	}
 	return n
 }
@@ -91,21 +92,27 @@ func (s *settings) checkRedisURL(name, raw string, role Role) {
 		s.problem(name, ": unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or embedded")
 		return
 	}
-	if end := strings.IndexAny(rest, "/?"); end >= 0 {
-		rest = rest[:end]
-	}
-	at := strings.LastIndex(rest, "@")
+	rest, _, _ = strings.Cut(rest, "?")
+	authority, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndex(authority, "@")
 	if at >= 0 && s.flags[name] != "" {
 		s.problem(name, ": holds credentials, which other users of the machine could read in ps: set %s or %s_FILE", name, name)
 		return
 	}
-	// Sentinels and cluster nodes may be several, which net/url refuses.
-	for host := range strings.SplitSeq(rest[at+1:], ",") {
+	hosts := strings.Split(authority[at+1:], ",")
+	for _, host := range hosts {
 		u, err := url.Parse("redis://" + host)
 		if err != nil || u.Hostname() == "" || !validPort(u.Port(), true) {
 			s.problem(name, ": no host or a wrong port, write %s://HOST:PORT", scheme)
 			return
 		}
+	}
+	several := scheme == "redis-sentinel" || scheme == "redis-cluster"
+	switch {
+	case len(hosts) > 1 && !several:
+		s.problem(name, ": several hosts, use redis-sentinel:// or redis-cluster://")
+	case scheme == "redis-sentinel" && strings.Trim(path, "/") == "":
+		s.problem(name, ": no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME")
 	}
 }
 

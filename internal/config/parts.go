@@ -65,7 +65,7 @@ func (s *settings) worker(c *Config, connected bool) {
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
 	s.require(connected && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
 
-	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 10000)
+	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 10000)
 }
 
 func (s *settings) crm(c *CRM, needed bool) {
@@ -77,7 +77,7 @@ func (s *settings) crm(c *CRM, needed bool) {
 	c.RefreshToken = s.secret("SPILLWAY_CRM_REFRESH_TOKEN")
 	c.TokenURL = s.baseURL("SPILLWAY_CRM_TOKEN_URL", "", "the OAuth client's secret")
 	c.Rate = s.rate("SPILLWAY_CRM_RATE", 40)
-	c.Concurrency = s.number("SPILLWAY_CRM_CONCURRENCY", 16, 1, 1000)
+	c.Concurrency = s.number("SPILLWAY_CRM_CONCURRENCY", 16, 1000)
 
 	oauth := []string{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_REFRESH_TOKEN"}
 	withOAuth := s.anyGiven(oauth)
@@ -103,8 +103,8 @@ func (s *settings) site(c *Site, needed bool) {
 	}
 	s.require(needed, "SPILLWAY_SITE_APP_PASSWORD", "make one in WordPress under Users » Profile » Application Passwords")
 	c.AppPassword = s.secret("SPILLWAY_SITE_APP_PASSWORD")
-	c.Batch = s.number("SPILLWAY_SITE_BATCH", 50, 1, 100)
-	c.Concurrency = s.number("SPILLWAY_SITE_CONCURRENCY", 1, 1, 100)
+	c.Batch = s.number("SPILLWAY_SITE_BATCH", 50, 100)
+	c.Concurrency = s.number("SPILLWAY_SITE_CONCURRENCY", 1, 100)
 	c.ProbeURL = s.baseURL("SPILLWAY_SITE_PROBE_URL", "", "")
 }
 

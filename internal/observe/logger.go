@@ -35,5 +35,5 @@ func NewLogger(level zerolog.Level, format string, w io.Writer) zerolog.Logger {
 
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd())) //nolint:gosec // a file descriptor fits
+	return ok && term.IsTerminal(int(file.Fd()))
 }

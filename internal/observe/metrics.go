@@ -8,7 +8,7 @@ import (
 )
 
 // version is set when the program is linked (see the Makefile).
-var version = "devel" //nolint:gochecknoglobals // the linker sets variables only
+var version = "devel"
 
 // Version returns the version that this program was built from.
 func Version() string { return version }

@@ -29,7 +29,7 @@ const (
 func Serve(ctx context.Context, addr string, h http.Handler, log zerolog.Logger) error {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
-		return fmt.Errorf("listening on %s: %w", addr, unwrapListen(err))
+		return fmt.Errorf("listening on %s: %w", addr, withoutAddress(err))
 	}
 	return ServeListener(ctx, listener, h, log)
 }
@@ -51,7 +51,7 @@ func ServeListener(ctx context.Context, listener net.Listener, h http.Handler, l
 
 	select {
 	case err := <-stopped:
-		return fmt.Errorf("serving %s: %w", listener.Addr(), err)
+		return fmt.Errorf("serving %s: %w", listener.Addr(), withoutAddress(err))
 	case <-ctx.Done():
 	}
 	// ctx has ended; those under way get time of their own.
@@ -61,12 +61,14 @@ func ServeListener(ctx context.Context, listener net.Listener, h http.Handler, l
 		log.Warn().Stringer("address", listener.Addr()).Msg("requests still under way are cut off")
 		_ = server.Close()
 	}
-	<-stopped
+	if err := <-stopped; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving %s: %w", listener.Addr(), withoutAddress(err))
+	}
 	return nil
 }
 
-// unwrapListen takes off net's wrapping, which repeats the address.
-func unwrapListen(err error) error {
+// withoutAddress takes off net's wrapping, which repeats it.
+func withoutAddress(err error) error {
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return op.Err
