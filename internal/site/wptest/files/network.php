@@ -1,0 +1,21 @@
+<?php
+/**
+ * Adds the second site to a network that install.php made: php network.php WWW.
+ */
+
+require $argv[1] . '/wp-load.php';
+require ABSPATH . 'wp-admin/includes/admin.php';
+
+update_site_option( 'add_new_users', 1 );
+$second = wpmu_create_blog( '127.0.0.1', '/second/', 'Second site', 1 );
+if ( is_wp_error( $second ) ) {
+	fwrite( STDERR, 'wpmu_create_blog: ' . $second->get_error_message() );
+	exit( 1 );
+}
+
+$rights = get_role( 'spillway' )->capabilities;
+switch_to_blog( $second );
+add_role( 'spillway', 'Spillway', $rights );
+add_role( 'customer', 'Customer', array( 'read' => true ) );
+restore_current_blog();
+add_user_to_blog( $second, get_user_by( 'login', 'spillway' )->ID, 'spillway' );
