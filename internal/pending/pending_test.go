@@ -1,0 +1,376 @@
+package pending_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/pending"
+	"spillway/internal/redisconn/redistest"
+)
+
+type bundle struct {
+	*pending.Contacts
+	rdb       *redis.Client
+	inspector *asynq.Inspector
+	ctx       context.Context
+}
+
+var (
+	ann = contact.Ref{Site: contact.DefaultSite, ID: "123"}
+	upd = contact.Intent{Action: contact.Update}
+)
+
+func setup(t *testing.T) *bundle {
+	t.Helper()
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	return &bundle{
+		Contacts: pending.New(rdb, "q"), rdb: rdb,
+		inspector: asynq.NewInspectorFromRedisClient(rdb), ctx: t.Context(),
+	}
+}
+
+func (b *bundle) submit(t *testing.T, ref contact.Ref, intent contact.Intent) bool {
+	t.Helper()
+	coalesced, err := b.Submit(b.ctx, ref, intent)
+	require.NoError(t, err)
+	return coalesced
+}
+
+// wakeUps returns the ids of the waiting wake-ups.
+func (b *bundle) wakeUps(t *testing.T) []string {
+	t.Helper()
+	tasks, err := b.inspector.ListPendingTasks("q", asynq.PageSize(1000))
+	require.NoError(t, err)
+	ids := make([]string, 0, len(tasks))
+	for _, task := range tasks {
+		ids = append(ids, task.ID)
+	}
+	return ids
+}
+
+func (b *bundle) claim(t *testing.T) *pending.Claim {
+	t.Helper()
+	ids := b.wakeUps(t)
+	claim, err := b.Claim(b.ctx, ids[0])
+	require.NoError(t, err)
+	return claim
+}
+
+// makeDue moves a contact's next check into the past.
+func (b *bundle) makeDue(t *testing.T, ref contact.Ref) {
+	t.Helper()
+	require.NoError(t, b.rdb.ZAddXX(b.ctx, "spw:{q}:due", redis.Z{Score: 1, Member: ref.String()}).Err())
+}
+
+func (b *bundle) state(t *testing.T, ref contact.Ref) pending.Record {
+	t.Helper()
+	record, err := b.Lookup(b.ctx, ref)
+	require.NoError(t, err)
+	return record
+}
+
+func (b *bundle) sweep(t *testing.T) int {
+	t.Helper()
+	woken, err := b.Sweep(b.ctx)
+	require.NoError(t, err)
+	return woken
+}
+
+func TestWebhooksOfOneContactCoalesceIntoOneWakeUp(t *testing.T) {
+	b := setup(t)
+	require.False(t, b.submit(t, ann, contact.Intent{Action: contact.Add, Role: "customer", Notify: true}))
+	require.True(t, b.submit(t, ann, contact.Intent{Action: contact.UpdateTags}))
+	require.True(t, b.submit(t, ann, contact.Intent{Action: contact.Update, Role: "subscriber"}))
+	require.Len(t, b.wakeUps(t), 1)
+
+	claim := b.claim(t)
+	require.Equal(t, contact.Intent{Action: contact.Add, Role: "subscriber", Notify: true}, claim.Intent)
+	require.WithinDuration(t, time.Now(), claim.Since, 30*time.Second)
+}
+
+func TestFinishedContactLeavesNothingButCounters(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	again, err := claim.Finish(b.ctx)
+	require.NoError(t, err)
+	require.False(t, again)
+	keys, err := b.rdb.Keys(b.ctx, "spw:*").Result()
+	require.NoError(t, err)
+	require.Equal(t, []string{"spw:{q}:stats"}, keys)
+	require.Equal(t, pending.Idle, b.state(t, ann).State)
+}
+
+func TestUpdateDuringPassCausesAnotherPass(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	require.True(t, b.submit(t, ann, contact.Intent{Action: contact.Add, Role: "customer"}))
+
+	again, err := claim.Finish(b.ctx)
+	require.NoError(t, err)
+	require.True(t, again)
+	require.Equal(t, contact.Intent{Action: contact.Add, Role: "customer"}, claim.Intent)
+	require.Equal(t, pending.Active, b.state(t, ann).State)
+
+	again, err = claim.Finish(b.ctx)
+	require.NoError(t, err)
+	require.False(t, again)
+}
+
+func TestReleasedContactIsClaimedAgainByItsWakeUp(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	require.NoError(t, claim.Release(b.ctx))
+	require.Equal(t, pending.Pending, b.state(t, ann).State)
+	b.claim(t)
+}
+
+func TestOnlyOneClaimAtATime(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	b.claim(t)
+	_, err := b.Claim(b.ctx, b.wakeUps(t)[0])
+	var busy *pending.Busy
+	require.ErrorAs(t, err, &busy)
+	require.InDelta(t, pending.Lock.Seconds(), busy.For.Seconds(), 5)
+}
+
+func TestWakeUpOfAnotherEpochIsStale(t *testing.T) {
+	b := setup(t)
+	_, err := b.Claim(b.ctx, ann.String()+":beef")
+	require.ErrorIs(t, err, pending.ErrStale)
+	b.submit(t, ann, upd)
+	_, err = b.Claim(b.ctx, ann.String()+":beef")
+	require.ErrorIs(t, err, pending.ErrStale)
+	for _, id := range []string{"", ":", "x", "default:0:e", "default:-1:e", "default:12 :e"} {
+		_, err = b.Claim(b.ctx, id)
+		require.ErrorIs(t, err, pending.ErrStale, id)
+	}
+}
+
+func TestRetryKeepsTheContactWithItsFailure(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	require.NoError(t, claim.Retry(b.ctx, time.Minute, true, pending.Failure{Code: "c", Text: "why"}))
+	record := b.state(t, ann)
+	require.Equal(t, pending.Retrying, record.State)
+	require.Equal(t, 1, record.Attempts)
+	require.Equal(t, pending.Failure{Code: "c", Text: "why"}, record.Failure)
+	require.WithinDuration(t, time.Now().Add(time.Minute), record.Next, 30*time.Second)
+
+	claim = b.claim(t)
+	require.Equal(t, 1, claim.Attempts)
+	require.NoError(t, claim.Retry(b.ctx, 0, false, pending.Failure{Code: "o"}))
+	claim = b.claim(t)
+	require.Equal(t, 1, claim.Attempts, "an outage must not use up an attempt")
+	require.Equal(t, 2, claim.Tries)
+}
+
+func TestParkedContactWaitsForItsNextWebhook(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, contact.Intent{Action: contact.Add})
+	claim := b.claim(t)
+	parked, err := claim.Park(b.ctx, pending.Failure{Code: "no_email", Text: "the contact has no email"})
+	require.NoError(t, err)
+	require.True(t, parked)
+	require.Equal(t, pending.Parked, b.state(t, ann).State)
+	require.NoError(t, b.inspector.DeleteTask("q", b.wakeUps(t)[0]))
+	b.makeDue(t, ann)
+	require.Zero(t, b.sweep(t), "the sweep must leave parked contacts alone")
+	list, err := b.ListParked(b.ctx, 0, 10)
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	require.Equal(t, "no_email", list[0].Failure.Code)
+
+	require.True(t, b.submit(t, ann, upd))
+	require.Equal(t, pending.Pending, b.state(t, ann).State)
+	claim = b.claim(t)
+	require.Zero(t, claim.Attempts)
+	require.Equal(t, contact.Add, claim.Intent.Action, "the parked add is still to be done")
+}
+
+func TestWebhookDuringPassPreventsParking(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	b.submit(t, ann, upd)
+	parked, err := claim.Park(b.ctx, pending.Failure{Code: "c"})
+	require.NoError(t, err)
+	require.False(t, parked)
+	require.NoError(t, claim.Release(b.ctx))
+	b.claim(t)
+}
+
+func TestOperatorRetriesParkedAndWaitingContacts(t *testing.T) {
+	b := setup(t)
+	bob := contact.Ref{Site: contact.DefaultSite, ID: "9"}
+	b.submit(t, ann, upd)
+	_, err := b.claim(t).Park(b.ctx, pending.Failure{Code: "c"})
+	require.NoError(t, err)
+	woken, err := b.RetryParked(b.ctx)
+	require.NoError(t, err)
+	require.Equal(t, 1, woken)
+	require.Equal(t, pending.Pending, b.state(t, ann).State)
+
+	found, err := b.Retry(b.ctx, bob)
+	require.NoError(t, err)
+	require.False(t, found)
+
+	b.submit(t, bob, upd)
+	stale := b.wakeUps(t)
+	found, err = b.Retry(b.ctx, bob)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.NotEqual(t, stale, b.wakeUps(t), "a waiting contact gets a wake-up for now")
+}
+
+func TestSweepWakesContactsWhoseWakeUpIsLost(t *testing.T) {
+	task := func(id string) string { return "asynq:{q}:t:" + id }
+	for name, lose := range map[string]func(t *testing.T, b *bundle, id string){
+		"deleted": func(t *testing.T, b *bundle, id string) {
+			require.NoError(t, b.inspector.DeleteTask("q", id))
+		},
+		"archived": func(t *testing.T, b *bundle, id string) {
+			require.NoError(t, b.inspector.ArchiveTask("q", id))
+		},
+		"completed": func(t *testing.T, b *bundle, id string) {
+			require.NoError(t, b.rdb.HSet(b.ctx, task(id), "state", "completed").Err())
+		},
+		"active without a lease": func(t *testing.T, b *bundle, id string) {
+			require.NoError(t, b.rdb.HSet(b.ctx, task(id), "state", "active").Err())
+		},
+		"active with a lease that ended": func(t *testing.T, b *bundle, id string) {
+			require.NoError(t, b.rdb.HSet(b.ctx, task(id), "state", "active").Err())
+			require.NoError(t, b.rdb.ZAdd(b.ctx, "asynq:{q}:lease", redis.Z{Score: 1, Member: id}).Err())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := setup(t)
+			b.submit(t, ann, upd)
+			id := b.wakeUps(t)[0]
+			lose(t, b, id)
+			require.Zero(t, b.sweep(t), "the contact is not due yet")
+			b.makeDue(t, ann)
+			require.Equal(t, 1, b.sweep(t))
+			require.Zero(t, b.sweep(t))
+			ids := b.wakeUps(t)
+			require.NotEqual(t, id, ids[len(ids)-1])
+			_, err := b.Claim(b.ctx, id)
+			require.ErrorIs(t, err, pending.ErrStale)
+			require.Equal(t, upd, func() contact.Intent {
+				for _, next := range ids {
+					if claim, err := b.Claim(b.ctx, next); err == nil {
+						return claim.Intent
+					}
+				}
+				return contact.Intent{}
+			}())
+		})
+	}
+}
+
+func TestSweepLeavesLivingWakeUpsAlone(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	b.makeDue(t, ann)
+	require.Zero(t, b.sweep(t), "waiting in asynq's queue")
+
+	id := b.wakeUps(t)[0]
+	require.NoError(t, b.rdb.HSet(b.ctx, "asynq:{q}:t:"+id, "state", "active").Err())
+	lease := redis.Z{Score: float64(time.Now().Add(time.Minute).Unix()), Member: id}
+	require.NoError(t, b.rdb.ZAdd(b.ctx, "asynq:{q}:lease", lease).Err())
+	b.makeDue(t, ann)
+	require.Zero(t, b.sweep(t), "held by a worker")
+
+	_, err := b.Claim(b.ctx, id)
+	require.NoError(t, err)
+	require.NoError(t, b.rdb.Del(b.ctx, "asynq:{q}:lease").Err())
+	b.makeDue(t, ann)
+	require.Zero(t, b.sweep(t), "locked by a pass")
+}
+
+func TestClaimWhoseLockEndedLosesToTheSweep(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	require.NoError(t, b.rdb.HSet(b.ctx, "spw:{q}:c:"+ann.String(), "lock_until", 1).Err())
+	require.NoError(t, b.inspector.DeleteTask("q", b.wakeUps(t)[0]))
+	b.makeDue(t, ann)
+	require.Equal(t, 1, b.sweep(t))
+
+	_, err := claim.Finish(b.ctx)
+	require.ErrorIs(t, err, pending.ErrLost)
+	require.ErrorIs(t, claim.Release(b.ctx), pending.ErrLost)
+	_, err = claim.Park(b.ctx, pending.Failure{})
+	require.ErrorIs(t, err, pending.ErrLost)
+	b.claim(t)
+}
+
+func TestArchivedWakeUpDoesNotSwallowTheNextWebhook(t *testing.T) {
+	b := setup(t)
+	b.submit(t, ann, upd)
+	require.NoError(t, b.inspector.ArchiveTask("q", b.wakeUps(t)[0]))
+	b.submit(t, ann, upd)
+	require.Len(t, b.wakeUps(t), 1)
+	b.claim(t)
+}
+
+func TestStatesAreExclusiveInTheStats(t *testing.T) {
+	b := setup(t)
+	for _, id := range []string{"1", "2", "3", "4"} {
+		b.submit(t, contact.Ref{Site: contact.DefaultSite, ID: id}, upd)
+	}
+	b.submit(t, contact.Ref{Site: contact.DefaultSite, ID: "4"}, upd)
+	for _, id := range b.wakeUps(t) {
+		if strings.HasPrefix(id, "default:4:") {
+			continue
+		}
+		claim, err := b.Claim(b.ctx, id)
+		require.NoError(t, err)
+		switch claim.Ref.ID {
+		case "1":
+			require.NoError(t, claim.Retry(b.ctx, time.Minute, true, pending.Failure{Code: "c"}))
+		case "2":
+			_, err = claim.Park(b.ctx, pending.Failure{Code: "c"})
+			require.NoError(t, err)
+		}
+	}
+	stats, err := b.Stats(b.ctx)
+	require.NoError(t, err)
+	require.Equal(t, pending.Stats{
+		Received: 5, Coalesced: 1, Failed: 2, Pending: 1, Active: 1, Retrying: 1, Parked: 1,
+	}, stats)
+}
+
+func TestSubmitFailsWhenRedisIsAway(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	contacts := pending.New(server.Client(), "q")
+	server.Kill()
+	_, err := contacts.Submit(t.Context(), ann, upd)
+	require.ErrorContains(t, err, "recording contact default:123")
+}
+
+func TestContactsSurviveAKilledRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--appendfsync", "always")
+	contacts := pending.New(server.Client(), "q")
+	_, err := contacts.Submit(t.Context(), ann, upd)
+	require.NoError(t, err)
+	server.Kill()
+	server.Restart()
+	record, err := contacts.Lookup(t.Context(), ann)
+	require.NoError(t, err)
+	require.Equal(t, pending.Pending, record.State)
+}

@@ -1,0 +1,76 @@
+package redisconn_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/redisconn"
+	"spillway/internal/redisconn/redistest"
+)
+
+func TestParseReadsEveryForm(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		url    string
+		addrs  []string
+		master string
+		db     int
+		secure bool
+	}{
+		{"redis://127.0.0.1:6379/3", []string{"127.0.0.1:6379"}, "", 3, false},
+		{"redis://cache", []string{"cache:6379"}, "", 0, false},
+		{"redis://[::1]:7000", []string{"[::1]:7000"}, "", 0, false},
+		{"rediss://u:p@cache:6380/1", []string{"cache:6380"}, "", 1, true},
+		{"redis-sentinel://a,b:26380/mymaster/2?tls=true", []string{"a:26379", "b:26380"}, "mymaster", 2, true},
+		{"redis-cluster://a:7000,b:7001", []string{"a:7000", "b:7001"}, "", 0, false},
+	} {
+		t.Run(test.url, func(t *testing.T) {
+			t.Parallel()
+			options, err := redisconn.Parse(test.url)
+			require.NoError(t, err)
+			require.Equal(t, test.addrs, options.Addrs)
+			require.Equal(t, test.master, options.MasterName)
+			require.Equal(t, test.db, options.DB)
+			require.Equal(t, test.secure, options.TLSConfig != nil)
+		})
+	}
+}
+
+func TestParseNamesTheRemedyAndNotThePassword(t *testing.T) {
+	t.Parallel()
+	for url, remedy := range map[string]string{
+		"http://:hunter2@x":           "use redis://",
+		"redis://:hunter2@a,b":        "redis-cluster://",
+		"redis://:hunter2@x/one":      "use …/0",
+		"redis-sentinel://:hunter2@x": "master's name",
+		"redis-cluster://:hunter2@/3": "database 0",
+		"redis://:hunter2@":           "host is missing",
+		"redis://:hunter2@x:%zz":      "not a URL",
+	} {
+		_, err := redisconn.Parse(url)
+		require.ErrorContains(t, err, remedy, url)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+}
+
+func TestOpenConnects(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, use := range []redisconn.Use{redisconn.ForIngest, redisconn.ForWorker} {
+		client, err := redisconn.Open(server.URL(), use)
+		require.NoError(t, err)
+		require.NoError(t, client.Ping(context.Background()).Err())
+		require.NoError(t, client.Close())
+	}
+}
+
+func TestOpenSingleClusterNodeGivesClusterClient(t *testing.T) {
+	t.Parallel()
+	client, err := redisconn.Open("redis-cluster://127.0.0.1:1", redisconn.ForIngest)
+	require.NoError(t, err)
+	require.IsType(t, &redis.ClusterClient{}, client)
+	require.NoError(t, client.Close())
+}

@@ -1,0 +1,65 @@
+package sitetest
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/stretchr/testify/require"
+)
+
+// status is the answer of the status route; absent members stay nil.
+type status struct {
+	Plugin       *string           `json:"plugin"`
+	Protocol     *int              `json:"protocol"`
+	WordPress    *string           `json:"wordpress"`
+	PHP          *string           `json:"php"`
+	WPFusion     *string           `json:"wp_fusion"`
+	Roles        map[string]string `json:"roles"`
+	DefaultRole  *string           `json:"default_role"`
+	Multisite    *bool             `json:"multisite"`
+	ContactIDKey *string           `json:"contact_id_key"`
+	TagsKey      *string           `json:"tags_key"`
+	Limits       struct {
+		Contacts int `json:"contacts"`
+		Seconds  int `json:"seconds"`
+	} `json:"limits"`
+}
+
+func (s *trial) status() status {
+	s.Helper()
+	code, body := s.call(s.strong(), http.MethodGet, statusPath, nil)
+	require.Equal(s, http.StatusOK, code, "%s", body)
+	var answer status
+	require.NoError(s, json.Unmarshal(body, &answer), "%s", body)
+	require.NotNil(s, answer.ContactIDKey, "%s", body)
+	require.NotNil(s, answer.TagsKey, "%s", body)
+	require.NotNil(s, answer.DefaultRole, "%s", body)
+	return answer
+}
+
+var statusRules = []rule{
+	{"TellsVersionsRolesKeysAndLimits", func(s *trial) {
+		status := s.status()
+		require.NotNil(s, status.Plugin)
+		require.NotEmpty(s, *status.Plugin)
+		require.NotNil(s, status.Protocol)
+		require.Equal(s, 1, *status.Protocol)
+		require.NotNil(s, status.WordPress)
+		require.NotEmpty(s, *status.WordPress)
+		require.NotNil(s, status.PHP)
+		require.NotNil(s, status.WPFusion, "empty, not absent, without WP Fusion")
+		require.Equal(s, "Subscriber", status.Roles["subscriber"])
+		require.Equal(s, "Customer", status.Roles["customer"])
+		require.Contains(s, status.Roles, *status.DefaultRole)
+		require.NotNil(s, status.Multisite)
+		require.Equal(s, 100, status.Limits.Contacts)
+		require.Equal(s, 10, status.Limits.Seconds)
+	}},
+	{"NamesTheKeysThatAreUsed", func(s *trial) {
+		p := s.person()
+		created := s.expect("created", p.add(object{"tags": []string{"24"}}))
+		user := s.stored(created.UserID)
+		require.Equal(s, p.id, s.text(user, *s.about.ContactIDKey))
+		require.Equal(s, []string{"24"}, s.tags(user))
+	}},
+}

@@ -1,0 +1,78 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"spillway/internal/contact"
+)
+
+// Verdict is what a failed pass means for its contact.
+type Verdict int
+
+const (
+	// Wait: the CRM, the site or Redis is away or busy. The contact is tried
+	// again and loses no attempt.
+	Wait Verdict = iota
+	// TryAgain: this contact failed, and a repetition may succeed. It uses up
+	// an attempt.
+	TryAgain
+	// Park: no repetition helps until the contact or the site changes.
+	Park
+)
+
+// MaxAttempts is how many counted failures park a contact. With the back-off
+// of [Judgement.Delay] the last one comes about 15 minutes after the first.
+const MaxAttempts = 9
+
+// Judgement is a verdict with what the operator is told.
+type Judgement struct {
+	Verdict Verdict
+	Code    string        // such as "no_email" or "outage"
+	After   time.Duration // how long the system asked to be left alone; zero: it did not
+}
+
+// Judge is the one place that tells passing errors from permanent ones.
+// attempts are the counted failures before this one.
+func Judge(err error, attempts int) Judgement {
+	// An outage first: a refusal that was met on the way to it is not final.
+	if outage, ok := contact.AsOutage(err); ok {
+		return Judgement{Verdict: Wait, Code: "outage", After: outage.Outage()}
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return Judgement{Verdict: Wait, Code: "out_of_time"}
+	}
+	if refusal, ok := contact.AsRefusal(err); ok {
+		return Judgement{Verdict: Park, Code: refusal.Refusal()}
+	}
+	if attempts+1 >= MaxAttempts {
+		return Judgement{Verdict: Park, Code: "too_many_attempts"}
+	}
+	return Judgement{Verdict: TryAgain, Code: "failed"}
+}
+
+const (
+	firstDelay    = 2 * time.Second
+	longestWait   = time.Minute     // an outage ends at any time
+	longestDelay  = 5 * time.Minute // a failing contact has time
+	longestAsked  = 15 * time.Minute
+	doublingLimit = 20
+)
+
+// Delay returns how long to wait before the next pass: doubling with each try,
+// spread over the upper half so that contacts that failed together do not come
+// back together. jitter is in [0, 1).
+func (j Judgement) Delay(tries int, jitter float64) time.Duration {
+	longest := longestDelay
+	if j.Verdict == Wait {
+		longest = longestWait
+	}
+	delay := float64(firstDelay) * math.Pow(2, float64(min(tries, doublingLimit)))
+	delay = min(delay, float64(longest)) * (0.5 + jitter/2)
+	if asked := min(j.After, longestAsked); time.Duration(delay) < asked {
+		return asked + time.Duration(jitter*float64(asked)/4)
+	}
+	return time.Duration(delay)
+}

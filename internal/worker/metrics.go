@@ -1,0 +1,71 @@
+package worker
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+
+	"spillway/internal/history"
+)
+
+type metrics struct {
+	passes   *prometheus.CounterVec
+	duration prometheus.Histogram
+	waited   prometheus.Histogram
+	underWay prometheus.Gauge
+	revived  prometheus.Counter
+	lost     prometheus.Counter
+}
+
+func newMetrics(registerer prometheus.Registerer) *metrics {
+	factory := promauto.With(registerer)
+	seconds := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
+	return &metrics{
+		passes: factory.NewCounterVec(prometheus.CounterOpts{
+			Name: "spillway_passes_total", Help: "Passes over contacts, by action and by what became of them: the site's outcome, or the error's code.",
+		}, []string{"action", "result"}),
+		duration: factory.NewHistogram(prometheus.HistogramOpts{
+			Name: "spillway_pass_duration_seconds", Help: "Time of one pass.", Buckets: seconds,
+		}),
+		waited: factory.NewHistogram(prometheus.HistogramOpts{
+			Name: "spillway_sync_delay_seconds", Help: "Time from a contact's first outstanding webhook to its sync.", Buckets: seconds,
+		}),
+		underWay: factory.NewGauge(prometheus.GaugeOpts{
+			Name: "spillway_passes_under_way", Help: "Passes that this worker is running.",
+		}),
+		revived: factory.NewCounter(prometheus.CounterOpts{
+			Name: "spillway_wakeups_revived_total", Help: "Contacts whose wake-up was lost and made anew by this worker's sweep.",
+		}),
+		lost: factory.NewCounter(prometheus.CounterOpts{
+			Name: "spillway_claims_lost_total", Help: "Passes that ended after their lock; another pass followed each.",
+		}),
+	}
+}
+
+func (m *metrics) observe(event history.Event, took time.Duration) {
+	result := event.Code
+	if event.Kind == history.Synced {
+		result = event.Outcome
+		m.waited.Observe((time.Duration(event.Waited) * time.Millisecond).Seconds())
+	}
+	m.passes.WithLabelValues(event.Action, result).Inc()
+	m.duration.Observe(took.Seconds())
+}
+
+// asynqLog writes asynq's own messages into the log. They hold task ids and
+// Redis errors, no payloads.
+type asynqLog struct{ log zerolog.Logger }
+
+func (l asynqLog) write(event *zerolog.Event, args []any) {
+	event.Str("component", "asynq").Msg(fmt.Sprint(args...))
+}
+func (l asynqLog) Debug(args ...any) { l.write(l.log.Debug(), args) }
+func (l asynqLog) Info(args ...any)  { l.write(l.log.Info(), args) }
+func (l asynqLog) Warn(args ...any)  { l.write(l.log.Warn(), args) }
+func (l asynqLog) Error(args ...any) { l.write(l.log.Error(), args) }
+
+// Fatal is called when asynq cannot start; Run's error says the same.
+func (l asynqLog) Fatal(args ...any) { l.write(l.log.Error(), args) }

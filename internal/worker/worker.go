@@ -1,0 +1,288 @@
+// Package worker takes wake-ups from asynq and runs passes over contacts.
+//
+// It guarantees that an acknowledged contact ends synced or parked, never
+// forgotten: whatever happens to a pass, its claim is finished, given back with
+// a time for the next attempt, or left to the sweep. Stopping it waits for the
+// passes under way.
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"spillway/internal/contact"
+	"spillway/internal/history"
+	"spillway/internal/pending"
+	"spillway/internal/syncer"
+)
+
+// Passer runs one pass over one contact.
+type Passer interface {
+	Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error)
+}
+
+// Gate admits passes as fast as the site takes contacts.
+type Gate interface {
+	Admit(ctx context.Context) (release func(), err error)
+}
+
+// Options are what a worker is made of.
+type Options struct {
+	Redis       redis.UniversalClient
+	Contacts    *pending.Contacts
+	Syncer      Passer
+	Gate        Gate
+	Timelines   *history.Timelines
+	Concurrency int
+	Log         zerolog.Logger
+	Registerer  prometheus.Registerer
+	// SweepInterval is how often lost wake-ups are looked for; zero: 5 s.
+	SweepInterval time.Duration
+}
+
+// Worker is one replica.
+type Worker struct {
+	options Options
+	metrics *metrics
+}
+
+// New returns a worker that does nothing until [Worker.Run].
+func New(options Options) *Worker {
+	if options.SweepInterval == 0 {
+		options.SweepInterval = 5 * time.Second
+	}
+	return &Worker{options: options, metrics: newMetrics(options.Registerer)}
+}
+
+// drainTime is how long stopping waits for passes under way. It exceeds their
+// timeout, so none is cut off.
+const drainTime = pending.PassTimeout + 5*time.Second
+
+// Run works until ctx ends, then takes no new contacts and returns when the
+// passes under way are done.
+func (w *Worker) Run(ctx context.Context) error {
+	server := asynq.NewServerFromRedisClient(w.options.Redis, asynq.Config{
+		Concurrency: w.options.Concurrency,
+		Queues:      map[string]int{w.options.Contacts.Queue(): 1},
+		// The defaults make an idle worker start late by 0.65 s, a retry by
+		// up to 5 s.
+		TaskCheckInterval:        100 * time.Millisecond,
+		DelayedTaskCheckInterval: time.Second,
+		ShutdownTimeout:          drainTime,
+		RetryDelayFunc:           retryDelay,
+		// The record counts attempts; asynq never does.
+		IsFailure: func(error) bool { return false },
+		Logger:    asynqLog{w.options.Log},
+		LogLevel:  asynq.WarnLevel,
+	})
+	// Passes outlive ctx: it says when to stop taking new ones.
+	handler := asynq.HandlerFunc(w.handle)
+	if err := server.Start(handler); err != nil {
+		return fmt.Errorf("starting the worker: %w", err)
+	}
+	var sweep sync.WaitGroup
+	sweep.Go(func() {
+		w.options.Contacts.RunSweep(ctx, w.options.SweepInterval, rand.Float64, w.swept)
+	})
+	<-ctx.Done()
+	w.options.Log.Info().Msg("stopping: waiting for the passes under way")
+	server.Stop()
+	server.Shutdown()
+	sweep.Wait()
+	return nil
+}
+
+func (w *Worker) swept(woken int, err error) {
+	if err != nil {
+		w.options.Log.Warn().Err(err).Msg("sweep failed; the next one is due in seconds")
+		return
+	}
+	w.metrics.revived.Add(float64(woken))
+	if woken > 0 {
+		w.options.Log.Info().Int("contacts", woken).Msg("woke contacts whose wake-up was lost")
+	}
+}
+
+// later tells asynq when to deliver a wake-up again.
+type later struct {
+	after  time.Duration
+	reason string // goes to Redis and asynqmon: a code, no details
+}
+
+func (l *later) Error() string { return l.reason }
+
+func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
+	var l *later
+	if errors.As(err, &l) {
+		return l.after
+	}
+	// Only asynq's own errors come here, such as a lease that ended.
+	return spread(10 * time.Second)
+}
+
+// spread returns a duration in [d, 1.5 d).
+func spread(d time.Duration) time.Duration {
+	return d + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // spreads load, guards nothing
+}
+
+// admitWait bounds the wait for the site's gate, so that a wake-up's time-out
+// leaves room for the pass.
+const admitWait = 10 * time.Second
+
+func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
+	id, _ := asynq.GetTaskID(ctx)
+	admitCtx, cancel := context.WithTimeout(ctx, admitWait)
+	release, err := w.options.Gate.Admit(admitCtx)
+	cancel()
+	if err != nil {
+		return &later{after: spread(2 * time.Second), reason: "the site takes no more contacts now"}
+	}
+	defer release()
+
+	claim, err := w.options.Contacts.Claim(ctx, id)
+	var busy *pending.Busy
+	switch {
+	case errors.Is(err, pending.ErrStale):
+		return nil
+	case errors.As(err, &busy):
+		return &later{after: busy.For + time.Second, reason: "another pass holds the contact"}
+	case err != nil:
+		w.options.Log.Warn().Err(err).Msg("claim failed; the contact is tried again")
+		return &later{after: spread(2 * time.Second), reason: "claim failed"}
+	}
+	return w.work(ctx, claim)
+}
+
+const (
+	// passesInPlace bounds the passes of one wake-up over a contact whose
+	// webhooks keep arriving; others wait.
+	passesInPlace = 3
+	// inPlaceTime leaves the last of them time enough before the timeout.
+	inPlaceTime = 12 * time.Second
+)
+
+// work runs passes over a claimed contact until it is done or has to wait.
+func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
+	began := time.Now()
+	for pass := 1; ; pass++ {
+		result, took, err := w.pass(ctx, claim)
+		// The outcome is written down even if the pass used up its time.
+		endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		if err != nil {
+			err = w.fail(endCtx, claim, took, err)
+			cancel()
+			return err
+		}
+		w.record(endCtx, claim, took, history.Event{
+			Kind: history.Synced, Outcome: string(result.Outcome), UserID: result.UserID, Notes: result.Notes,
+		})
+		again, err := claim.Finish(endCtx)
+		if again && err == nil && (pass >= passesInPlace || time.Since(began) > inPlaceTime) {
+			err = claim.Release(endCtx)
+			cancel()
+			return w.settle(claim, err, &later{reason: "more webhooks arrived"})
+		}
+		cancel()
+		if err != nil || !again {
+			return w.settle(claim, err, nil)
+		}
+	}
+}
+
+// settle turns the end of a claim into an answer for asynq.
+func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
+	switch {
+	case errors.Is(err, pending.ErrLost):
+		// Another wake-up has the contact; this one is stale from now on.
+		w.metrics.lost.Inc()
+		w.options.Log.Warn().Stringer("contact", claim.Ref).Msg("the claim was lost during the pass; another pass follows")
+		return nil
+	case err != nil:
+		// The lock ends by itself, then this wake-up or the sweep claims anew.
+		w.options.Log.Warn().Err(err).Stringer("contact", claim.Ref).Msg("ending the claim failed; the contact is synced again")
+		return &later{after: spread(5 * time.Second), reason: "ending the claim failed"}
+	case next != nil:
+		return next
+	}
+	return nil
+}
+
+// pass runs one pass; a panic is a failure of this contact.
+func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
+	began := time.Now()
+	w.metrics.underWay.Inc()
+	defer func() {
+		if p := recover(); p != nil {
+			w.options.Log.Error().Stringer("contact", claim.Ref).Bytes("stack", debug.Stack()).
+				Msgf("a pass panicked (%T); please report this as a bug", p)
+			err = errors.New("the pass panicked; see the worker's log")
+		}
+		took = time.Since(began)
+		w.metrics.underWay.Dec()
+	}()
+	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent)
+	return result, 0, err
+}
+
+// fail gives back or parks a contact whose pass failed.
+func (w *Worker) fail(ctx context.Context, claim *pending.Claim, took time.Duration, cause error) error {
+	judgement := syncer.Judge(cause, claim.Attempts)
+	failure := pending.Failure{Code: judgement.Code, Text: shorten(cause.Error())}
+	event := history.Event{Kind: history.Retrying, Code: failure.Code, Error: failure.Text}
+	log := w.options.Log.With().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
+		Int("attempt", claim.Attempts+1).Str("code", judgement.Code).Logger()
+
+	if judgement.Verdict == syncer.Park {
+		parked, err := claim.Park(ctx, failure)
+		if parked {
+			event.Kind = history.Parked
+			w.record(ctx, claim, took, event)
+			log.Error().Err(cause).Msg("contact parked")
+			return nil
+		}
+		if err == nil { // a webhook arrived that may have mended it
+			err = claim.Release(ctx)
+		}
+		return w.settle(claim, err, &later{reason: "more webhooks arrived"})
+	}
+	w.record(ctx, claim, took, event)
+	after := judgement.Delay(claim.Tries, rand.Float64()) //nolint:gosec // spreads load, guards nothing
+	log.Warn().Err(cause).Dur("after_ms", after).Msg("pass failed, will be tried again")
+	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure)
+	return w.settle(claim, err, &later{after: after, reason: judgement.Code})
+}
+
+// maxError bounds what an error may put into Redis.
+const maxError = 500
+
+func shorten(text string) string {
+	if len(text) > maxError {
+		return text[:maxError] + "…"
+	}
+	return text
+}
+
+// record counts a pass and adds it to the contact's timeline.
+func (w *Worker) record(ctx context.Context, claim *pending.Claim, took time.Duration, event history.Event) {
+	now := time.Now()
+	event.Time, event.Action = now.UTC(), claim.Intent.Action.String()
+	event.Took, event.Waited = took.Milliseconds(), max(0, now.Sub(claim.Since).Milliseconds())
+	w.metrics.observe(event, took)
+	if event.Kind == history.Synced {
+		w.options.Log.Debug().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
+			Str("outcome", event.Outcome).Strs("notes", event.Notes).Dur("took_ms", took).Msg("contact synced")
+	}
+	if err := w.options.Timelines.Add(ctx, claim.Ref, event); err != nil {
+		w.options.Log.Warn().Err(err).Msg("the timeline misses an event")
+	}
+}
