@@ -203,8 +203,11 @@ final class Spillway_Connector_Fields {
 			return $meta;
 		};
 		add_filter( 'insert_user_meta', $keep, PHP_INT_MAX, 3 );
-		$result = wp_update_user( wp_slash( array( 'ID' => $user_id ) + $change ) );
-		remove_filter( 'insert_user_meta', $keep, PHP_INT_MAX );
+		try {
+			$result = wp_update_user( wp_slash( array( 'ID' => $user_id ) + $change ) );
+		} finally {
+			remove_filter( 'insert_user_meta', $keep, PHP_INT_MAX );
+		}
 		if ( is_wp_error( $result ) ) {
 			throw Spillway_Connector_Failure::from_wp_error( $result );
 		}

@@ -69,7 +69,6 @@ final class Spillway_Connector_User {
 	 * @throws Spillway_Connector_Failure When WordPress refuses.
 	 */
 	public function create( Spillway_Connector_Contact $contact, $login ) {
-		$this->inserted      = 0;
 		list( $role, $note ) = $this->roles->decide( $contact->role );
 		$role                = '' === $role ? $this->roles->fallback() : $role;
 		$password            = '' === $contact->password ? Spillway_Connector_Password::generate() : $contact->password;
@@ -96,7 +95,15 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * The user that the last create() inserted, even if it failed afterwards.
+	 * Forgets the user of the last create().
+	 */
+	public function forget() {
+		$this->inserted = 0;
+	}
+
+	/**
+	 * The user that create() has inserted since forget(), even if it failed
+	 * afterwards.
 	 *
 	 * @return int Zero when there is none.
 	 */
@@ -218,15 +225,18 @@ final class Spillway_Connector_User {
 			return $this->first_meta( $contact, $user->user_pass ) + $meta;
 		};
 		add_filter( 'insert_user_meta', $marks, PHP_INT_MAX, 3 );
-		$user_id = wp_insert_user(
-			array(
-				'user_login' => wp_slash( $login ),
-				'user_email' => wp_slash( $contact->email ),
-				'user_pass'  => Spillway_Connector_Password::as_typed( $password ),
-				'role'       => $role,
-			) + wp_slash( $names )
-		);
-		remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
+		try {
+			$user_id = wp_insert_user(
+				array(
+					'user_login' => wp_slash( $login ),
+					'user_email' => wp_slash( $contact->email ),
+					'user_pass'  => Spillway_Connector_Password::as_typed( $password ),
+					'role'       => $role,
+				) + wp_slash( $names )
+			);
+		} finally {
+			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
+		}
 		if ( is_wp_error( $user_id ) ) {
 			throw Spillway_Connector_Failure::from_wp_error( $user_id );
 		}
