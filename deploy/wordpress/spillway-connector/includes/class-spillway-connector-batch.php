@@ -1,0 +1,239 @@
+<?php
+/**
+ * One request's contacts.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Stores the contacts of a request, one after the other, within the time that a
+ * request may work.
+ *
+ * A contact is stored under the locks of its id, its address and, if a user may
+ * have to be created, its login. Contacts whose locks are free come first; then
+ * the others wait their turn, while this request holds no locks.
+ */
+final class Spillway_Connector_Batch {
+
+	const SECONDS = 10;
+
+	/**
+	 * The contacts, by their place in the request. Those that could not be read
+	 * are missing here and have a result already.
+	 *
+	 * @var Spillway_Connector_Contact[]
+	 */
+	private $contacts = array();
+
+	/**
+	 * Contact ids by their place in the request.
+	 *
+	 * @var string[]
+	 */
+	private $ids = array();
+
+	/**
+	 * When the request has worked long enough.
+	 *
+	 * @var float
+	 */
+	private $deadline;
+
+	/**
+	 * The named locks.
+	 *
+	 * @var Spillway_Connector_Locks
+	 */
+	private $locks;
+
+	/**
+	 * Who is who.
+	 *
+	 * @var Spillway_Connector_Directory
+	 */
+	private $directory;
+
+	/**
+	 * The logins of new users.
+	 *
+	 * @var Spillway_Connector_Logins
+	 */
+	private $logins;
+
+	/**
+	 * Stores contacts and holds their results.
+	 *
+	 * @var Spillway_Connector_Ledger
+	 */
+	private $ledger;
+
+	/**
+	 * WP Fusion, when it is active.
+	 *
+	 * @var Spillway_Connector_Fusion|null
+	 */
+	private $fusion;
+
+	/**
+	 * Reads the contacts of a request.
+	 *
+	 * @param array[]                  $contacts The contacts' members; each has a contact_id.
+	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
+	 * @param float                    $started  When the request began.
+	 */
+	public function __construct( array $contacts, Spillway_Connector_Roles $roles, $started ) {
+		$this->deadline  = $started + self::SECONDS;
+		$this->locks     = new Spillway_Connector_Locks();
+		$this->directory = new Spillway_Connector_Directory();
+		$this->logins    = new Spillway_Connector_Logins( $this->locks );
+		$this->fusion    = Spillway_Connector_Fusion::active();
+		$this->ledger    = new Spillway_Connector_Ledger( $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->fusion ) );
+		foreach ( $contacts as $place => $data ) {
+			$this->ids[ $place ] = $data['contact_id'];
+			try {
+				$this->contacts[ $place ] = Spillway_Connector_Contact::read( $data['contact_id'], $data );
+			} catch ( Spillway_Connector_Failure $failure ) {
+				$this->ledger->fail( $place, $data['contact_id'], $failure );
+			}
+		}
+	}
+
+	/**
+	 * Stores the contacts.
+	 *
+	 * @return array[] A result for every contact, in the order of the request.
+	 */
+	public function run() {
+		global $wpdb;
+		if ( method_exists( $wpdb, 'send_reads_to_masters' ) ) {
+			// HyperDB and its kin: a lock and a look-up on a replica prove nothing.
+			$wpdb->send_reads_to_masters();
+		}
+		Spillway_Connector_Mail::hush();
+		if ( null !== $this->fusion ) {
+			$this->fusion->mute();
+		}
+		try {
+			$this->run_rounds();
+		} finally {
+			$this->ledger->commit();
+			$this->locks->release();
+			if ( null !== $this->fusion ) {
+				$this->fusion->unmute();
+			}
+			Spillway_Connector_Mail::unhush();
+		}
+		$results = array();
+		foreach ( $this->ids as $place => $id ) {
+			$result    = $this->ledger->result( $place );
+			$results[] = null !== $result ? $result : array(
+				'contact_id' => $id,
+				'outcome'    => 'deferred',
+			);
+		}
+		return $results;
+	}
+
+	/**
+	 * Stores the contacts whose locks are free, then those that had to wait.
+	 */
+	private function run_rounds() {
+		$waiting = array_keys( $this->contacts );
+		$stuck   = false;
+		while ( array() !== $waiting && ! $this->is_over() ) {
+			try {
+				list( $round, $waiting ) = $this->lock( $waiting, $stuck );
+			} catch ( Spillway_Connector_Failure $failure ) {
+				foreach ( $waiting as $place ) {
+					$this->ledger->fail( $place, $this->ids[ $place ], $failure );
+				}
+				return;
+			}
+			// Whoever waits first lets go of everything else, so a round that
+			// got nothing is followed by one that waits.
+			$stuck = array() === $round;
+			$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ) );
+			foreach ( $round as $place ) {
+				if ( $this->is_over() ) {
+					return;
+				}
+				$this->ledger->store( $place, $this->contacts[ $place ] );
+			}
+			$this->ledger->commit();
+			$this->locks->release();
+		}
+	}
+
+	/**
+	 * Takes the locks of a round.
+	 *
+	 * @param int[] $waiting Places of the contacts that are still to be stored.
+	 * @param bool  $stuck   Whether to wait for the locks of the first.
+	 * @return array[] The places that can be stored now, and the others.
+	 * @throws Spillway_Connector_Failure When the database has no such locks.
+	 */
+	private function lock( array $waiting, $stuck ) {
+		$names = array();
+		foreach ( $waiting as $place ) {
+			$names[ $place ] = $this->lock_names( $this->contacts[ $place ] );
+		}
+		if ( $stuck ) {
+			$first = reset( $waiting );
+			if ( ! $this->locks->wait( $names[ $first ], $this->deadline - microtime( true ) ) ) {
+				$this->locks->release();
+				return array( array(), $waiting );
+			}
+		}
+		$this->locks->take( array_merge( ...array_values( $names ) ) );
+		$round  = array();
+		$others = array();
+		$behind = array();
+		foreach ( $waiting as $place ) {
+			$id   = $this->ids[ $place ];
+			$free = ! isset( $behind[ $id ] );
+			foreach ( $names[ $place ] as $name ) {
+				$free = $free && $this->locks->holds( $name );
+			}
+			if ( $free ) {
+				$round[] = $place;
+				continue;
+			}
+			// What a request says of one contact keeps its order.
+			$behind[ $id ] = true;
+			$others[]      = $place;
+		}
+		return array( $round, $others );
+	}
+
+	/**
+	 * The locks of a contact. All requests wait for them in one order.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @return string[]
+	 */
+	private function lock_names( Spillway_Connector_Contact $contact ) {
+		$names = array( $this->locks->contact( $contact->id ) );
+		if ( 'add' === $contact->action && '' !== $contact->email ) {
+			$names[] = $this->locks->email( $contact->email );
+		}
+		if ( '' !== $contact->new_email() ) {
+			$names[] = $this->locks->email( $contact->new_email() );
+		}
+		if ( 'add' === $contact->action && '' !== $this->logins->first( $contact ) ) {
+			$names[] = $this->locks->login( $this->logins->first( $contact ) );
+		}
+		sort( $names, SORT_STRING );
+		return $names;
+	}
+
+	/**
+	 * Whether the request has worked long enough.
+	 *
+	 * @return bool
+	 */
+	private function is_over() {
+		return microtime( true ) >= $this->deadline;
+	}
+}

@@ -1,0 +1,213 @@
+<?php
+/**
+ * One contact of a request.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * A contact as the request has it, with members of the right types. Unknown
+ * members are ignored, null counts as absent.
+ */
+final class Spillway_Connector_Contact {
+
+	/**
+	 * The CRM's contact id.
+	 *
+	 * @var string
+	 */
+	public $id = '';
+
+	/**
+	 * One of "add", "update", "update_tags", "confirm".
+	 *
+	 * @var string
+	 */
+	public $action = '';
+
+	/**
+	 * Names one creation of one user over all its repetitions.
+	 *
+	 * @var string
+	 */
+	public $request_id = '';
+
+	/**
+	 * Finds the user when the id does not, and is the address of a new one.
+	 *
+	 * @var string
+	 */
+	public $email = '';
+
+	/**
+	 * What to store, by WordPress key: strings and lists of strings. Keys that
+	 * may not be written and values that do not count are gone already.
+	 *
+	 * @var array
+	 */
+	public $fields = array();
+
+	/**
+	 * The user's new tags; null leaves them alone.
+	 *
+	 * @var string[]|null
+	 */
+	public $tags = null;
+
+	/**
+	 * The contact's own login, for a creation.
+	 *
+	 * @var string
+	 */
+	public $login = '';
+
+	/**
+	 * The password, as a person types it.
+	 *
+	 * @var string
+	 */
+	public $password = '';
+
+	/**
+	 * Whether Spillway made the password.
+	 *
+	 * @var bool
+	 */
+	public $generated = false;
+
+	/**
+	 * Slug or title of the role asked for; empty: none.
+	 *
+	 * @var string
+	 */
+	public $role = '';
+
+	/**
+	 * Whether a new user gets the login-details mail.
+	 *
+	 * @var bool
+	 */
+	public $notify = false;
+
+	/**
+	 * Reads a contact of a request.
+	 *
+	 * @param string $id   The contact's id.
+	 * @param array  $data The contact's members.
+	 * @return self
+	 * @throws Spillway_Connector_Failure When a member has the wrong type.
+	 */
+	public static function read( $id, array $data ) {
+		$contact             = new self();
+		$contact->id         = $id;
+		$contact->action     = self::text( $data, 'action' );
+		$contact->request_id = self::text( $data, 'request_id' );
+		$contact->email      = trim( self::text( $data, 'email' ) );
+		$contact->login      = self::text( $data, 'user_login' );
+		$contact->password   = self::text( $data, 'user_pass' );
+		$contact->role       = self::text( $data, 'role' );
+		$contact->generated  = self::flag( $data, 'generated_pass' );
+		$contact->notify     = self::flag( $data, 'notify' );
+		if ( ! in_array( $contact->action, array( 'add', 'update', 'update_tags', 'confirm' ), true ) ) {
+			throw new Spillway_Connector_Failure( 'unknown_action', __( 'The action is none of add, update, update_tags, confirm.', 'spillway-connector' ) );
+		}
+		if ( isset( $data['tags'] ) ) {
+			$contact->tags = array_values( array_unique( self::texts( $data['tags'], 'tags' ) ) );
+		}
+		if ( isset( $data['fields'] ) ) {
+			if ( ! is_array( $data['fields'] ) ) {
+				throw Spillway_Connector_Failure::invalid_contact( 'fields' );
+			}
+			$raw             = isset( $data['raw'] ) ? self::texts( $data['raw'], 'raw' ) : array();
+			$contact->fields = Spillway_Connector_Fields::accept( $data['fields'], $raw );
+			if ( '' === $contact->role && isset( $data['fields']['role'] ) ) {
+				$contact->role = self::first_text( $data['fields']['role'] );
+			}
+		}
+		return $contact;
+	}
+
+	/**
+	 * The address that the contact's fields ask for, empty when they ask for none.
+	 *
+	 * @return string
+	 */
+	public function new_email() {
+		return isset( $this->fields['user_email'] ) ? $this->fields['user_email'] : '';
+	}
+
+	/**
+	 * Reads a member that is a text.
+	 *
+	 * @param array  $data   The contact's members.
+	 * @param string $member Name of the member.
+	 * @return string Empty when it is absent.
+	 * @throws Spillway_Connector_Failure When it is no text.
+	 */
+	private static function text( array $data, $member ) {
+		if ( ! isset( $data[ $member ] ) ) {
+			return '';
+		}
+		if ( ! is_string( $data[ $member ] ) && ! is_int( $data[ $member ] ) ) {
+			throw Spillway_Connector_Failure::invalid_contact( $member );
+		}
+		return (string) $data[ $member ];
+	}
+
+	/**
+	 * Reads a member that is true or false.
+	 *
+	 * @param array  $data   The contact's members.
+	 * @param string $member Name of the member.
+	 * @return bool False when it is absent.
+	 * @throws Spillway_Connector_Failure When it is neither.
+	 */
+	private static function flag( array $data, $member ) {
+		if ( ! isset( $data[ $member ] ) ) {
+			return false;
+		}
+		if ( ! is_bool( $data[ $member ] ) ) {
+			throw Spillway_Connector_Failure::invalid_contact( $member );
+		}
+		return $data[ $member ];
+	}
+
+	/**
+	 * Reads a list of texts; empty ones are left out.
+	 *
+	 * @param mixed  $values What the request has.
+	 * @param string $member Name of the member.
+	 * @return string[]
+	 * @throws Spillway_Connector_Failure When it is no such list.
+	 */
+	private static function texts( $values, $member ) {
+		if ( ! is_array( $values ) ) {
+			throw Spillway_Connector_Failure::invalid_contact( $member );
+		}
+		$texts = array();
+		foreach ( $values as $value ) {
+			if ( ! is_string( $value ) && ! is_int( $value ) ) {
+				throw Spillway_Connector_Failure::invalid_contact( $member );
+			}
+			if ( '' !== (string) $value ) {
+				$texts[] = (string) $value;
+			}
+		}
+		return $texts;
+	}
+
+	/**
+	 * The first text of a role field, which some CRMs hold as a list.
+	 *
+	 * @param mixed $value A text or a list.
+	 * @return string
+	 */
+	private static function first_text( $value ) {
+		if ( is_array( $value ) ) {
+			$value = reset( $value );
+		}
+		return is_string( $value ) ? $value : '';
+	}
+}

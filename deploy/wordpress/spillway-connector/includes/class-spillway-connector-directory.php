@@ -1,0 +1,185 @@
+<?php
+/**
+ * Who is who: contacts, addresses and users.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Finds the users of a list of contacts with two queries, and follows what the
+ * batch does to them. It asks the database, never the object cache, and is to
+ * be loaded after the contacts' locks are held: then nobody else can create
+ * their users.
+ */
+final class Spillway_Connector_Directory {
+
+	/**
+	 * Users by contact id: their addresses in lower case by user id.
+	 *
+	 * @var array
+	 */
+	private $by_contact = array();
+
+	/**
+	 * User ids by address in lower case.
+	 *
+	 * @var int[]
+	 */
+	private $by_email = array();
+
+	/**
+	 * Looks the contacts up and primes WordPress's caches with their users.
+	 *
+	 * @param Spillway_Connector_Contact[] $contacts The contacts.
+	 */
+	public function load( array $contacts ) {
+		global $wpdb;
+		$this->by_contact = array();
+		$this->by_email   = array();
+		$ids              = array();
+		$emails           = array();
+		foreach ( $contacts as $contact ) {
+			$ids[] = $contact->id;
+			if ( '' !== $contact->email ) {
+				$emails[] = $contact->email;
+			}
+		}
+		if ( array() === $ids ) {
+			return;
+		}
+		$rows = $wpdb->get_results(
+			$wpdb->prepare(
+				"SELECT m.meta_value AS contact_id, u.ID AS user_id, u.user_email FROM {$wpdb->usermeta} m JOIN {$wpdb->users} u ON u.ID = m.user_id WHERE m.meta_key = %s AND m.meta_value IN (" . $this->places( $ids ) . ') ORDER BY u.ID', // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
+				array_merge( array( Spillway_Connector_Fusion::contact_id_key() ), $ids )
+			)
+		);
+		foreach ( (array) $rows as $row ) {
+			$this->by_contact[ $row->contact_id ][ (int) $row->user_id ] = strtolower( $row->user_email );
+		}
+		if ( array() !== $emails ) {
+			$rows = $wpdb->get_results( $wpdb->prepare( "SELECT ID, user_email FROM {$wpdb->users} WHERE user_email IN (" . $this->places( $emails ) . ') ORDER BY ID DESC', $emails ) ); // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
+			foreach ( (array) $rows as $row ) {
+				$this->by_email[ strtolower( $row->user_email ) ] = (int) $row->ID;
+			}
+		}
+		$this->prime();
+	}
+
+	/**
+	 * The user of a contact: by contact id, else by address. Of several with
+	 * the contact id it is the one with the address, else the oldest.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @return int Zero without one.
+	 */
+	public function find( Spillway_Connector_Contact $contact ) {
+		$email = strtolower( $contact->email );
+		if ( ! empty( $this->by_contact[ $contact->id ] ) ) {
+			$users = $this->by_contact[ $contact->id ];
+			$same  = '' === $email ? false : array_search( $email, $users, true );
+			return (int) ( false === $same ? min( array_keys( $users ) ) : $same );
+		}
+		return '' !== $email && isset( $this->by_email[ $email ] ) ? $this->by_email[ $email ] : 0;
+	}
+
+	/**
+	 * Reads a user again whom the batch has changed, or failed to.
+	 *
+	 * @param int $user_id The user.
+	 */
+	public function follow( $user_id ) {
+		foreach ( array_keys( $this->by_contact ) as $contact_id ) {
+			unset( $this->by_contact[ $contact_id ][ $user_id ] );
+		}
+		$this->by_email = array_diff( $this->by_email, array( $user_id ) );
+		$user           = get_userdata( $user_id );
+		if ( ! $user ) {
+			return;
+		}
+		$email      = strtolower( $user->user_email );
+		$contact_id = (string) get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
+		if ( '' !== $contact_id ) {
+			$this->by_contact[ $contact_id ][ $user_id ] = $email;
+		}
+		$this->by_email[ $email ] = $user_id;
+	}
+
+	/**
+	 * Takes an address up again that someone without our locks, such as a
+	 * visitor who registers, has got meanwhile.
+	 *
+	 * @param string $email The address.
+	 */
+	public function reload_email( $email ) {
+		global $wpdb;
+		$user_id = (int) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_email = %s ORDER BY ID LIMIT 1", $email ) );
+		if ( $user_id > 0 ) {
+			$this->by_email[ strtolower( $email ) ] = $user_id;
+		}
+	}
+
+	/**
+	 * Whether the database holds a user with a contact id.
+	 *
+	 * @param int    $user_id    The user.
+	 * @param string $contact_id The contact id.
+	 * @return bool
+	 */
+	public static function is_stored( $user_id, $contact_id ) {
+		global $wpdb;
+		return (bool) $wpdb->get_var(
+			$wpdb->prepare(
+				"SELECT u.ID FROM {$wpdb->users} u JOIN {$wpdb->usermeta} m ON m.user_id = u.ID WHERE u.ID = %d AND m.meta_key = %s AND m.meta_value = %s LIMIT 1",
+				$user_id,
+				Spillway_Connector_Fusion::contact_id_key(),
+				$contact_id
+			)
+		);
+	}
+
+	/**
+	 * Drops what WordPress's caches hold of a user. The second delete of
+	 * user_meta is for WordPress before 6.3, whose clean_user_cache() keeps it.
+	 *
+	 * @param int $user_id The user.
+	 */
+	public static function clean( $user_id ) {
+		clean_user_cache( $user_id );
+		wp_cache_delete( $user_id, 'users' );
+		wp_cache_delete( $user_id, 'user_meta' );
+	}
+
+	/**
+	 * Loads the found users and their meta into WordPress's caches at once.
+	 */
+	private function prime() {
+		$users = array_values( $this->by_email );
+		foreach ( $this->by_contact as $found ) {
+			$users = array_merge( $users, array_keys( $found ) );
+		}
+		$users = array_unique( $users );
+		if ( wp_using_ext_object_cache() ) {
+			// A shared cache may lag behind the database, and what already
+			// stands so is decided by what is read here.
+			foreach ( $users as $user_id ) {
+				self::clean( $user_id );
+			}
+		}
+		if ( array() !== $users ) {
+			cache_users( $users );
+			update_meta_cache( 'user', $users );
+		}
+	}
+
+	/**
+	 * Placeholders for a list of texts.
+	 *
+	 * @param string[] $values The texts.
+	 * @return string
+	 */
+	private function places( array $values ) {
+		return implode( ', ', array_fill( 0, count( $values ), '%s' ) );
+	}
+}

@@ -1,0 +1,167 @@
+<?php
+/**
+ * Why a contact could not be stored.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * A failure of one contact: a code and a text for the answer. Neither ever
+ * holds personal data, because both reach Spillway's log and dashboard.
+ */
+final class Spillway_Connector_Failure extends Exception {
+
+	/**
+	 * The code of the answer, such as "no_email".
+	 *
+	 * @var string
+	 */
+	private $reason;
+
+	/**
+	 * Whether a repetition is useless.
+	 *
+	 * @var bool
+	 */
+	private $permanent;
+
+	/**
+	 * Makes a failure.
+	 *
+	 * @param string $reason    The code of the answer.
+	 * @param string $message   The text of the answer.
+	 * @param bool   $permanent Whether a repetition is useless.
+	 */
+	public function __construct( $reason, $message, $permanent = true ) {
+		parent::__construct( $message );
+		$this->reason    = $reason;
+		$this->permanent = $permanent;
+	}
+
+	/**
+	 * The code of the answer.
+	 *
+	 * @return string
+	 */
+	public function reason() {
+		return $this->reason;
+	}
+
+	/**
+	 * The member "error" of the answer.
+	 *
+	 * @return array
+	 */
+	public function error() {
+		return array(
+			'code'      => $this->reason,
+			'message'   => $this->getMessage(),
+			'permanent' => $this->permanent,
+		);
+	}
+
+	/**
+	 * The database refused a statement, or lost a transaction.
+	 *
+	 * @return self
+	 */
+	public static function database() {
+		return new self( 'database', __( 'The database did not store the contact; nothing of it was kept. Send it again.', 'spillway-connector' ), false );
+	}
+
+	/**
+	 * The address is no e-mail address.
+	 *
+	 * @return self
+	 */
+	public static function invalid_email() {
+		return new self( 'invalid_email', __( 'The e-mail address is not valid.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * The address belongs to another user.
+	 *
+	 * @return self
+	 */
+	public static function email_taken() {
+		return new self( 'email_taken', __( 'The e-mail address belongs to another user.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * The login belongs to another user.
+	 *
+	 * @return self
+	 */
+	public static function login_taken() {
+		return new self( 'user_login_taken', __( 'The login name belongs to another user.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * The login is none that WordPress accepts.
+	 *
+	 * @return self
+	 */
+	public static function login_invalid() {
+		return new self( 'user_login_invalid', __( 'The login name is longer than 60 characters, or has characters that WordPress does not accept.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * A member of the contact is not of the type that the protocol states.
+	 *
+	 * @param string $member Name of the member.
+	 * @return self
+	 */
+	public static function invalid_contact( $member ) {
+		/* translators: %s: name of a member of a JSON object */
+		return new self( 'invalid_contact', sprintf( __( 'The contact\'s "%s" is not of the expected type.', 'spillway-connector' ), $member ) );
+	}
+
+	/**
+	 * Translates an error of WordPress into one of ours: its own text may name
+	 * the address or the login, and other plugins' texts may hold anything.
+	 *
+	 * @param WP_Error $error What a function of WordPress returned.
+	 * @return self
+	 */
+	public static function from_wp_error( WP_Error $error ) {
+		$code = (string) $error->get_error_code();
+		switch ( $code ) {
+			case 'existing_user_email':
+				return self::email_taken();
+			case 'existing_user_login':
+				return self::login_taken();
+			case 'empty_user_login':
+			case 'user_login_too_long':
+			case 'invalid_username':
+				return self::login_invalid();
+			case 'user_url_too_long':
+			case 'user_nicename_too_long':
+				return new self( 'field_too_long', __( 'A field of the user record is longer than WordPress allows.', 'spillway-connector' ) );
+			case 'db_insert_error':
+			case 'db_update_error':
+				return self::database();
+		}
+		$code = substr( preg_replace( '/[^a-z0-9_-]/', '', strtolower( $code ) ), 0, 40 );
+		/* translators: %s: error code of WordPress or of a plugin */
+		return new self( 'refused', sprintf( __( 'WordPress refused the user with the error code "%s".', 'spillway-connector' ), $code ) );
+	}
+
+	/**
+	 * Names the place of an exception that some plugin let through. Its text is
+	 * left out: it may hold anything.
+	 *
+	 * @param Throwable $thrown The exception or error.
+	 * @return self
+	 */
+	public static function from_throwable( Throwable $thrown ) {
+		if ( $thrown instanceof self ) {
+			return $thrown;
+		}
+		$place = basename( $thrown->getFile() ) . ':' . $thrown->getLine();
+		/* translators: 1: PHP class name, 2: file name and line number */
+		$text = sprintf( __( 'A plugin or WordPress threw %1$s at %2$s.', 'spillway-connector' ), get_class( $thrown ), $place );
+		return new self( 'exception', $text, false );
+	}
+}

@@ -1,0 +1,60 @@
+<?php
+/**
+ * Mail: the login details of a new user, once, and nothing else.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Sends the login-details mail. The creation commits a mark with the user, and
+ * who deletes the mark sends: a request that is cut off between the two leaves
+ * the mail to the repetition, and two repetitions at once send one.
+ */
+final class Spillway_Connector_Mail {
+
+	const MARK = 'spillway_notify';
+
+	/**
+	 * Keeps WordPress's mails about changed addresses and passwords back while
+	 * the plugin writes.
+	 */
+	public static function hush() {
+		add_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
+		add_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
+	}
+
+	/**
+	 * Lets those mails go again.
+	 */
+	public static function unhush() {
+		remove_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
+		remove_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
+	}
+
+	/**
+	 * Sends the login details if they are still owed. To be called after the
+	 * commit: a mail can't be taken back.
+	 *
+	 * @param int $user_id The user.
+	 * @return string A note for the answer, empty for none.
+	 */
+	public static function send( $user_id ) {
+		if ( ! get_user_meta( $user_id, self::MARK, true ) || ! delete_user_meta( $user_id, self::MARK ) ) {
+			return '';
+		}
+		$failed = false;
+		$listen = function () use ( &$failed ) {
+			$failed = true;
+		};
+		add_action( 'wp_mail_failed', $listen );
+		try {
+			wp_new_user_notification( $user_id, null, 'user' );
+		} catch ( Throwable $thrown ) {
+			$failed = true;
+		}
+		remove_action( 'wp_mail_failed', $listen );
+		return $failed ? 'mail_failed' : '';
+	}
+}

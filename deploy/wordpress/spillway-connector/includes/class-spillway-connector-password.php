@@ -1,0 +1,152 @@
+<?php
+/**
+ * Passwords: given ones, generated ones, and whether the CRM has them.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Keeps the mark of a user whose generated password the CRM has not stored yet.
+ * It names the creation, so that its repetition is answered as the creation
+ * it was; it holds a digest of the stored hash, which tells whether the
+ * password was changed since.
+ */
+final class Spillway_Connector_Password {
+
+	const MARK = 'spillway_unconfirmed';
+
+	/**
+	 * The mark of a creation.
+	 *
+	 * @param string $request_id Names the creation.
+	 * @param string $hash       The password as stored.
+	 * @return array
+	 */
+	public static function mark( $request_id, $hash ) {
+		return array(
+			'request_id' => $request_id,
+			'digest'     => hash( 'sha256', $hash ),
+			'logged_in'  => false,
+		);
+	}
+
+	/**
+	 * Twelve random letters and digits.
+	 *
+	 * @return string
+	 */
+	public static function generate() {
+		return wp_generate_password( 12, false );
+	}
+
+	/**
+	 * A password as WordPress hashes it. Its login form and its profile form
+	 * both hand a password over with slashes, so a password with a quote or a
+	 * backslash logs in only when it was hashed with them.
+	 *
+	 * @param string $password The password as a person types it.
+	 * @return string
+	 */
+	public static function as_typed( $password ) {
+		return wp_slash( $password );
+	}
+
+	/**
+	 * Remembers that an unconfirmed user has logged in: from then on the
+	 * password is the person's own and must not be replaced.
+	 *
+	 * @param int $user_id The user.
+	 */
+	public static function note_login( $user_id ) {
+		$mark = self::find( $user_id );
+		if ( null !== $mark && empty( $mark['logged_in'] ) ) {
+			$mark['logged_in'] = true;
+			update_user_meta( $user_id, self::MARK, wp_slash( $mark ) );
+		}
+	}
+
+	/**
+	 * Clears the mark of a creation whose password the CRM has stored.
+	 *
+	 * @param int    $user_id    The user.
+	 * @param string $request_id Names the creation.
+	 * @return bool Whether there was such a mark.
+	 */
+	public static function confirm( $user_id, $request_id ) {
+		$mark = self::find( $user_id );
+		if ( null === $mark || $request_id !== $mark['request_id'] ) {
+			return false;
+		}
+		return delete_user_meta( $user_id, self::MARK );
+	}
+
+	/**
+	 * Settles an "add" of a user whose password is unconfirmed.
+	 *
+	 * @param Spillway_Connector_Contact $contact    The contact.
+	 * @param int                        $user_id    Its user.
+	 * @param bool                       $privileged Whether the password is out of reach.
+	 * @return string[] The outcome, empty when the user has no mark, and a note, empty for none.
+	 */
+	public static function settle( Spillway_Connector_Contact $contact, $user_id, $privileged ) {
+		$mark = self::find( $user_id );
+		if ( null === $mark ) {
+			return array( '', '' );
+		}
+		$hash    = get_userdata( $user_id )->user_pass;
+		$changed = hash( 'sha256', $hash ) !== $mark['digest'] && ! self::works( $contact->password, $user_id );
+		if ( $contact->request_id === $mark['request_id'] && ! $changed ) {
+			return array( 'created', '' );
+		}
+		if ( $changed || ! empty( $mark['logged_in'] ) || $privileged ) {
+			delete_user_meta( $user_id, self::MARK );
+			return array( 'updated', $changed ? 'password_changed' : '' );
+		}
+		$password = '' === $contact->password ? self::generate() : $contact->password;
+		wp_set_password( self::as_typed( $password ), $user_id );
+		if ( $contact->generated && '' !== $contact->request_id ) {
+			$mark = self::mark( $contact->request_id, get_userdata( $user_id )->user_pass );
+			update_user_meta( $user_id, self::MARK, wp_slash( $mark ) );
+		} else {
+			delete_user_meta( $user_id, self::MARK );
+		}
+		return array( 'created', '' );
+	}
+
+	/**
+	 * Sets an existing user's password to the contact's own, when it differs.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 */
+	public static function set( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( $contact->generated || '' === $contact->password || self::works( $contact->password, $user_id ) ) {
+			return;
+		}
+		wp_set_password( self::as_typed( $contact->password ), $user_id );
+	}
+
+	/**
+	 * Whether a password is the user's.
+	 *
+	 * @param string $password The password as a person types it.
+	 * @param int    $user_id  The user.
+	 * @return bool
+	 */
+	private static function works( $password, $user_id ) {
+		return '' !== $password && wp_check_password( self::as_typed( $password ), get_userdata( $user_id )->user_pass, $user_id );
+	}
+
+	/**
+	 * The user's mark.
+	 *
+	 * @param int $user_id The user.
+	 * @return array|null Null without one.
+	 */
+	private static function find( $user_id ) {
+		$mark = get_user_meta( $user_id, self::MARK, true );
+		return is_array( $mark ) && isset( $mark['request_id'], $mark['digest'] ) ? $mark : null;
+	}
+}

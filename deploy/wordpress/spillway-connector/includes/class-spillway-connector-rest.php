@@ -1,0 +1,192 @@
+<?php
+/**
+ * The two REST routes.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Registers the routes, keeps out who may not use them, and refuses bodies
+ * that are none.
+ */
+final class Spillway_Connector_Rest {
+
+	const ROUTES       = 'spillway/v1';
+	const MAX_CONTACTS = 100;
+
+	/**
+	 * Registers the routes.
+	 */
+	public function register() {
+		register_rest_route(
+			self::ROUTES,
+			'/contacts',
+			array(
+				'methods'             => 'POST',
+				'callback'            => array( $this, 'contacts' ),
+				'permission_callback' => array( $this, 'may_use' ),
+			)
+		);
+		register_rest_route(
+			self::ROUTES,
+			'/status',
+			array(
+				'methods'             => 'GET',
+				'callback'            => array( $this, 'status' ),
+				'permission_callback' => array( $this, 'may_use' ),
+			)
+		);
+		add_filter( 'rest_request_before_callbacks', array( $this, 'refuse_broken_json' ), 10, 3 );
+	}
+
+	/**
+	 * Whether the caller has all three rights that storing users takes.
+	 *
+	 * @return true|WP_Error
+	 */
+	public function may_use() {
+		if ( current_user_can( 'create_users' ) && current_user_can( 'edit_users' ) && current_user_can( 'promote_users' ) ) {
+			return true;
+		}
+		return new WP_Error(
+			'rest_forbidden',
+			__( 'Spillway needs a user who has create_users, edit_users and promote_users.', 'spillway-connector' ),
+			array( 'status' => rest_authorization_required_code() )
+		);
+	}
+
+	/**
+	 * Answers a body that is no JSON in this plugin's words; WordPress refuses
+	 * it before it asks whether the caller may use the route.
+	 *
+	 * @param mixed           $response What WordPress would answer so far.
+	 * @param array           $handler  The route's handler.
+	 * @param WP_REST_Request $request  The request.
+	 * @return mixed
+	 */
+	public function refuse_broken_json( $response, $handler, $request ) {
+		if ( ! is_wp_error( $response ) || '/' . self::ROUTES . '/contacts' !== $request->get_route() ) {
+			return $response;
+		}
+		$allowed = $this->may_use();
+		if ( is_wp_error( $allowed ) ) {
+			return $allowed;
+		}
+		return $this->bad_request( __( 'The body is no JSON.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * POST /contacts: stores a batch of contacts.
+	 *
+	 * @param WP_REST_Request $request The request.
+	 * @return WP_REST_Response|WP_Error
+	 */
+	public function contacts( WP_REST_Request $request ) {
+		$body = $request->get_json_params();
+		if ( ! is_array( $body ) || ! isset( $body['contacts'] ) || ! $this->is_list( $body['contacts'] ) ) {
+			return $this->bad_request( __( 'The body is no JSON object with a list "contacts".', 'spillway-connector' ) );
+		}
+		if ( count( $body['contacts'] ) > self::MAX_CONTACTS ) {
+			/* translators: %d: number of contacts */
+			return $this->bad_request( sprintf( __( 'The body holds more than %d contacts.', 'spillway-connector' ), self::MAX_CONTACTS ) );
+		}
+		$contacts = array();
+		foreach ( $body['contacts'] as $contact ) {
+			$id = is_array( $contact ) && isset( $contact['contact_id'] ) ? $contact['contact_id'] : null;
+			if ( is_int( $id ) ) {
+				$id = (string) $id;
+			}
+			if ( ! is_string( $id ) || '' === $id || strlen( $id ) > 255 ) {
+				return $this->bad_request( __( 'An element of "contacts" is no object with a "contact_id".', 'spillway-connector' ) );
+			}
+			$contact['contact_id'] = $id;
+			$contacts[]            = $contact;
+		}
+		$allowed = isset( $body['roles_allowed'] ) ? $body['roles_allowed'] : array();
+		$default = isset( $body['default_role'] ) ? $body['default_role'] : '';
+		if ( ! $this->is_list( $allowed ) || array_filter( $allowed, 'is_string' ) !== $allowed || ! is_string( $default ) ) {
+			return $this->bad_request( __( '"roles_allowed" is no list of texts, or "default_role" is no text.', 'spillway-connector' ) );
+		}
+		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ) ) );
+	}
+
+	/**
+	 * GET /status: tells what this site is.
+	 *
+	 * @return WP_REST_Response
+	 */
+	public function status() {
+		return rest_ensure_response(
+			array(
+				'plugin'         => SPILLWAY_CONNECTOR_VERSION,
+				'protocol'       => SPILLWAY_CONNECTOR_PROTOCOL,
+				'wordpress'      => get_bloginfo( 'version' ),
+				'php'            => PHP_VERSION,
+				'wp_fusion'      => Spillway_Connector_Fusion::version(),
+				'roles'          => (object) wp_roles()->get_names(),
+				'default_role'   => (string) get_option( 'default_role' ),
+				'multisite'      => is_multisite(),
+				'contact_id_key' => Spillway_Connector_Fusion::contact_id_key(),
+				'tags_key'       => Spillway_Connector_Fusion::tags_key(),
+				'limits'         => array(
+					'contacts' => self::MAX_CONTACTS,
+					'seconds'  => Spillway_Connector_Batch::SECONDS,
+				),
+			)
+		);
+	}
+
+	/**
+	 * Stores the contacts while nothing that others print can reach the answer.
+	 *
+	 * @param array                    $contacts The contacts' members.
+	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
+	 * @return array The answer's body.
+	 */
+	private function store( array $contacts, Spillway_Connector_Roles $roles ) {
+		global $wpdb;
+		$started = microtime( true );
+		// A batch that the caller no longer waits for still ends in one piece.
+		ignore_user_abort( true );
+		$level = ob_get_level();
+		ob_start();
+		$showed     = $wpdb->hide_errors();
+		$suppressed = $wpdb->suppress_errors( true );
+		try {
+			$batch   = new Spillway_Connector_Batch( $contacts, $roles, $started );
+			$results = $batch->run();
+		} finally {
+			$wpdb->suppress_errors( $suppressed );
+			$wpdb->show_errors( $showed );
+			while ( ob_get_level() > $level && ob_end_clean() ) {
+				continue;
+			}
+		}
+		return array(
+			'results'    => $results,
+			'elapsed_ms' => (int) round( 1000 * ( microtime( true ) - $started ) ),
+		);
+	}
+
+	/**
+	 * The answer to a body that is refused as a whole.
+	 *
+	 * @param string $message What is wrong with it.
+	 * @return WP_Error
+	 */
+	private function bad_request( $message ) {
+		return new WP_Error( 'spillway_bad_request', $message, array( 'status' => 400 ) );
+	}
+
+	/**
+	 * Whether a value is a JSON list.
+	 *
+	 * @param mixed $value The value.
+	 * @return bool
+	 */
+	private function is_list( $value ) {
+		return is_array( $value ) && array_values( $value ) === $value;
+	}
+}
