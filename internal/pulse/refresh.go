@@ -147,11 +147,11 @@ func (t *OAuth) refusedError(status int, detail string) error {
 	}
 }
 
-// knownCode repeats one of OAuth's own error codes.
+// knownCode repeats one of the error codes that OAuth has for a refresh.
 func knownCode(code any) string {
 	text, _ := code.(string)
 	switch text {
-	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
+	case "invalid_request", "invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_scope":
 		return strings.ReplaceAll(text, "_", " ")
 	}
 	return "without a known reason"
