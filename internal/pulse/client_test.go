@@ -434,6 +434,48 @@ func TestAnExpiredTokenIsRenewedWithinTheCall(t *testing.T) {
 	require.Equal(t, []int{401, 200}, seen)
 }
 
+// line is a budget in which tokens grow old.
+type line func()
+
+func (l line) Wait(context.Context) error {
+	l()
+	return nil
+}
+
+func (line) Limited(context.Context, time.Duration) {}
+
+func TestTheTokenIsTakenAfterTheWaitForTheBudget(t *testing.T) {
+	t.Parallel()
+	var refused atomic.Int32
+	tokens := &relay{tokens: []string{"old", "new"}}
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer new" {
+			refused.Add(1)
+			says(401, "")(w, r)
+			return
+		}
+		says(200, `{"id":7}`)(w, r)
+	}, func(o *pulse.Options) {
+		o.Tokens = tokens
+		o.Budget = line(func() { _, _ = tokens.Renew(t.Context(), "old") })
+	})
+	_, err := client.Contact(t.Context(), "7")
+	require.NoError(t, err)
+	require.Zero(t, refused.Load())
+}
+
+func TestATokenThatIsAlwaysRefusedEndsTheCall(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		says(401, "")(w, r)
+	}, func(o *pulse.Options) { o.Tokens = &relay{tokens: []string{"a", "b", "c", "d", "e"}} })
+	_, err := client.Contact(t.Context(), "7")
+	requireOutageFor(t, time.Minute, err)
+	require.Equal(t, int32(3), calls.Load())
+}
+
 func TestUpdatesAreFormsUnlessAKeyWouldBeMangled(t *testing.T) {
 	t.Parallel()
 	type put struct{ method, path, kind, body string }
