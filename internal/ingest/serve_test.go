@@ -214,7 +214,9 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 
 				conn := listener.dial()
 				began := time.Now()
+				sent := make(chan struct{})
 				go func() {
+					defer close(sent)
 					_, err := io.WriteString(conn, c.head)
 					for err == nil && c.trickle != "" {
 						time.Sleep(time.Second)
@@ -227,6 +229,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 				require.True(t, strings.HasPrefix(string(answer), c.answer), "%s", answer)
 
 				_ = conn.Close()
+				<-sent
 				cancel()
 				require.NoError(t, <-stopped)
 			})
