@@ -17,7 +17,7 @@ import (
 // MariaDB's default, since that is what writing to a site costs.
 var databaseOptions = []string{
 	"--no-defaults", "--skip-networking", "--skip-name-resolve",
-	"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=32M", "--character-set-server=utf8mb4",
+	"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--character-set-server=utf8mb4",
 }
 
 // startDatabase starts MariaDB on a copy of the template, which the first

@@ -16,6 +16,9 @@ import (
 // second on an idle machine.
 const startWithin = 60 * time.Second
 
+// endWithin is how long php-fpm may take to end its workers.
+const endWithin = 5 * time.Second
+
 // tools are the programs that a site needs.
 type tools struct {
 	installDB, mariadbd, fpm, php, nginx string
@@ -53,9 +56,10 @@ func findTools(wordPressDir string) (tools, error) {
 
 // process is a running server. Its output goes to NAME.log in the site's folder.
 type process struct {
-	name string
-	cmd  *exec.Cmd
-	done chan struct{} // closed when the server has ended
+	name       string
+	cmd        *exec.Cmd
+	done       chan struct{} // closed when the server has ended
+	hasWorkers bool
 }
 
 // command prepares a program to run as the site's owner, with none of the
@@ -126,10 +130,21 @@ func (s *Site) await(p *process, ready func() bool) {
 func (p *process) kill() {
 	select {
 	case <-p.done:
+		return
 	default:
-		_ = killGroup(p.cmd.Process)
-		<-p.done
 	}
+	if p.hasWorkers {
+		// php-fpm ends its workers as abruptly as a kill would, but also reaps
+		// them, which in a container nobody else may do.
+		_ = terminate(p.cmd.Process)
+		select {
+		case <-p.done:
+			return
+		case <-time.After(endWithin):
+		}
+	}
+	_ = killGroup(p.cmd.Process)
+	<-p.done
 }
 
 func (s *Site) logPath(name string) string { return filepath.Join(s.dir, name+".log") }

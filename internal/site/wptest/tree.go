@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"text/template"
 
@@ -23,18 +24,33 @@ var embedded embed.FS
 // plugins.
 const connector = "spillway-connector"
 
+var (
+	// foreign are the settings and drop-ins of another site, and languages,
+	// which this one does not speak.
+	foreign = []string{
+		"wp-config.php", "wp-content/languages", "wp-content/uploads", "wp-content/mu-plugins", "wp-content/database",
+		"wp-content/db.php", "wp-content/object-cache.php", "wp-content/advanced-cache.php",
+	}
+	// static are folders without code: two thirds of WordPress, linked. The
+	// code is copied, since it finds itself by the path of its own files.
+	static = []string{
+		"wp-includes/js", "wp-includes/css", "wp-includes/fonts", "wp-includes/images",
+		"wp-admin/js", "wp-admin/css", "wp-admin/images",
+	}
+)
+
 // writeTree writes all of the site's files but those that hold its address.
 func (s *Site) writeTree() {
 	s.tb.Helper()
 	www := s.path("www")
-	require.NoError(s.tb, copyTree(www, os.DirFS(s.options.WordPressDir), func(path string) bool {
-		switch path {
-		case "wp-config.php", "wp-content/languages", "wp-content/uploads", "wp-content/mu-plugins", "wp-content/database",
-			"wp-content/db.php", "wp-content/object-cache.php", "wp-content/advanced-cache.php":
-			return false // settings and drop-ins of another site
-		}
-		return true
+	wordPress, err := filepath.Abs(s.options.WordPressDir)
+	require.NoError(s.tb, err)
+	require.NoError(s.tb, copyTree(www, os.DirFS(wordPress), func(path string) bool {
+		return !slices.Contains(foreign, path) && !slices.Contains(static, path)
 	}))
+	for _, path := range static {
+		require.NoError(s.tb, os.Symlink(filepath.Join(wordPress, path), filepath.Join(www, path)))
+	}
 	plugins := filepath.Join(www, "wp-content", "plugins")
 	source, err := connectorDir()
 	require.NoError(s.tb, err)

@@ -141,6 +141,8 @@ func (s *Site) Get(path string) (status int, body string) {
 // would; nginx then answers 502. [Site.PHP] and the methods of the harness go
 // on working.
 func (s *Site) StopPHP() {
+	s.tb.Helper()
+	require.NotNil(s.tb, s.php, "the site is down")
 	s.php.kill()
 	s.php = nil
 }
@@ -156,6 +158,7 @@ func (s *Site) StartPHP() {
 		"--fpm-config", filepath.Join(s.dir, "php-fpm.conf"),
 		// PHP keeps no compiled file that is younger than two seconds, unless told.
 		"-d", "opcache.file_update_protection=0", "-d", "opcache.revalidate_freq=0")
+	s.php.hasWorkers = true
 	s.await(s.php, func() bool { return answers("unix", socket) })
 }
 
