@@ -64,9 +64,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	if err := s.applyFields(u, in.fields); err != nil {
 		return result{}, err
 	}
-	if in.tags != nil {
-		u.Meta[tagsKey] = in.tags
-	}
+	u.setTags(in.tags)
 	s.put(u)
 	if in.notify {
 		address := strings.ToLower(u.Email)
@@ -117,9 +115,7 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 			notes = append(notes, note)
 		}
 	}
-	if in.tags != nil {
-		u.Meta[tagsKey] = in.tags
-	}
+	u.setTags(in.tags)
 	switch {
 	case created:
 		s.put(u)
@@ -129,6 +125,16 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 	}
 	s.put(u)
 	return answerFor(u, contact.Updated, notes), nil
+}
+
+// setTags replaces the tags; nil leaves them alone. A user without tags stays
+// without the key when there are none.
+func (u *user) setTags(tags []string) {
+	_, has := u.Meta[tagsKey]
+	if tags == nil || len(tags) == 0 && !has {
+		return
+	}
+	u.Meta[tagsKey] = tags
 }
 
 // repeatCreation decides what an add means for a user whose generated password
