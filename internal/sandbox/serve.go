@@ -27,15 +27,14 @@ type Running struct {
 	ended   chan error // one of each server
 }
 
-// Serve starts a CRM and a site and returns once both listen. ctx bounds the
-// start alone; Close ends them.
-func Serve(ctx context.Context, options Options) (*Running, error) {
+// Serve starts a CRM and a site and returns once both listen. Close ends them.
+func Serve(options Options) (*Running, error) {
 	r := &Running{CRM: NewCRM(options.CRM), Site: NewSite(options.Site), ended: make(chan error, 2)}
-	crm, err := listen(ctx, "CRM", options.CRMAddr)
+	crm, err := listen("CRM", options.CRMAddr)
 	if err != nil {
 		return nil, err
 	}
-	site, err := listen(ctx, "site", options.SiteAddr)
+	site, err := listen("site", options.SiteAddr)
 	if err != nil {
 		_ = crm.Close()
 		return nil, err
@@ -47,12 +46,12 @@ func Serve(ctx context.Context, options Options) (*Running, error) {
 	return r, nil
 }
 
-func listen(ctx context.Context, what, addr string) (net.Listener, error) {
+func listen(what, addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = "127.0.0.1:0"
 	}
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", addr)
+	listener, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox's %s: %w", what, err)
 	}
