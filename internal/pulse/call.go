@@ -36,8 +36,12 @@ type answer struct {
 	body   []byte
 }
 
-// do makes a call, once more with a new token if it met an expired one, and
-// returns the decoded JSON.
+// maxTries bounds the tries of a call whose token is refused. Tokens that live
+// shorter than a call waits for its budget need more than two.
+const maxTries = 3
+
+// do makes a call, again with a new token if it met an expired one, and returns
+// the decoded JSON.
 func (c *Client) do(ctx context.Context, r request) (any, error) {
 	// The turn comes before the budget: a call that was counted is made at once.
 	select {
@@ -46,31 +50,30 @@ func (c *Client) do(ctx context.Context, r request) (any, error) {
 	case <-ctx.Done():
 		return nil, &Unavailable{Attempt: r.attempt, Reason: "gave up waiting for a turn: " + ctx.Err().Error(), Err: ctx.Err()}
 	}
-	token, err := c.tokens.Token(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", r.attempt, err)
-	}
-	a, err := c.exchange(ctx, r, token)
-	if err != nil {
-		return nil, err
-	}
-	if a.status == http.StatusUnauthorized {
-		if token, err = c.tokens.Renew(ctx, token); err != nil {
-			return nil, fmt.Errorf("%s: %w", r.attempt, err)
-		}
-		if a, err = c.exchange(ctx, r, token); err != nil {
+	for try := 1; ; try++ {
+		a, token, err := c.exchange(ctx, r)
+		if err != nil {
 			return nil, err
 		}
+		if a.status != http.StatusUnauthorized || try == maxTries {
+			return judge(r, a)
+		}
+		if _, err := c.tokens.Renew(ctx, token); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.attempt, err)
+		}
 	}
-	return judge(r, a)
 }
 
-// exchange waits for the budget, sends the request and reads the answer.
-func (c *Client) exchange(ctx context.Context, r request, token string) (answer, error) {
+// exchange waits for the budget, sends the request and reads the answer. It
+// takes the token last, and returns it: it may have been renewed meanwhile.
+func (c *Client) exchange(ctx context.Context, r request) (a answer, token string, err error) {
 	if c.budget != nil {
 		if err := c.budget.Wait(ctx); err != nil {
-			return answer{}, fmt.Errorf("%s: %w", r.attempt, err)
+			return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
 		}
+	}
+	if token, err = c.tokens.Token(ctx); err != nil {
+		return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
 	}
 	address := c.base + r.path
 	if len(r.query) > 0 {
@@ -81,14 +84,14 @@ func (c *Client) exchange(ctx context.Context, r request, token string) (answer,
 	c.observe(Call{Route: r.route, Status: a.status, Duration: took})
 	switch {
 	case errors.Is(err, errTooLong):
-		return answer{}, &Rejected{Attempt: r.attempt, Status: a.status, Reason: fmt.Sprintf("more than %d MiB", maxBody>>20)}
+		return answer{}, "", &Rejected{Attempt: r.attempt, Status: a.status, Reason: fmt.Sprintf("more than %d MiB", maxBody>>20)}
 	case err != nil:
-		return answer{}, noAnswer(ctx, r.attempt, err, c.timeout)
+		return answer{}, "", noAnswer(ctx, r.attempt, err, c.timeout)
 	}
 	if a.status == http.StatusTooManyRequests && c.budget != nil {
 		c.budget.Limited(ctx, retryAfter(a.header, time.Now()))
 	}
-	return a, nil
+	return a, token, nil
 }
 
 // send makes one HTTP exchange. The answer has its status also when the body

@@ -48,12 +48,18 @@ func says(status int, body string, header ...string) http.HandlerFunc {
 	}
 }
 
-func requireOutage(t *testing.T, err error) contact.Outage {
+func requireOutage(t *testing.T, err error) {
 	t.Helper()
 	require.Error(t, err)
-	outage, ok := contact.AsOutage(err)
+	_, ok := contact.AsOutage(err)
 	require.True(t, ok, "%v", err)
-	return outage
+}
+
+func requireOutageFor(t *testing.T, want time.Duration, err error) {
+	t.Helper()
+	requireOutage(t, err)
+	outage, _ := contact.AsOutage(err)
+	require.Equal(t, want, outage.Outage())
 }
 
 func TestAContactsRecordIsReadAsItStands(t *testing.T) {
@@ -171,8 +177,7 @@ func TestOutagesAreToldFromFailures(t *testing.T) {
 			_, contactErr := client.Contact(t.Context(), "7")
 			_, tagsErr := client.Tags(t.Context(), "7")
 			for _, err := range []error{contactErr, tagsErr} {
-				outage := requireOutage(t, err)
-				require.Equal(t, c.after, outage.Outage())
+				requireOutageFor(t, c.after, err)
 				require.ErrorContains(t, err, c.text)
 				require.NotContains(t, err.Error(), "secret")
 				require.NotContains(t, err.Error(), token)
@@ -188,7 +193,7 @@ func TestARetryDateIsReadByTheCRMsClock(t *testing.T) {
 	t.Parallel()
 	client := setup(t, says(503, "", "Date", "Fri, 02 Jan 1970 00:00:00 GMT", "Retry-After", "Fri, 02 Jan 1970 00:01:30 GMT"))
 	_, err := client.Contact(t.Context(), "7")
-	require.Equal(t, 90*time.Second, requireOutage(t, err).Outage())
+	requireOutageFor(t, 90*time.Second, err)
 }
 
 func TestNoAnswerIsAnOutage(t *testing.T) {
@@ -427,6 +432,48 @@ func TestAnExpiredTokenIsRenewedWithinTheCall(t *testing.T) {
 	})
 	require.NoError(t, client.Update(t.Context(), "7", map[string]string{"pass": "word"}))
 	require.Equal(t, []int{401, 200}, seen)
+}
+
+// line is a budget in which tokens grow old.
+type line func()
+
+func (l line) Wait(context.Context) error {
+	l()
+	return nil
+}
+
+func (line) Limited(context.Context, time.Duration) {}
+
+func TestTheTokenIsTakenAfterTheWaitForTheBudget(t *testing.T) {
+	t.Parallel()
+	var refused atomic.Int32
+	tokens := &relay{tokens: []string{"old", "new"}}
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer new" {
+			refused.Add(1)
+			says(401, "")(w, r)
+			return
+		}
+		says(200, `{"id":7}`)(w, r)
+	}, func(o *pulse.Options) {
+		o.Tokens = tokens
+		o.Budget = line(func() { _, _ = tokens.Renew(t.Context(), "old") })
+	})
+	_, err := client.Contact(t.Context(), "7")
+	require.NoError(t, err)
+	require.Zero(t, refused.Load())
+}
+
+func TestATokenThatIsAlwaysRefusedEndsTheCall(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		says(401, "")(w, r)
+	}, func(o *pulse.Options) { o.Tokens = &relay{tokens: []string{"a", "b", "c", "d", "e"}} })
+	_, err := client.Contact(t.Context(), "7")
+	requireOutageFor(t, time.Minute, err)
+	require.Equal(t, int32(3), calls.Load())
 }
 
 func TestUpdatesAreFormsUnlessAKeyWouldBeMangled(t *testing.T) {

@@ -51,7 +51,7 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 		}
 		time.Sleep(storePause)
 	}
-	t.remember(ctx, "fresh", next.Access, fresh)
+	t.remember(ctx, "fresh", next.Access, max(fresh, time.Millisecond))
 	return next.Access, nil
 }
 
@@ -89,7 +89,7 @@ func (t *OAuth) store(ctx context.Context, p pair) error {
 }
 
 // request exchanges a pair for the next one. fresh is how long the new access
-// token counts as just issued; one that expires sooner may be refreshed sooner.
+// token counts as just issued, half its life at most.
 func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Duration, err error) {
 	r := request{attempt: attemptRefresh, method: http.MethodPost, kind: form, body: []byte(url.Values{
 		"grant_type":    {"refresh_token"},
@@ -127,8 +127,8 @@ func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Dura
 	}
 	fresh = freshTime
 	if text, ok := idText(told["expires_in"]); ok {
-		if seconds, err := strconv.Atoi(text); err == nil && seconds > 0 && seconds < int(freshTime/time.Second) {
-			fresh = time.Duration(seconds) * time.Second
+		if seconds, err := strconv.ParseFloat(text, 64); err == nil && seconds > 0 {
+			fresh = time.Duration(min(seconds/2, freshTime.Seconds()) * float64(time.Second))
 		}
 	}
 	return next, fresh, nil
@@ -147,11 +147,11 @@ func (t *OAuth) refusedError(status int, detail string) error {
 	}
 }
 
-// knownCode repeats one of OAuth's own error codes.
+// knownCode repeats one of the error codes that OAuth has for a refresh.
 func knownCode(code any) string {
 	text, _ := code.(string)
 	switch text {
-	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope":
+	case "invalid_request", "invalid_client", "invalid_grant", "unsupported_grant_type", "invalid_scope":
 		return strings.ReplaceAll(text, "_", " ")
 	}
 	return "without a known reason"

@@ -46,21 +46,22 @@ type CRM struct {
 	mu    sync.Mutex
 	stats CRMStats
 	under map[string]int // reads under way, by route and contact
-	now   int            // calls under way
 }
 
 // CRMStats counts what the CRM was asked.
 type CRMStats struct {
-	Calls        map[string]int `json:"calls"`        // by route
-	Total        int            `json:"total"`        // over all routes
-	Refreshes    int            `json:"refreshes"`    // of OAuth tokens, successful ones
-	Unauthorized int            `json:"unauthorized"` // answered 401
-	Limited      int            `json:"limited"`      // answered 429
-	Spoilt       int            `json:"spoilt"`       // met a fault
+	Calls        map[string]int64 `json:"calls"`        // by route
+	Total        int64            `json:"total"`        // over all routes
+	Refreshes    int64            `json:"refreshes"`    // of OAuth tokens, successful ones
+	Unauthorized int64            `json:"unauthorized"` // answered 401
+	Limited      int64            `json:"limited"`      // answered 429
+	Spoilt       int64            `json:"spoilt"`       // met a fault
+	InFlight     int64            `json:"in_flight"`    // calls under way now
+	AtOnce       int64            `json:"at_once"`      // the most that were under way together
 	// Overlaps counts the reads of a contact, or of its tags, that began while
-	// the same was already being read: two passes over one contact at a time.
-	Overlaps int `json:"overlaps"`
-	AtOnce   int `json:"at_once"` // the most calls that were under way together
+	// the same was already being read: two passes over one contact at a time. A
+	// read whose caller gives up ends with it.
+	Overlaps int64 `json:"overlaps"`
 }
 
 // NewCRM returns a CRM without contacts.
@@ -74,7 +75,7 @@ func NewCRM(options CRMOptions) *CRM {
 		limit:   rateLimit{perSecond: options.RatePerSecond},
 		faults:  newFaults(crmRoutes...),
 		mux:     http.NewServeMux(),
-		stats:   CRMStats{Calls: map[string]int{}},
+		stats:   CRMStats{Calls: map[string]int64{}},
 		under:   map[string]int{},
 	}
 	crm.latency.Store(int64(options.Latency))
@@ -115,47 +116,57 @@ func (c *CRM) Stats() CRMStats {
 	return stats
 }
 
+// count changes the counts.
+func (c *CRM) count(change func(stats *CRMStats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.stats)
+}
+
 // call serves one route of the API. Calls of a route that reads a contact are
 // watched for overlaps.
 func (c *CRM) call(route string, watched bool, act func(r *http.Request, body []byte) answer) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r)
 		if err != nil {
-			return // the caller is gone, or sends what no CRM is sent
+			a := apiError(http.StatusRequestEntityTooLarge, http.StatusText(http.StatusRequestEntityTooLarge))
+			a.write(w, len(a.body))
+			return
 		}
+		c.count(func(stats *CRMStats) { stats.Calls[route]++; stats.Total++ })
 		key := ""
 		if watched {
 			key = route + " " + r.PathValue("id")
 		}
-		c.begin(route, key)
-		defer c.end(key)
-		c.faults.perform(w, r, route, func() answer {
-			if refusal, refused := c.refuse(r); refused {
-				return refusal
-			}
-			half := c.latencyNow() / 2
-			if !sleep(r, half) {
-				return apiError(http.StatusServiceUnavailable, "Server Error")
-			}
-			a := act(r, body)
-			sleep(r, half)
-			return a
-		}, func(status int) answer { return apiError(status, http.StatusText(status)) })
+		c.faults.perform(w, r, route, func() answer { return c.answer(r, key, body, act) },
+			func(status int) answer { return apiError(status, http.StatusText(status)) })
 	}
+}
+
+// answer takes the time that a call takes. It is over before the answer leaves:
+// whoever has the answer may call again at once.
+func (c *CRM) answer(r *http.Request, key string, body []byte, act func(r *http.Request, body []byte) answer) answer {
+	defer c.begin(key)()
+	if refusal, refused := c.refuse(r); refused {
+		return refusal
+	}
+	half := c.latencyNow() / 2
+	if !sleep(r, half) {
+		return apiError(http.StatusServiceUnavailable, "Server Error")
+	}
+	a := act(r, body)
+	sleep(r, half)
+	return a
 }
 
 // refuse turns away calls without a valid token, and those over the limit.
 func (c *CRM) refuse(r *http.Request) (answer, bool) {
 	if !c.authorized(r) {
-		c.mu.Lock()
-		c.stats.Unauthorized++
-		c.mu.Unlock()
+		c.count(func(stats *CRMStats) { stats.Unauthorized++ })
 		return reply(http.StatusUnauthorized, map[string]string{"message": "Unauthenticated.", "error": "Unauthenticated."}), true
 	}
 	if wait := c.limit.take(time.Now()); wait > 0 {
-		c.mu.Lock()
-		c.stats.Limited++
-		c.mu.Unlock()
+		c.count(func(stats *CRMStats) { stats.Limited++ })
 		after := strconv.Itoa(max(1, int(math.Ceil(wait.Seconds()))))
 		return apiError(http.StatusTooManyRequests, "Too Many Attempts.").with("Retry-After", after), true
 	}
@@ -173,30 +184,28 @@ func (c *CRM) authorized(r *http.Request) bool {
 	return token == c.options.Token || c.oauth != nil && c.oauth.valid(token, time.Now())
 }
 
-func (c *CRM) begin(route, key string) {
+// begin counts a call as under way until the returned function is called. key
+// names what the call reads; empty if nothing is watched.
+func (c *CRM) begin(key string) (end func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.stats.Calls[route]++
-	c.stats.Total++
-	c.now++
-	c.stats.AtOnce = max(c.stats.AtOnce, c.now)
-	if key == "" {
-		return
+	c.stats.InFlight++
+	c.stats.AtOnce = max(c.stats.AtOnce, c.stats.InFlight)
+	if key != "" {
+		if c.under[key]++; c.under[key] > 1 {
+			c.stats.Overlaps++
+		}
 	}
-	if c.under[key]++; c.under[key] > 1 {
-		c.stats.Overlaps++
-	}
-}
-
-func (c *CRM) end(key string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now--
-	if key == "" {
-		return
-	}
-	if c.under[key]--; c.under[key] == 0 {
-		delete(c.under, key)
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stats.InFlight--
+		if key == "" {
+			return
+		}
+		if c.under[key]--; c.under[key] == 0 {
+			delete(c.under, key)
+		}
 	}
 }
 

@@ -77,27 +77,26 @@ func (c *CRM) ExpireTokens() {
 // token is POST /oauth/token.
 func (c *CRM) token(w http.ResponseWriter, r *http.Request) {
 	body, err := readBody(w, r)
-	if err != nil {
+	form, errForm := url.ParseQuery(string(body))
+	if err != nil || errForm != nil {
+		a := apiError(http.StatusBadRequest, "invalid_request")
+		a.write(w, len(a.body))
 		return
 	}
-	c.begin("token", "")
-	defer c.end("")
+	c.count(func(stats *CRMStats) { stats.Calls["token"]++; stats.Total++ })
 	c.faults.perform(w, r, "token", func() answer {
+		defer c.begin("")()
 		half := c.latencyNow() / 2
 		sleep(r, half)
-		form, err := url.ParseQuery(string(body))
-		if err != nil {
-			return apiError(http.StatusBadRequest, "invalid_request")
-		}
 		a := c.oauth.exchange(form, time.Now())
-		c.mu.Lock()
-		switch a.status {
-		case http.StatusOK:
-			c.stats.Refreshes++
-		case http.StatusUnauthorized:
-			c.stats.Unauthorized++
-		}
-		c.mu.Unlock()
+		c.count(func(stats *CRMStats) {
+			switch a.status {
+			case http.StatusOK:
+				stats.Refreshes++
+			case http.StatusUnauthorized:
+				stats.Unauthorized++
+			}
+		})
 		sleep(r, half)
 		return a
 	}, func(status int) answer { return apiError(status, http.StatusText(status)) })

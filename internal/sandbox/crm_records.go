@@ -67,6 +67,20 @@ func (c *CRM) Updates(id string) []map[string]string {
 	return updates
 }
 
+// Received returns how many contacts got a value for a field through the API, as
+// returned passwords are.
+func (c *CRM) Received(field string) int {
+	c.records.mu.RLock()
+	defer c.records.mu.RUnlock()
+	n := 0
+	for _, r := range c.records.contacts {
+		if slices.ContainsFunc(r.updates, func(update map[string]string) bool { return update[field] != "" }) {
+			n++
+		}
+	}
+	return n
+}
+
 // Delete removes a contact and reports whether there was one.
 func (c *CRM) Delete(id string) bool { return c.records.remove(id) }
 

@@ -47,7 +47,7 @@ func seeded(id, tags int) (fields map[string]any, carried []int) {
 		"newsletter":             random.IntN(2) == 0,
 		"orders":                 random.IntN(20),
 		"website":                "",
-		"wordpress_password":     "",
+		"wp_password":            "",
 	}
 	if id%3 == 0 {
 		fields["company"] = nil

@@ -66,7 +66,7 @@ type faults struct {
 
 	mu      sync.Mutex
 	waiting []pendingFault
-	spoilt  int
+	spoilt  int64
 
 	closed    chan struct{} // ends hanging answers
 	closeOnce sync.Once
@@ -102,7 +102,7 @@ func (f *faults) clear() {
 	f.waiting = nil
 }
 
-func (f *faults) count() int {
+func (f *faults) count() int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.spoilt
@@ -177,7 +177,7 @@ func (f *faults) hang(r *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// controlFault is POST /control/fail; DELETE takes all faults back.
+// control is POST /control/fail; DELETE takes all faults back.
 func (f *faults) control(r *http.Request, body []byte) answer {
 	if r.Method == http.MethodDelete {
 		f.clear()

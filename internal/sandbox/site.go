@@ -60,21 +60,21 @@ type account struct{ user, password string }
 
 // SiteStats counts what the site was asked.
 type SiteStats struct {
-	Requests int `json:"requests"` // of contacts
-	Contacts int `json:"contacts"` // in those requests
-	Stored   int `json:"stored"`   // answered created or updated
-	Deferred int `json:"deferred"`
-	Killed   int `json:"killed"` // requests that a poisoned contact ended
-	Pages    int `json:"pages"`
-	Users    int `json:"users"`
-	Mails    int `json:"mails"`
-	Spoilt   int `json:"spoilt"`   // requests that met a fault
-	InLine   int `json:"in_line"`  // the most requests that waited for a worker
-	Largest  int `json:"largest"`  // the most contacts in one request
-	Waiting  int `json:"waiting"`  // requests that wait for a worker now
-	Working  int `json:"working"`  // requests that have one now
-	Refused  int `json:"refused"`  // answered 401 or 403
-	BadBody  int `json:"bad_body"` // answered 400
+	Requests int64 `json:"requests"` // of contacts
+	Contacts int64 `json:"contacts"` // in those requests
+	Largest  int64 `json:"largest"`  // the most contacts in one request
+	Stored   int64 `json:"stored"`   // answered created or updated
+	Deferred int64 `json:"deferred"`
+	Killed   int64 `json:"killed"`   // requests that a poisoned contact ended
+	Refused  int64 `json:"refused"`  // answered 401 or 403
+	BadBody  int64 `json:"bad_body"` // answered 400
+	Pages    int64 `json:"pages"`
+	Users    int64 `json:"users"`
+	Mails    int64 `json:"mails"`
+	Spoilt   int64 `json:"spoilt"`  // requests that met a fault
+	Waiting  int64 `json:"waiting"` // requests that wait for a worker now
+	Working  int64 `json:"working"` // requests that have one now
+	InLine   int64 `json:"in_line"` // the most requests that waited at once
 }
 
 // NewSite returns a site without users, the two accounts of the API aside.
@@ -152,7 +152,9 @@ func (s *Site) request(route, method string, act func(r *http.Request, body []by
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := readBody(w, r)
 		if err != nil {
-			return // the caller is gone, or sends what no site is sent
+			a := s.failure(http.StatusRequestEntityTooLarge)
+			a.write(w, len(a.body))
+			return
 		}
 		s.faults.perform(w, r, route, func() answer {
 			defer s.work()()

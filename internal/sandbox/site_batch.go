@@ -65,8 +65,8 @@ func (s *Site) storeContacts(r *http.Request, body []byte) answer {
 	}
 	s.count(func(stats *SiteStats) {
 		stats.Requests++
-		stats.Contacts += len(request.contacts)
-		stats.Largest = max(stats.Largest, len(request.contacts))
+		stats.Contacts += int64(len(request.contacts))
+		stats.Largest = max(stats.Largest, int64(len(request.contacts)))
 	})
 	// The transaction that the poisoned contact's neighbours share is lost with it.
 	if slices.ContainsFunc(request.contacts, func(c map[string]any) bool { return s.isPoisoned(textOf(c["contact_id"])) }) {
@@ -206,7 +206,9 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 	if list, isList := members["fields"].([]any); !ok && members["fields"] != nil && (!isList || len(list) > 0) {
 		return incoming{}, wrongType("fields")
 	}
-	in.fields = acceptFields(fields, raw)
+	if in.fields, err = acceptFields(fields, raw); err != nil {
+		return incoming{}, err
+	}
 	if in.role == "" {
 		in.role = firstText(fields["role"])
 	}

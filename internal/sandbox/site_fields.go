@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"unicode"
+	"unicode/utf8"
 )
 
 const (
@@ -14,63 +14,90 @@ const (
 	tagsKey      = "pulsetech_tags"
 )
 
+// recordWidths are the fields of the user record itself that a field may change,
+// with their longest value in characters.
+func recordWidths() map[string]int {
+	return map[string]int{"user_email": 100, "display_name": 250, "user_url": 100, "user_nicename": 50}
+}
+
 // acceptFields returns the fields that are to be stored: protected keys are
 // gone, and so are values that do not count.
-func acceptFields(fields map[string]any, raw []string) map[string]any {
+func acceptFields(fields map[string]any, raw []string) (map[string]any, error) {
 	accepted := map[string]any{}
 	for key, value := range fields {
-		if key == "" || protected(key) {
+		if value == nil || protected(key) {
 			continue
 		}
-		stored, ok := fieldValue(value)
-		if !ok {
-			continue
+		stored, err := fieldValue(value)
+		if err != nil {
+			return nil, err
 		}
-		if isEmpty(stored) && !slices.Contains(raw, key) {
+		if _, inRecord := recordWidths()[key]; inRecord {
+			stored = joined(stored)
+		}
+		// No user is without an address, whatever counts as a value.
+		if isEmpty(stored) && (key == "user_email" || !slices.Contains(raw, key)) {
 			continue
 		}
 		accepted[key] = stored
 	}
-	return accepted
+	return accepted, nil
 }
+
+func joined(value any) string {
+	if list, ok := value.([]string); ok {
+		return strings.Join(list, ", ")
+	}
+	one, _ := value.(string)
+	return one
+}
+
+var metaKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
 // protected says which keys no field writes. The database compares keys without
 // regard to case.
 func protected(key string) bool {
+	if !metaKey.MatchString(key) {
+		return true
+	}
 	key = strings.ToLower(key)
 	switch key {
-	case "id", "role", "user_login", "user_pass", "user_registered", "user_activation_key",
-		"session_tokens", "_application_passwords":
+	case "id", "role", "user_login", "user_pass", "user_registered", "user_activation_key", "user_status",
+		"session_tokens", "_application_passwords", contactIDKey, tagsKey:
 		return true
 	}
 	return strings.HasPrefix(key, "spillway_") || strings.HasSuffix(key, "capabilities") || strings.HasSuffix(key, "user_level")
 }
 
 // fieldValue writes a JSON value as WordPress stores it: a string or a list of
-// strings. Null and objects are no values.
-func fieldValue(value any) (any, bool) {
+// strings.
+func fieldValue(value any) (any, error) {
 	switch v := value.(type) {
 	case string:
-		return v, true
+		return v, nil
 	case json.Number:
-		return v.String(), true
-	case bool: // PHP's (string) true and false
+		return v.String(), nil
+	case bool:
 		if v {
-			return "1", true
+			return "1", nil
 		}
-		return "", true
+		return "0", nil
 	case []any:
-		list := make([]string, 0, len(v))
-		for _, element := range v {
-			if entry, ok := fieldValue(element); ok {
-				if one, ok := entry.(string); ok {
-					list = append(list, one)
-				}
+		list := make([]string, len(v))
+		for i, element := range v {
+			if element == nil { // an empty text to PHP
+				continue
 			}
+			stored, err := fieldValue(element)
+			one, isText := stored.(string)
+			if err != nil || !isText {
+				return nil, wrongType("fields")
+			}
+			list[i] = one
 		}
-		return list, true
+		return list, nil
 	}
-	return nil, false
+	return nil, wrongType("fields")
 }
 
 func isEmpty(value any) bool {
@@ -86,25 +113,26 @@ func isEmpty(value any) bool {
 // applyFields stores accepted fields on a user, who may be a copy.
 func (s *users) applyFields(u *user, fields map[string]any) error {
 	for key, value := range fields {
-		joined, isText := value.(string)
-		if list, ok := value.([]string); ok {
-			joined = strings.Join(list, ", ")
+		width, inRecord := recordWidths()[key]
+		if !inRecord {
+			u.Meta[key] = value
+			continue
 		}
-		switch {
-		case key == "user_email":
-			if err := s.changeEmail(u, joined); err != nil {
+		one := joined(value)
+		if key != "user_email" && utf8.RuneCountInString(one) > width {
+			return permanent("field_too_long", fmt.Sprintf("The field %s is longer than WordPress allows.", key))
+		}
+		switch key {
+		case "user_email":
+			if err := s.changeEmail(u, one); err != nil {
 				return err
 			}
-		case key == "display_name":
-			u.DisplayName = joined
-		case key == "user_url":
-			u.URL = joined
-		case key == "user_nicename":
-			u.Nicename = s.freeNicename(u.ID, joined)
-		case isText:
-			u.Meta[key] = joined
-		default:
-			u.Meta[key] = value
+		case "display_name":
+			u.DisplayName = one
+		case "user_url":
+			u.URL = one
+		case "user_nicename":
+			u.Nicename = s.freeNicename(u.ID, one)
 		}
 	}
 	return nil
@@ -139,13 +167,17 @@ func isEmail(address string) bool {
 var (
 	tagOrEntity = regexp.MustCompile(`<[^>]*>|%[a-fA-F0-9]{2}|&.+?;`)
 	spaces      = regexp.MustCompile(`\s+`)
+	notInLogins = regexp.MustCompile(`[^a-zA-Z0-9 _.@-]`)
 )
 
-// isLogin says whether WordPress's sanitize_user() leaves a login as it is.
-func isLogin(login string) bool {
-	plain := spaces.ReplaceAllString(strings.TrimSpace(tagOrEntity.ReplaceAllString(login, "")), " ")
-	accented := strings.ContainsFunc(login, func(r rune) bool { return r >= 'À' && r <= 'ſ' && unicode.IsLetter(r) })
-	return plain != "" && plain == login && !accented
+// sanitizeUser follows WordPress's sanitize_user(), but for accents, which
+// WordPress turns into plain letters.
+func sanitizeUser(login string, strict bool) string {
+	login = tagOrEntity.ReplaceAllString(login, "")
+	if strict {
+		login = notInLogins.ReplaceAllString(login, "")
+	}
+	return spaces.ReplaceAllString(strings.TrimSpace(login), " ")
 }
 
 // serialize writes a list as PHP's serialize() does; lengths are in bytes.

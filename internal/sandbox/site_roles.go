@@ -1,6 +1,9 @@
 package sandbox
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	administrator   = "administrator"
@@ -37,18 +40,16 @@ func roleTitles() map[string]string {
 	return titles
 }
 
-// findRole finds a role by its slug, else by its title.
+// findRole finds a role by its slug or its title; case does not matter.
 func findRole(name string) (siteRole, bool) {
 	roles := siteRoles()
-	for _, matches := range []func(siteRole) bool{
-		func(r siteRole) bool { return r.slug == name },
-		func(r siteRole) bool { return r.title == name },
-	} {
-		if i := slices.IndexFunc(roles, matches); i >= 0 {
-			return roles[i], true
-		}
+	i := slices.IndexFunc(roles, func(r siteRole) bool {
+		return strings.EqualFold(r.slug, name) || strings.EqualFold(r.title, name)
+	})
+	if i < 0 {
+		return siteRole{}, false
 	}
-	return siteRole{}, false
+	return roles[i], true
 }
 
 func canManage(roles []string) bool {
@@ -85,8 +86,9 @@ func (p rolePolicy) forNew(asked string) (slug, note string) {
 			return slug, ""
 		}
 	}
-	if slug, _ = p.resolve(p.standard); slug == "" {
-		slug = siteDefaultRole
+	// A setting names a slug; titles are for webhooks.
+	if standard, refused := p.resolve(p.standard); refused == "" && standard == p.standard {
+		return standard, note
 	}
-	return slug, note
+	return siteDefaultRole, note
 }

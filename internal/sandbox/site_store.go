@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -54,6 +55,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 		password = randomPassword()
 	}
 	u := s.fresh(login, in.email, password, role)
+	u.DisplayName = displayName(in.fields, login)
 	u.Meta[contactIDKey] = in.id
 	if in.generated || in.password == "" {
 		u.Meta["default_password_nag"] = "1"
@@ -64,9 +66,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	if err := s.applyFields(u, in.fields); err != nil {
 		return result{}, err
 	}
-	if in.tags != nil {
-		u.Meta[tagsKey] = in.tags
-	}
+	u.setTags(in.tags)
 	s.put(u)
 	if in.notify {
 		address := strings.ToLower(u.Email)
@@ -84,13 +84,14 @@ func (s *users) newLogin(in incoming) (string, error) {
 	if in.login == "" {
 		return s.freeLogin(in.email), nil
 	}
-	if utf8.RuneCountInString(in.login) > maxLogin || !isLogin(in.login) {
+	login := sanitizeUser(in.login, false)
+	if login == "" || login != sanitizeUser(login, true) || utf8.RuneCountInString(login) > maxLogin {
 		return "", permanent("user_login_invalid", "The login name is longer than 60 characters, or has characters that WordPress does not accept.")
 	}
-	if _, taken := s.byLogin[strings.ToLower(in.login)]; taken {
+	if _, taken := s.byLogin[strings.ToLower(login)]; taken {
 		return "", permanent("user_login_taken", "The login name belongs to another user.")
 	}
-	return in.login, nil
+	return login, nil
 }
 
 // change stores a contact on the user who was found.
@@ -103,7 +104,7 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 		manages := canManage(u.Roles)
 		if in.action == contact.Add.String() {
 			var note string
-			if created, note = u.repeatCreation(in); note != "" {
+			if created, note = u.repeatCreation(in, manages); note != "" {
 				notes = append(notes, note)
 			}
 		}
@@ -117,9 +118,7 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 			notes = append(notes, note)
 		}
 	}
-	if in.tags != nil {
-		u.Meta[tagsKey] = in.tags
-	}
+	u.setTags(in.tags)
 	switch {
 	case created:
 		s.put(u)
@@ -131,33 +130,51 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 	return answerFor(u, contact.Updated, notes), nil
 }
 
+// displayName is what WordPress shows of a new user whose fields name none.
+func displayName(fields map[string]any, login string) string {
+	names := slices.DeleteFunc([]string{joined(fields["first_name"]), joined(fields["last_name"])}, func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return login
+	}
+	return strings.Join(names, " ")
+}
+
+// setTags replaces the tags; nil leaves them alone.
+func (u *user) setTags(tags []string) {
+	switch {
+	case tags == nil:
+	case len(tags) == 0:
+		delete(u.Meta, tagsKey)
+	default:
+		u.Meta[tagsKey] = tags
+	}
+}
+
 // repeatCreation decides what an add means for a user whose generated password
 // is not confirmed yet: whether it is answered as the creation.
-func (u *user) repeatCreation(in incoming) (created bool, note string) {
-	if u.mark == nil || in.requestID == "" {
+func (u *user) repeatCreation(in incoming, manages bool) (created bool, note string) {
+	if u.mark == nil {
 		return false, ""
 	}
-	changed := u.password != u.mark.password
-	if in.requestID == u.mark.requestID {
-		if changed {
-			u.mark = nil
-			return false, "password_changed"
-		}
+	changed := u.password != u.mark.password && u.password != in.password
+	switch {
+	case changed:
+		u.mark = nil
+		return false, "password_changed"
+	case in.requestID == u.mark.requestID:
 		return true, ""
-	}
-	if !in.generated {
-		return false, ""
-	}
-	if changed || u.mark.loggedIn {
+	case u.mark.loggedIn, manages:
 		u.mark = nil
 		return false, ""
 	}
 	// Spillway has lost the first password: the user gets the new one.
-	u.password = in.password
+	u.password, u.mark = in.password, nil
 	if u.password == "" {
 		u.password = randomPassword()
 	}
-	u.mark = &mark{requestID: in.requestID, password: u.password}
+	if in.generated && in.requestID != "" {
+		u.mark = &mark{requestID: in.requestID, password: u.password}
+	}
 	return true, ""
 }
 
@@ -169,7 +186,7 @@ func (u *user) giveRole(asked string, manages bool, roles rolePolicy) (note stri
 		return "role_kept"
 	}
 	slug, note := roles.resolve(asked)
-	if note == "" {
+	if note == "" && !slices.Contains(u.Roles, slug) {
 		u.Roles = []string{slug}
 	}
 	return note

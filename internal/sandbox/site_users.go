@@ -46,7 +46,7 @@ type users struct {
 	nicenames map[string]int64
 	last      int64
 	mails     map[string][]string // subjects by address in lower case
-	sent      int
+	sent      int64
 }
 
 type user struct {
@@ -154,6 +154,7 @@ const maxLogin = 60
 
 // freeLogin makes a login from an e-mail address.
 func (s *users) freeLogin(email string) string {
+	email = sanitizeUser(email, true)
 	login := cut(email, maxLogin)
 	for n := 1; ; n++ {
 		if _, taken := s.byLogin[strings.ToLower(login)]; !taken {
@@ -208,8 +209,8 @@ func randomPassword() string {
 	return string(password)
 }
 
-func (s *users) counts() (stored, mails int) {
+func (s *users) counts() (stored, mails int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.byID), s.sent
+	return int64(len(s.byID)), s.sent
 }

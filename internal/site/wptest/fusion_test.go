@@ -11,9 +11,17 @@ import (
 	"spillway/internal/site/wptest"
 )
 
-func TestWPFusionStubStoresAndFiresAsWPFusionDoes(t *testing.T) {
+func TestWPFusionStub(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{WPFusion: true})
+	require.Empty(t, site.WPFusionCalls(), "starting a site records nothing")
+
+	t.Run("stores and fires as WP Fusion does", func(t *testing.T) { testStubStoresAndFires(t, site) })
+	t.Run("records calls of the CRM", func(t *testing.T) { testStubRecordsCallsOfTheCRM(t, site) })
+}
+
+func testStubStoresAndFires(t *testing.T, site *wptest.Site) {
+	t.Helper()
 	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: "secret", Role: "subscriber", ContactID: "123"})
 	user := strconv.FormatInt(id, 10)
 
@@ -54,21 +62,19 @@ func TestWPFusionStubStoresAndFiresAsWPFusionDoes(t *testing.T) {
 	require.Empty(t, stored.RawTags)
 }
 
-func TestWPFusionStubRecordsCallsOfTheCRM(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{WPFusion: true})
-	require.Empty(t, site.WPFusionCalls(), "starting a site records nothing")
-	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: "secret", Role: "subscriber"})
+func testStubRecordsCallsOfTheCRM(t *testing.T, site *wptest.Site) {
+	t.Helper()
+	id := site.CreateUser(sitetest.NewUser{Login: "bob", Email: "bob@example.com", Password: "secret", Role: "subscriber"})
 	user := strconv.FormatInt(id, 10)
 	require.Contains(t, site.WPFusionCalls(), "crm user_register "+user)
 	require.Contains(t, site.WPFusionCalls(), "crm add_remove_user_role "+user+" subscriber")
 
 	site.ForgetWPFusionCalls()
 	site.SetPassword(id, "other")
-	site.Login("ann", "other")
+	site.Login("bob", "other")
 	site.PHP(`
-wp_update_user( array( 'ID' => ` + user + `, 'display_name' => 'Ann' ) );
-do_action( 'wpf_user_imported', ` + user + `, array( 'first_name' => 'Ann' ) );`)
+wp_update_user( array( 'ID' => ` + user + `, 'display_name' => 'Bob' ) );
+do_action( 'wpf_user_imported', ` + user + `, array( 'first_name' => 'Bob' ) );`)
 	calls := site.WPFusionCalls()
 	for _, call := range []string{
 		"crm password_reset " + user, "crm login " + user, "crm profile_update " + user,

@@ -94,7 +94,7 @@ func (s *Site) CreateUser(user sitetest.NewUser) int64 {
 	id := s.PHP(readIDs + `
 $id = wp_insert_user( array(
 	'user_login' => ` + typed(user.Login) + `, 'user_email' => ` + typed(user.Email) + `,
-	'user_pass' => ` + typed(user.Password) + `, 'role' => ` + quote(user.Role) + `,
+	'user_pass' => ` + typed(user.Password) + `, 'role' => ` + quote(user.Role) + ` ?: get_option( 'default_role' ),
 ) );
 if ( is_wp_error( $id ) ) {
 	throw new Exception( $id->get_error_message() );

@@ -13,9 +13,21 @@ import (
 	"spillway/internal/site/wptest"
 )
 
-func TestHarnessReadsUsersAsStored(t *testing.T) {
+// The tests of the harness share a site; each has users of its own.
+func TestHarness(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
+	require.Empty(t, site.Mails("admin@example.com"), "the installation's mail is not this site's")
+
+	t.Run("reads users as stored", func(t *testing.T) { testReadsUsersAsStored(t, site) })
+	t.Run("checks passwords as the login form does", func(t *testing.T) { testPasswordsWorkAsInTheLoginForm(t, site) })
+	t.Run("counts only a login as a login", func(t *testing.T) { testOnlyALoginIsALogin(t, site) })
+	t.Run("catches mail per recipient", func(t *testing.T) { testMailIsCaughtPerRecipient(t, site) })
+	t.Run("runs scripts on what is stored by then", func(t *testing.T) { testScriptsSeeWhatTheSiteHasStoredSince(t, site) })
+}
+
+func testReadsUsersAsStored(t *testing.T, site *wptest.Site) {
+	t.Helper()
 	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "Ann@example.com", Password: "secret", Role: "customer", ContactID: "123"})
 	site.PHP(`
 $id = get_user_by( 'login', 'ann' )->ID;
@@ -46,62 +58,56 @@ update_user_meta( $id, 'nested', array( 'a' => array( 1 ) ) );`)
 	require.False(t, found)
 }
 
-func TestPasswordsWorkAsInTheLoginForm(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{})
+func testPasswordsWorkAsInTheLoginForm(t *testing.T, site *wptest.Site) {
+	t.Helper()
 	const first, second = `o'first "\pass`, `a\second'one`
-	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: first, Role: "subscriber"})
+	id := site.CreateUser(sitetest.NewUser{Login: "pat", Email: "pat@example.com", Password: first, Role: "subscriber"})
 
-	require.True(t, site.PasswordWorks("ann", first))
-	require.True(t, site.PasswordWorks("ann@example.com", first), "the address is as good as the login")
-	require.False(t, site.PasswordWorks("ann", second))
+	require.True(t, site.PasswordWorks("pat", first))
+	require.True(t, site.PasswordWorks("pat@example.com", first), "the address is as good as the login")
+	require.False(t, site.PasswordWorks("pat", second))
 	require.False(t, site.PasswordWorks("nobody", first))
-	require.True(t, formAccepts(t, site, "ann", first))
+	require.True(t, formAccepts(t, site, "pat", first))
 	user, _ := site.UserByID(id)
 	require.Contains(t, user.Meta, "session_tokens", "the form's login is a login")
 
 	site.SetPassword(id, second)
-	require.False(t, site.PasswordWorks("ann", first))
-	require.True(t, site.PasswordWorks("ann", second))
-	require.True(t, formAccepts(t, site, "ann", second))
-	require.Empty(t, site.Mails("ann@example.com"))
+	require.False(t, site.PasswordWorks("pat", first))
+	require.True(t, site.PasswordWorks("pat", second))
+	require.True(t, formAccepts(t, site, "pat", second))
+	require.Empty(t, site.Mails("pat@example.com"))
 }
 
-func TestOnlyALoginIsALogin(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{})
-	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: "secret", Role: "subscriber"})
-	site.PasswordWorks("ann", "secret")
+func testOnlyALoginIsALogin(t *testing.T, site *wptest.Site) {
+	t.Helper()
+	id := site.CreateUser(sitetest.NewUser{Login: "lou", Email: "lou@example.com", Password: "secret", Role: "subscriber"})
+	site.PasswordWorks("lou", "secret")
 	user, _ := site.UserByID(id)
 	require.NotContains(t, user.Meta, "session_tokens")
 
-	require.False(t, site.Login("ann", "wrong"))
-	require.True(t, site.Login("ann", "secret"))
+	require.False(t, site.Login("lou", "wrong"))
+	require.True(t, site.Login("lou", "secret"))
 	user, _ = site.UserByID(id)
 	require.Contains(t, user.Meta, "session_tokens")
 }
 
-func TestMailIsCaughtPerRecipient(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{})
-	require.Empty(t, site.Mails("admin@example.com"), "the installation's mail is not this site's")
-
-	id := site.CreateUser(sitetest.NewUser{Login: "ann", Email: "Ann@example.com", Password: "secret", Role: "subscriber"})
-	require.Empty(t, site.Mails("ann@example.com"))
+func testMailIsCaughtPerRecipient(t *testing.T, site *wptest.Site) {
+	t.Helper()
+	id := site.CreateUser(sitetest.NewUser{Login: "may", Email: "May@example.com", Password: "secret", Role: "subscriber"})
+	require.Empty(t, site.Mails("may@example.com"))
 	site.PHP(`
-wp_new_user_notification( ` + "get_user_by( 'login', 'ann' )->ID" + `, null, 'user' );
-wp_mail( array( 'bob@example.com', 'ann@example.com' ), 'To two', 'text' );
+wp_new_user_notification( ` + "get_user_by( 'login', 'may' )->ID" + `, null, 'user' );
+wp_mail( array( 'bob@example.com', 'may@example.com' ), 'To two', 'text' );
 wp_mail( 'bob@example.com, carl@example.com', 'To two more', 'text' );`)
 	require.Positive(t, id)
-	require.Equal(t, []string{"[Test site] Login Details", "To two"}, site.Mails("ANN@example.com"))
+	require.Equal(t, []string{"[Test site] Login Details", "To two"}, site.Mails("MAY@example.com"))
 	require.Equal(t, []string{"To two", "To two more"}, site.Mails("bob@example.com"))
 	require.Equal(t, []string{"To two more"}, site.Mails("carl@example.com"))
 	require.Empty(t, site.Mails("example.com"))
 }
 
-func TestScriptsSeeWhatTheSiteHasStoredSince(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{})
+func testScriptsSeeWhatTheSiteHasStoredSince(t *testing.T, site *wptest.Site) {
+	t.Helper()
 	site.PHP(`update_option( 'default_role', 'customer' ); add_role( 'late', 'Late', array() );`)
 	require.Equal(t, "customer late", site.PHP(`echo get_option( 'default_role' ), ' ', wp_roles()->is_role( 'late' ) ? 'late' : '';`))
 	require.Equal(t, "until here", site.PHP(`echo 'until here'; exit; echo 'not this';`))

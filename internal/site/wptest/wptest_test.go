@@ -32,12 +32,12 @@ func TestSiteStartsWithTheConnectorActive(t *testing.T) {
 	require.Contains(t, body, "hello from a hook", "a must-use plugin of the test runs")
 	require.Contains(t, site.Log(), "and a warning")
 	require.NotContains(t, body, "and a warning")
+
+	t.Run("application passwords open what their users may", func(t *testing.T) { testApplicationPasswords(t, site) })
 }
 
-func TestApplicationPasswordsOpenWhatTheirUsersMay(t *testing.T) {
-	t.Parallel()
-	site := wptest.Start(t, wptest.Options{})
-
+func testApplicationPasswords(t *testing.T, site *wptest.Site) {
+	t.Helper()
 	user, password := site.Credentials()
 	status, body := get(t, site.URL()+"/wp-json/wp/v2/users/me?context=edit", user, password)
 	require.Equal(t, http.StatusOK, status, body)

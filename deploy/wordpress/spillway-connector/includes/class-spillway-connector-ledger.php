@@ -42,13 +42,6 @@ final class Spillway_Connector_Ledger {
 	private $alone = false;
 
 	/**
-	 * Places of contacts that were stored a second time.
-	 *
-	 * @var bool[]
-	 */
-	private $repeated = array();
-
-	/**
 	 * The current transaction.
 	 *
 	 * @var Spillway_Connector_Transaction
@@ -163,13 +156,33 @@ final class Spillway_Connector_Ledger {
 	}
 
 	/**
-	 * Stores a contact on an existing user, in the transaction that is open.
+	 * Stores a contact on an existing user.
 	 *
 	 * @param int                        $place   The contact's place in the request.
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id The user.
 	 */
 	private function update( $place, Spillway_Connector_Contact $contact, $user_id ) {
+		if ( $this->alone ) {
+			$this->update_alone( $place, $contact, $user_id );
+		} else {
+			$this->update_among_others( $place, $contact, $user_id );
+		}
+		if ( 'add' === $contact->action && get_user_meta( $user_id, Spillway_Connector_Mail::MARK, true ) ) {
+			// A creation that was cut off before its mail went out.
+			$this->commit();
+			$this->send_mail( $place );
+		}
+	}
+
+	/**
+	 * Stores a contact in the transaction that is open.
+	 *
+	 * @param int                        $place   The contact's place in the request.
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id The user.
+	 */
+	private function update_among_others( $place, Spillway_Connector_Contact $contact, $user_id ) {
 		if ( in_array( $user_id, array_column( $this->open, 'user_id' ), true ) ) {
 			// A contact of a transaction can be compared with the database only
 			// while it is the last one that changed its user.
@@ -184,31 +197,61 @@ final class Spillway_Connector_Ledger {
 			$this->transaction->enter();
 			$this->results[ $place ] = $this->user->store( $contact, $user_id );
 			$this->transaction->check();
-			$entry['state']       = $this->user->state( $contact, $user_id );
-			$this->open[ $place ] = $entry;
-			$kept                 = $this->transaction->release();
+			$entry['state'] = $this->user->state( $contact, $user_id );
+			$again          = ! $this->transaction->release();
+			$lost           = $again;
 		} catch ( Throwable $thrown ) {
 			$failure = Spillway_Connector_Failure::from_throwable( $thrown );
-			$kept    = $this->transaction->rewind();
+			$lost    = ! $this->transaction->rewind();
+			// A deadlock takes the transaction away, and is worth a second try;
+			// what a plugin threw is not.
+			$again = $lost && 'database' === $failure->reason();
 			$this->fail( $place, $contact->id, $failure );
 			Spillway_Connector_Directory::clean( $user_id );
-			if ( ! $kept && 'database' === $failure->reason() ) {
-				// Such as a deadlock: worth a second try.
-				$this->open[ $place ] = $entry;
-			}
 		}
 		$this->directory->follow( $user_id );
-		if ( ! $kept ) {
+		if ( ! $lost && null !== $entry['state'] ) {
+			$this->open[ $place ] = $entry;
+		}
+		if ( $lost ) {
 			$this->recover();
 		}
-		if ( $this->alone || $this->transaction->age() >= self::COMMIT_AFTER ) {
+		if ( $again ) {
+			// Its state was read after the transaction had ended and proves
+			// nothing.
+			$this->repeat( $place, $entry );
+		}
+		if ( $this->transaction->age() >= self::COMMIT_AFTER ) {
 			$this->commit();
 		}
-		if ( 'add' === $contact->action && get_user_meta( $user_id, Spillway_Connector_Mail::MARK, true ) ) {
-			// A creation that was cut off before its mail went out.
-			$this->commit();
-			$this->send_mail( $place );
+	}
+
+	/**
+	 * Stores a contact in a transaction of its own.
+	 *
+	 * @param int                        $place   The contact's place in the request.
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id The user.
+	 */
+	private function update_alone( $place, Spillway_Connector_Contact $contact, $user_id ) {
+		try {
+			$this->transaction->enter_with_probe( $user_id );
+			$this->results[ $place ] = $this->user->store( $contact, $user_id );
+			$this->transaction->check();
+			// A hook may have committed; then the probe is there, too.
+			if ( ! $this->transaction->remove_probe() || ! $this->transaction->commit() ) {
+				throw Spillway_Connector_Failure::database();
+			}
+		} catch ( Throwable $thrown ) {
+			$this->transaction->rollback();
+			$this->transaction->remove_probe();
+			$this->fail( $place, $contact->id, Spillway_Connector_Failure::from_throwable( $thrown ) );
+			Spillway_Connector_Directory::clean( $user_id );
 		}
+		if ( wp_using_ext_object_cache() ) {
+			Spillway_Connector_Directory::clean( $user_id );
+		}
+		$this->directory->follow( $user_id );
 	}
 
 	/**
@@ -270,21 +313,26 @@ final class Spillway_Connector_Ledger {
 		$this->alone = true;
 		// If a hook has begun a transaction of its own, this ends it.
 		$this->transaction->commit();
-		$lost = array();
 		foreach ( $doubtful as $place => $stored ) {
 			Spillway_Connector_Directory::clean( $stored['user_id'] );
-			if ( $this->user->state( $stored['contact'], $stored['user_id'] ) === $stored['state'] ) {
-				continue;
-			}
-			$this->directory->follow( $stored['user_id'] );
-			$this->fail( $place, $stored['contact']->id, Spillway_Connector_Failure::database() );
-			if ( ! isset( $this->repeated[ $place ] ) ) {
-				$this->repeated[ $place ] = true;
-				$lost[ $place ]           = $stored;
+			if ( $this->user->state( $stored['contact'], $stored['user_id'] ) !== $stored['state'] ) {
+				$this->repeat( $place, $stored );
 			}
 		}
-		foreach ( $lost as $place => $stored ) {
-			$this->update( $place, $stored['contact'], $stored['user_id'] );
+	}
+
+	/**
+	 * Stores a contact a second time, alone. What the first time has left in
+	 * the database makes the second one's outcome smaller, not the contact's.
+	 *
+	 * @param int   $place  The contact's place in the request.
+	 * @param array $stored Contact and user id.
+	 */
+	private function repeat( $place, array $stored ) {
+		$first = $this->results[ $place ]['outcome'];
+		$this->update_alone( $place, $stored['contact'], $stored['user_id'] );
+		if ( 'updated' === $first && 'unchanged' === $this->results[ $place ]['outcome'] ) {
+			$this->results[ $place ]['outcome'] = 'updated';
 		}
 	}
 

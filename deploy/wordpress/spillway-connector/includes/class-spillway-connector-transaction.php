@@ -17,6 +17,8 @@ defined( 'ABSPATH' ) || exit;
  */
 final class Spillway_Connector_Transaction {
 
+	const PROBE = 'spillway_probe';
+
 	/**
 	 * When the transaction began; zero while none is open.
 	 *
@@ -37,6 +39,13 @@ final class Spillway_Connector_Transaction {
 	 * @var int
 	 */
 	private $errors = 0;
+
+	/**
+	 * The row that tells a commit by a hook from a rollback; zero without one.
+	 *
+	 * @var int
+	 */
+	private $probe = 0;
 
 	/**
 	 * The statement that comes before a transaction; null until it is known.
@@ -64,6 +73,37 @@ final class Spillway_Connector_Transaction {
 		}
 		$this->errors = $this->count_errors();
 		$wpdb->query( 'SAVEPOINT spillway_contact' );
+	}
+
+	/**
+	 * Begins a transaction for one contact alone, with a row that has no other
+	 * use than to be kept or lost together with the contact.
+	 *
+	 * @param int $user_id The user to whose meta the row is added.
+	 * @throws Spillway_Connector_Failure When the database refuses.
+	 */
+	public function enter_with_probe( $user_id ) {
+		global $wpdb;
+		$this->enter();
+		$row = array(
+			'user_id'  => $user_id,
+			'meta_key' => self::PROBE, // phpcs:ignore WordPress.DB.SlowDBQuery -- an insert.
+		);
+		// Past the functions of WordPress: no hook is to see this row.
+		$this->probe = $wpdb->insert( $wpdb->usermeta, $row ) ? (int) $wpdb->insert_id : 0;
+	}
+
+	/**
+	 * Takes the probe away again.
+	 *
+	 * @return bool Whether it was there: what came before is committed, or
+	 *              still to be committed.
+	 */
+	public function remove_probe() {
+		global $wpdb;
+		$there       = $this->probe > 0 && $wpdb->delete( $wpdb->usermeta, array( 'umeta_id' => $this->probe ) );
+		$this->probe = 0;
+		return (bool) $there;
 	}
 
 	/**
