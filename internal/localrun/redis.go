@@ -15,6 +15,9 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/pending"
+	"spillway/internal/redisconn"
 )
 
 // store is the Redis of a local run.
