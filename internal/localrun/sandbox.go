@@ -95,6 +95,9 @@ func standIns(settings *config.Config) (*sandbox.Running, error) {
 	if settings.CRM.Rate == 40 {
 		settings.CRM.Rate = 500 // the stand-in bears more than a CRM whose limits are unknown
 	}
+	if settings.CRM.Concurrency == 16 {
+		settings.CRM.Concurrency = 64
+	}
 	if settings.ReturnPasswordField == "" {
 		settings.ReturnPasswordField = passwordField
 	}
