@@ -50,14 +50,14 @@ type CRM struct {
 
 // CRMStats counts what the CRM was asked.
 type CRMStats struct {
-	Calls        map[string]int64 `json:"calls"`        // by route
-	Total        int64            `json:"total"`        // over all routes
-	Refreshes    int64            `json:"refreshes"`    // of OAuth tokens, successful ones
-	Unauthorized int64            `json:"unauthorized"` // answered 401
-	Limited      int64            `json:"limited"`      // answered 429
-	Spoilt       int64            `json:"spoilt"`       // met a fault
-	InFlight     int64            `json:"in_flight"`    // calls under way now
-	AtOnce       int64            `json:"at_once"`      // the most that were under way together
+	Calls      map[string]int64 `json:"calls"`       // by route
+	Total      int64            `json:"total"`       // over all routes
+	Refreshes  int64            `json:"refreshes"`   // of OAuth tokens, successful ones
+	WrongToken int64            `json:"wrong_token"` // answered 401
+	Limited    int64            `json:"limited"`     // answered 429
+	Spoilt     int64            `json:"spoilt"`      // met a fault
+	InFlight   int64            `json:"in_flight"`   // calls under way now
+	AtOnce     int64            `json:"at_once"`     // the most that were under way together
 	// Overlaps counts the reads of a contact, or of its tags, that began while
 	// the same was already being read: two passes over one contact at a time. A
 	// read whose caller gives up ends with it.
@@ -162,7 +162,7 @@ func (c *CRM) answer(r *http.Request, key string, body []byte, act func(r *http.
 // refuse turns away calls without a valid token, and those over the limit.
 func (c *CRM) refuse(r *http.Request) (answer, bool) {
 	if !c.authorized(r) {
-		c.count(func(stats *CRMStats) { stats.Unauthorized++ })
+		c.count(func(stats *CRMStats) { stats.WrongToken++ })
 		return reply(http.StatusUnauthorized, map[string]string{"message": "Unauthenticated.", "error": "Unauthenticated."}), true
 	}
 	if wait := c.limit.take(time.Now()); wait > 0 {

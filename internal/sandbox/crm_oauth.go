@@ -94,7 +94,7 @@ func (c *CRM) token(w http.ResponseWriter, r *http.Request) {
 			case http.StatusOK:
 				stats.Refreshes++
 			case http.StatusUnauthorized:
-				stats.Unauthorized++
+				stats.WrongToken++
 			}
 		})
 		sleep(r, half)

@@ -61,7 +61,7 @@ func TestAccessTokensExpire(t *testing.T) {
 	s.into(s.refresh("secret", "seed"), &got)
 	s.token = got.Access
 	require.Eventually(t, func() bool { return s.get("/api/v1/contacts/1").status == http.StatusUnauthorized }, patience, 5*time.Millisecond)
-	require.Positive(t, crm.Stats().Unauthorized)
+	require.Positive(t, crm.Stats().WrongToken)
 }
 
 func TestExpireTokensLeavesTheRefreshToken(t *testing.T) {

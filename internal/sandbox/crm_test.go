@@ -199,7 +199,7 @@ func TestWrongTokenGets401(t *testing.T) {
 		s.token = token
 		require.Equal(t, http.StatusUnauthorized, s.get("/api/v1/contacts/1").status)
 	}
-	require.EqualValues(t, 2, crm.Stats().Unauthorized)
+	require.EqualValues(t, 2, crm.Stats().WrongToken)
 }
 
 func TestCallsOverTheRateGet429(t *testing.T) {

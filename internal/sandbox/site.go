@@ -209,7 +209,7 @@ func (s *Site) failure(status int) answer {
 		return criticalError()
 	}
 	text := http.StatusText(status)
-	return page(status, "<html><head><title>"+text+"</title></head><body><center><h1>"+text+"</h1></center></body></html>")
+	return page(status, "<html><head><title>"+text+"</title></head><body><h1>"+text+"</h1></body></html>")
 }
 
 func criticalError() answer {

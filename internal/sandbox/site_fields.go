@@ -170,9 +170,9 @@ var (
 	notInLogins = regexp.MustCompile(`[^a-zA-Z0-9 _.@-]`)
 )
 
-// sanitizeUser follows WordPress's sanitize_user(), but for accents, which
+// cleanLogin does what WordPress does to a login, but for accents, which
 // WordPress turns into plain letters.
-func sanitizeUser(login string, strict bool) string {
+func cleanLogin(login string, strict bool) string {
 	login = tagOrEntity.ReplaceAllString(login, "")
 	if strict {
 		login = notInLogins.ReplaceAllString(login, "")

@@ -84,8 +84,8 @@ func (s *users) newLogin(in incoming) (string, error) {
 	if in.login == "" {
 		return s.freeLogin(in.email), nil
 	}
-	login := sanitizeUser(in.login, false)
-	if login == "" || login != sanitizeUser(login, true) || utf8.RuneCountInString(login) > maxLogin {
+	login := cleanLogin(in.login, false)
+	if login == "" || login != cleanLogin(login, true) || utf8.RuneCountInString(login) > maxLogin {
 		return "", permanent("user_login_invalid", "The login name is longer than 60 characters, or has characters that WordPress does not accept.")
 	}
 	if _, taken := s.byLogin[strings.ToLower(login)]; taken {

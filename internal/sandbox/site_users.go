@@ -25,7 +25,7 @@ type User struct {
 	Registered  string         `json:"registered"`
 	Roles       []string       `json:"roles"`
 	Meta        map[string]any `json:"meta"`     // strings and lists of strings
-	RawTags     string         `json:"raw_tags"` // as PHP serializes them
+	RawTags     string         `json:"raw_tags"` // as PHP writes them to the database
 }
 
 // NewUser describes a user for [Site.CreateUser].
@@ -154,7 +154,7 @@ const maxLogin = 60
 
 // freeLogin makes a login from an e-mail address.
 func (s *users) freeLogin(email string) string {
-	email = sanitizeUser(email, true)
+	email = cleanLogin(email, true)
 	login := cut(email, maxLogin)
 	for n := 1; ; n++ {
 		if _, taken := s.byLogin[strings.ToLower(login)]; !taken {
