@@ -130,7 +130,7 @@ type bar struct {
 
 func newProgress(out io.Writer) *progress {
 	p := &progress{out: out}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) { //nolint:gosec // a file descriptor fits
+	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(50))
 	}
 	return p
