@@ -71,7 +71,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer rdb.Close()
-	parts, err := newParts(rdb, settings, log)
+	parts, err := newParts(rdb, settings)
 	if err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config, log zerolog.Logger) (*parts, error) {
+func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -144,6 +144,9 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 	}
 	tokens := pulse.Fixed(settings.Token)
 	if settings.OAuth() {
+		if secrets == nil {
+			return nil, errors.New("SPILLWAY_SECRET_KEY: OAuth keeps its tokens sealed, set a key")
+		}
 		tokenURL := settings.TokenURL
 		if tokenURL == "" {
 			tokenURL = pulse.TokenURL(settings.URL)

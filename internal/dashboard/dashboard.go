@@ -12,6 +12,7 @@ package dashboard
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"html/template"
 	"net"
 	"net/http"
 	"time"
@@ -50,11 +51,12 @@ const callTimeout = 20 * time.Second
 
 type dashboard struct {
 	Options
+	template *template.Template
 }
 
 // New returns the handler of the admin address.
 func New(options Options) http.Handler {
-	d := &dashboard{Options: options}
+	d := &dashboard{Options: options, template: parsePage()}
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = d.answerError

@@ -13,9 +13,11 @@ import (
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"ago": func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
-}).Parse(pageText))
+func parsePage() *template.Template {
+	return template.Must(template.New("page").Funcs(template.FuncMap{
+		"ago": func(t time.Time) string { return time.Since(t).Round(time.Second).String() },
+	}).Parse(pageText))
+}
 
 // page shows the counters and the parked contacts.
 func (d *dashboard) page(c echo.Context) error {
@@ -29,7 +31,7 @@ func (d *dashboard) page(c echo.Context) error {
 		return d.unavailable(c, err)
 	}
 	var body bytes.Buffer
-	if err := pageTemplate.Execute(&body, map[string]any{"Stats": stats, "Parked": parked, "More": stats.Parked - int64(len(parked))}); err != nil {
+	if err := d.template.Execute(&body, map[string]any{"Stats": stats, "Parked": parked, "More": stats.Parked - int64(len(parked))}); err != nil {
 		return err
 	}
 	return c.HTMLBlob(http.StatusOK, body.Bytes())

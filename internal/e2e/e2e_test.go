@@ -261,7 +261,8 @@ func TestWrongSettingsAreAllNamedBeforeAnythingListens(t *testing.T) {
 	} {
 		p := launch(t, program, test.env)
 		select {
-		case <-p.done:
+		case err := <-p.done:
+			require.Error(t, err)
 		case <-time.After(20 * time.Second):
 			require.Fail(t, program+" started with wrong settings")
 		}

@@ -130,7 +130,12 @@ type bar struct {
 
 func newProgress(out io.Writer) *progress {
 	p := &progress{out: out}
-	if file, ok := out.(*os.File); ok && term.IsTerminal(int(file.Fd())) { //nolint:gosec // a file descriptor fits
+	file, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return p
+	}
+	// A terminal that does not know its width shows no bar.
+	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
 		p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(50))
 	}
 	return p

@@ -96,7 +96,7 @@ func openChild(ctx context.Context, program, dir string) (*store, error) {
 	// A group of its own: Ctrl-C in the terminal reaches Spillway alone, which
 	// stops Redis last.
 	cmd.SysProcAttr = ownGroup()
-	ended, started := make(chan error, 1), make(chan error, 1)
+	ended, started := make(chan struct{}), make(chan error, 1)
 	go func() {
 		// The kernel sends Pdeathsig when the thread ends that started the
 		// child, so that thread has to stay.
@@ -105,7 +105,8 @@ func openChild(ctx context.Context, program, dir string) (*store, error) {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			ended <- cmd.Wait()
+			_ = cmd.Wait() // how it ended stands in its log
+			close(ended)
 		}
 	}()
 	if err := <-started; err != nil {
@@ -141,14 +142,14 @@ func lockFolder(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the folder of Redis: %w", err)
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil { //nolint:gosec // a file descriptor fits
+	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		return nil, fmt.Errorf("another `spillway run` uses %s: stop it first", dir)
 	}
 	return func() { _ = file.Close() }, nil
 }
 
-func awaitRedis(ctx context.Context, url string, ended chan error) error {
+func awaitRedis(ctx context.Context, url string, ended <-chan struct{}) error {
 	options, err := redis.ParseURL(url)
 	if err != nil {
 		return err
@@ -165,8 +166,7 @@ func awaitRedis(ctx context.Context, url string, ended chan error) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case err := <-ended:
-			ended <- err
+		case <-ended:
 			return errors.New("it stopped by itself")
 		case <-time.After(50 * time.Millisecond):
 		}

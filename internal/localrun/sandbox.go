@@ -14,7 +14,6 @@ import (
 	"strings"
 	"time"
 
-
 	"spillway/internal/config"
 	"spillway/internal/observe"
 	"spillway/internal/sandbox"
@@ -164,4 +163,3 @@ func invite(w io.Writer, settings config.Config) {
 	say(w, "  curl 'http://%s/api/v1/contacts/17'\n", settings.AdminAddr)
 	say(w, "Stop with Ctrl-C.\n")
 }
-

@@ -88,7 +88,7 @@ func TestStringsStandAsSentBesideWPFusionAndStaySo(t *testing.T) {
 	require.Equal(t, `a\b "c" <i onclick=x>d</i>`, meta(t, site, 1, "note"))
 	require.Equal(t, "A & B <c>", meta(t, site, 1, "first_name"))
 	require.Equal(t, []string{`x\y`, "z"}, meta(t, site, 1, "list"))
-	require.Equal(t, `Bo \ &quot;x&quot;`, site.UsersByContact("1")[0].DisplayName)
+	require.Equal(t, `Bo \ "x"`, site.UsersByContact("1")[0].DisplayName)
 	expect(t, site, "unchanged", update(1, fields))
 }
 
