@@ -180,3 +180,25 @@ func TestSharedObjectCacheThatLagsIsNotBelieved(t *testing.T) {
 	require.Equal(t, "1", meta(t, site, 2, "aaa"))
 	require.Equal(t, "1", meta(t, site, 3, "aaa"))
 }
+
+// brokenLookUp makes the query for contact ids fail.
+const brokenLookUp = `<?php
+add_filter( 'query', function ( $query ) {
+	return get_option( 'break_look_up' ) && false !== strpos( $query, 'AS contact_id' ) ? 'SELECT no_such_column FROM no_such_table' : $query;
+} );
+`
+
+func TestLookUpThatFailsCreatesNobody(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"broken-look-up.php": brokenLookUp}})
+	users(t, site, 1, 1)
+	contact := add(1, nil)
+	contact["email"] = "changed@example.com"
+	site.PHP(`update_option( 'break_look_up', '1' );`)
+	got := expect(t, site, "failed", contact)
+	require.Equal(t, "database", got.Error.Code)
+	require.False(t, got.Error.Permanent)
+	site.PHP(`delete_option( 'break_look_up' );`)
+	expect(t, site, "unchanged", contact)
+	require.Empty(t, site.UsersByEmail("changed@example.com"))
+}
