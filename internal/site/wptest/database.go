@@ -15,9 +15,11 @@ import (
 
 // databaseOptions keep a server small; a commit reaches the disk, as in
 // MariaDB's default, since that is what writing to a site costs.
-var databaseOptions = []string{
-	"--no-defaults", "--skip-networking", "--skip-name-resolve",
-	"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--character-set-server=utf8mb4",
+func databaseOptions(more ...string) []string {
+	return append([]string{
+		"--no-defaults", "--skip-networking", "--skip-name-resolve",
+		"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--character-set-server=utf8mb4",
+	}, more...)
 }
 
 // startDatabase starts MariaDB on a copy of the template, which the first
@@ -38,7 +40,7 @@ func (s *Site) startDatabase() {
 
 func (s *Site) runDatabase() *process {
 	s.tb.Helper()
-	server := s.run("mariadbd", s.tools.mariadbd, append(databaseOptions, "--datadir="+s.path("data"), "--socket="+s.socket())...)
+	server := s.run("mariadbd", s.tools.mariadbd, databaseOptions("--datadir="+s.path("data"), "--socket="+s.socket())...)
 	s.await(server, func() bool { return answers("unix", s.socket()) })
 	return server
 }
@@ -51,7 +53,7 @@ func (s *Site) templateDir() string {
 	hash := sha256.New()
 	version, err := os.ReadFile(filepath.Join(s.options.WordPressDir, "wp-includes", "version.php"))
 	require.NoError(s.tb, err)
-	fmt.Fprintf(hash, "%s\n%s\n%v\n%v\n", version, s.script(s.tools.mariadbd, "--no-defaults", "--version"), s.options.Multisite, databaseOptions)
+	fmt.Fprintf(hash, "%s\n%s\n%v\n%v\n", version, s.script(s.tools.mariadbd, "--no-defaults", "--version"), s.options.Multisite, databaseOptions())
 	for _, name := range []string{"install.php", "network.php", "wp-config.php.tmpl"} {
 		content, err := fs.ReadFile(embedded, "files/"+name)
 		require.NoError(s.tb, err)
@@ -69,7 +71,7 @@ func (s *Site) templateDir() string {
 func (s *Site) makeTemplate(target string) {
 	s.tb.Helper()
 	s.host = "127.0.0.1"
-	s.script(s.tools.installDB, append(databaseOptions, "--datadir="+s.path("data"), "--auth-root-authentication-method=normal", "--skip-test-db")...)
+	s.script(s.tools.installDB, databaseOptions("--datadir="+s.path("data"), "--auth-root-authentication-method=normal", "--skip-test-db")...)
 	server := s.runDatabase()
 
 	network := "0"

@@ -49,7 +49,7 @@ func testStubStoresAndFires(t *testing.T, site *wptest.Site) {
 ) );`)
 	stored, _ = site.UserByID(id)
 	require.Equal(t, "Ann", stored.Meta["first_name"])
-	require.Equal(t, "", stored.Meta["last_name"])
+	require.Empty(t, stored.Meta["last_name"])
 	require.Equal(t, "0", stored.Meta["zero"])
 	require.Equal(t, "ab", stored.Meta["path"], "WP Fusion loses backslashes")
 	require.Equal(t, "xy", stored.Meta["html"], "WP Fusion cleans HTML")

@@ -2,6 +2,7 @@ package wptest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -96,13 +97,11 @@ func (s *Site) script(program string, args ...string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), startWithin)
 	defer cancel()
 	output, err := s.command(ctx, program, args...).Output()
-	if err != nil {
-		var stderr []byte
-		if exit, ok := err.(*exec.ExitError); ok { //nolint:errorlint // Output returns it bare
-			stderr = exit.Stderr
-		}
-		require.NoError(s.tb, err, "%s %s: %s %s\n%s", program, args, output, stderr, s.Log())
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		require.NoError(s.tb, err, "%s %s: %s%s\n%s", program, args, output, exit.Stderr, s.Log())
 	}
+	require.NoError(s.tb, err)
 	return string(output)
 }
 

@@ -24,25 +24,22 @@ var embedded embed.FS
 // plugins.
 const connector = "spillway-connector"
 
-var (
-	// foreign are the settings and drop-ins of another site, and languages,
-	// which this one does not speak.
-	foreign = []string{
-		"wp-config.php", "wp-content/languages", "wp-content/uploads", "wp-content/mu-plugins", "wp-content/database",
-		"wp-content/db.php", "wp-content/object-cache.php", "wp-content/advanced-cache.php",
-	}
-	// static are folders without code: two thirds of WordPress, linked. The
-	// code is copied, since it finds itself by the path of its own files.
-	static = []string{
-		"wp-includes/js", "wp-includes/css", "wp-includes/fonts", "wp-includes/images",
-		"wp-admin/js", "wp-admin/css", "wp-admin/images",
-	}
-)
-
 // writeTree writes all of the site's files but those that hold its address.
 func (s *Site) writeTree() {
 	s.tb.Helper()
 	www := s.path("www")
+	// Settings and drop-ins of another site, and languages that this one does
+	// not speak.
+	foreign := []string{
+		"wp-config.php", "wp-content/languages", "wp-content/uploads", "wp-content/mu-plugins", "wp-content/database",
+		"wp-content/db.php", "wp-content/object-cache.php", "wp-content/advanced-cache.php",
+	}
+	// Folders without code, two thirds of WordPress, are linked. Code is copied,
+	// since it finds the site's settings by the path of its own files.
+	static := []string{
+		"wp-includes/js", "wp-includes/css", "wp-includes/fonts", "wp-includes/images",
+		"wp-admin/js", "wp-admin/css", "wp-admin/images",
+	}
 	wordPress, err := filepath.Abs(s.options.WordPressDir)
 	require.NoError(s.tb, err)
 	require.NoError(s.tb, copyTree(www, os.DirFS(wordPress), func(path string) bool {
@@ -162,7 +159,7 @@ func copyBelow(target string, source fs.FS, path string, wanted func(string) boo
 		}
 		return copyFile(to, source, path)
 	}
-	if err := os.MkdirAll(to, 0o755); err != nil { //nolint:gosec // the folder above it is private
+	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
 	entries, err := fs.ReadDir(source, path)
@@ -190,7 +187,7 @@ func copyFile(to string, source fs.FS, path string) error {
 		return err
 	}
 	defer from.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644) //nolint:gosec // the folder above it is private
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}

@@ -89,9 +89,7 @@ func Start(tb testing.TB, options Options) *Site {
 		}
 		tb.Skip(err)
 	}
-	// Not tb.TempDir: its path holds the test's name, and a socket's path may
-	// have 107 bytes.
-	dir, err := os.MkdirTemp("", "wptest")
+	dir, err := os.MkdirTemp("", "wptest") //nolint:usetesting // TempDir's path holds the test's name; a socket's may have 107 bytes
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
 
