@@ -235,6 +235,27 @@ func TestOperatorRetriesParkedAndWaitingContacts(t *testing.T) {
 	require.NotEqual(t, stale, b.wakeUps(t), "a waiting contact gets a wake-up for now")
 }
 
+func TestResyncMakesARetryingContactRunNow(t *testing.T) {
+	b := setup(t)
+	coalesced, err := b.Resync(b.ctx, ann, contact.Intent{Action: contact.UpdateTags})
+	require.NoError(t, err)
+	require.False(t, coalesced)
+	require.NoError(t, b.claim(t).Retry(b.ctx, time.Hour, true, pending.Failure{Code: "c"}))
+	coalesced, err = b.Resync(b.ctx, ann, contact.Intent{Action: contact.Add})
+	require.NoError(t, err)
+	require.True(t, coalesced)
+	stats, err := b.Stats(b.ctx)
+	require.NoError(t, err)
+	require.Equal(t, pending.Stats{Failed: 1, Pending: 1}, stats, "the operator's wish is no webhook")
+	ids := b.wakeUps(t)
+	claim, err := b.Claim(b.ctx, ids[len(ids)-1])
+	if err != nil { // the newest may be listed first
+		claim, err = b.Claim(b.ctx, ids[0])
+	}
+	require.NoError(t, err)
+	require.Equal(t, contact.Add, claim.Intent.Action)
+}
+
 func TestSweepWakesContactsWhoseWakeUpIsLost(t *testing.T) {
 	task := func(id string) string { return "asynq:{q}:t:" + id }
 	for name, lose := range map[string]func(t *testing.T, b *bundle, id string){

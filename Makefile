@@ -1,0 +1,57 @@
+# `make` alone lists the targets.
+SHELL         := bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-print-directory
+.PHONY: help run test lint build bench torture clean vuln packages
+
+# Go's usual folder, for shells whose PATH lacks it.
+export PATH := $(PATH):/usr/local/go/bin
+# The version comes from git below; Go's own stamping fails in a copy without
+# history or with another owner.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
+
+GO            ?= go
+VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS        = -s -w -X spillway/internal/observe.version=$(VERSION)
+
+# Versions are fixed, so that the same code gives the same findings.
+GOFUMPT        = $(GO) run mvdan.cc/gofumpt@v0.12.0
+GOLANGCI_LINT  = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK    = $(GO) run golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+run: build ## build and start everything in one process; without settings, with a stand-in CRM and site
+	@./bin/spillway run
+
+test: packages ## run all tests with the race detector
+	$(GO) test -race -timeout 15m ./...
+
+lint: ## check formatting, Go and PHP
+	@unformatted=$$($(GOFUMPT) -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted, run: $(GOFUMPT) -w ."; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GOLANGCI_LINT) run
+	@if command -v php > /dev/null; then \
+		find . -name '*.php' -not -path './node_modules/*' -print0 | xargs -0 -r -n 1 php -d display_errors=stderr -l > /dev/null; \
+	else echo "no php here: the plugin's syntax is not checked"; fi
+
+build: ## build the three programs into ./bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ./bin/ ./cmd/...
+
+bench: ## run the benchmarks
+	$(GO) test -run='^$$' -bench=. -benchtime=2s ./internal/...
+
+torture: packages ## kill workers, Redis and the site while contacts change
+	$(GO) test -race -count=1 -run Torture -timeout 30m -tags torture ./internal/...
+
+vuln: ## look for known vulnerabilities in the dependencies
+	$(GOVULNCHECK) ./...
+
+packages: ## install the Debian packages that tests use
+	@.ci/packages
+
+clean: ## remove what build made
+	rm -rf ./bin

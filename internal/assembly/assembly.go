@@ -1,0 +1,169 @@
+// Package assembly builds the programs from their settings: which parts there
+// are, how they hang together, and in which order they start and stop. It
+// decides nothing else.
+package assembly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+
+	"spillway/internal/config"
+	"spillway/internal/contact"
+	"spillway/internal/dashboard"
+	"spillway/internal/history"
+	"spillway/internal/ingest"
+	"spillway/internal/observe"
+	"spillway/internal/pending"
+	"spillway/internal/pulse"
+	"spillway/internal/redisconn"
+	"spillway/internal/site"
+	"spillway/internal/syncer"
+	"spillway/internal/throttle"
+	"spillway/internal/vault"
+	"spillway/internal/webhook"
+	"spillway/internal/worker"
+)
+
+// Ingest runs the ingest server and the admin address until ctx ends.
+func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) error {
+	fast, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest)
+	if err != nil {
+		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
+	}
+	defer fast.Close()
+	patient, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker)
+	if err != nil {
+		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
+	}
+	defer patient.Close()
+	keys, err := webhook.NewKeyring(settings.AccessKeys)
+	if err != nil {
+		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
+	}
+	contacts := pending.New(fast, pending.DefaultQueue)
+	registry := observe.NewRegistry()
+	registry.MustRegister(dashboard.NewCollector(contacts))
+	server := ingest.New(ingest.Options{
+		Addr: settings.IngestAddr, Keys: keys, Pending: contacts, Site: contact.DefaultSite, Log: log, Registerer: registry,
+	})
+	admin := dashboard.New(dashboard.Options{
+		Contacts: pending.New(patient, pending.DefaultQueue), Timelines: history.New(patient), Redis: patient,
+		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
+		Health: observe.Handler(registry, observe.RedisCheck(patient)),
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error { return observe.Serve(ctx, settings.AdminAddr, admin, log) })
+	log.Info().Str("webhooks", settings.IngestAddr).Str("admin", settings.AdminAddr).Msg("ingest is up")
+	return group.Wait()
+}
+
+// Worker runs a worker and its health address until ctx ends and its passes
+// are done.
+func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) error {
+	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker)
+	if err != nil {
+		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
+	}
+	defer rdb.Close()
+	parts, err := newParts(rdb, settings)
+	if err != nil {
+		return err
+	}
+	registry := observe.NewRegistry()
+	w := worker.New(worker.Options{
+		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Syncer: parts.syncer, Gate: parts.site,
+		Timelines: history.New(rdb), Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
+	})
+	health := observe.Handler(registry, observe.RedisCheck(rdb))
+
+	// The health address answers until the last pass is done.
+	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopHealth()
+	var group errgroup.Group
+	workCtx, stopWork := context.WithCancel(ctx)
+	group.Go(func() error {
+		defer stopWork() // without its address nobody would notice the worker
+		return observe.Serve(healthCtx, settings.WorkerAddr, health, log)
+	})
+	group.Go(func() error {
+		defer stopHealth()
+		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
+	})
+	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
+	return group.Wait()
+}
+
+// parts are what a pass needs.
+type parts struct {
+	site   *site.Client
+	syncer *syncer.Syncer
+}
+
+func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error) {
+	var secrets *vault.Vault
+	if len(settings.SecretKey) > 0 {
+		var err error
+		if secrets, err = vault.New(rdb, settings.SecretKey, "spw:v:"); err != nil {
+			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
+		}
+	}
+	crm, err := newCRM(rdb, settings.CRM, secrets)
+	if err != nil {
+		return nil, err
+	}
+	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
+	}
+	client, err := site.New(site.Options{
+		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
+		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_SITE_URL: %w", err)
+	}
+	options := syncer.Options{
+		Fields: settings.Fields, ReturnPassword: settings.ReturnPasswordField, ReturnFields: settings.ReturnFields,
+	}
+	if secrets == nil {
+		options.ReturnPassword = "" // the settings' check refuses the combination
+	}
+	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+}
+
+func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {
+	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
+	}
+	tokens := pulse.Fixed(settings.Token)
+	if settings.OAuth() {
+		if secrets == nil {
+			return nil, errors.New("SPILLWAY_SECRET_KEY: OAuth keeps its tokens sealed, set a key")
+		}
+		tokenURL := settings.TokenURL
+		if tokenURL == "" {
+			tokenURL = pulse.TokenURL(settings.URL)
+		}
+		tokens, err = pulse.NewOAuth(pulse.OAuthOptions{
+			ClientID: settings.ClientID, ClientSecret: settings.ClientSecret, RefreshToken: settings.RefreshToken,
+			TokenURL: tokenURL, Vault: secrets, Redis: rdb,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("SPILLWAY_CRM_REFRESH_TOKEN: %w", err)
+		}
+	}
+	client, err := pulse.New(pulse.Options{
+		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_CRM_URL: %w", err)
+	}
+	return client, nil
+}

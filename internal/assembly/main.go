@@ -1,0 +1,66 @@
+package assembly
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/rs/zerolog"
+
+	"spillway/internal/config"
+	"spillway/internal/observe"
+)
+
+// Program is what a server does from start to stop.
+type Program func(ctx context.Context, settings config.Config, log zerolog.Logger) error
+
+// Main reads the settings, runs the program until SIGINT or SIGTERM, and
+// returns the exit code: 0 after a stop that was asked for, 2 for wrong
+// settings, 1 otherwise. A second signal ends the process at once.
+func Main(role config.Role, run Program) int {
+	settings, err := config.Load(role, os.Args[1:], os.Environ())
+	if err != nil {
+		return ExitCode(os.Stderr, err)
+	}
+	ctx, stop := Signals(context.Background())
+	defer stop()
+	log := observe.NewLogger(settings.LogLevel, settings.LogFormat, os.Stderr)
+	if err := run(ctx, settings, log); err != nil {
+		log.Error().Err(err).Msg("stopped")
+		return 1
+	}
+	log.Info().Msg("stopped")
+	return 0
+}
+
+// Signals returns a context that the first SIGINT or SIGTERM ends; the second
+// one ends the process.
+func Signals(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// ExitCode writes an error of the settings for a person and returns the exit
+// code that belongs to it.
+func ExitCode(w io.Writer, err error) int {
+	var usage *config.Usage
+	var invalid *config.Invalid
+	switch {
+	case errors.As(err, &usage):
+		_, _ = fmt.Fprintln(w, usage.Text)
+		return 0
+	case errors.As(err, &invalid):
+		_, _ = fmt.Fprintln(w, "Wrong settings, nothing was started:")
+		for _, problem := range invalid.Problems {
+			_, _ = fmt.Fprintln(w, "  "+problem)
+		}
+		return 2
+	}
+	_, _ = fmt.Fprintln(w, err)
+	return 1
+}

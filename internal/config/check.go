@@ -1,0 +1,143 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// require reports a setting that is needed and not given at all.
+func (s *settings) require(needed bool, name, remedy string) {
+	if needed && !s.given(name) {
+		s.problem(name, " is missing: %s", remedy)
+	}
+}
+
+// number reads a count from 1 to most.
+func (s *settings) number(name string, fallback, most int) int {
+	text := s.text(name)
+	if text == "" {
+		return fallback
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		s.wrong(name, text, "use a whole number from 1 to %d", most)
+	}
+	return n
+}
+
+func (s *settings) rate(name string, fallback float64) float64 {
+	const least, most = 0.1, 10000
+	text := s.text(name)
+	if text == "" {
+		return fallback
+	}
+	rate, err := strconv.ParseFloat(text, 64)
+	// Written so that NaN fails it, too.
+	if inBounds := rate >= least && rate <= most; err != nil || !inBounds {
+		s.wrong(name, text, "use a number from %v to %v", least, most)
+	}
+	return rate
+}
+
+// baseURL reads the address of another system, without a slash at the end.
+// extra is a path that Spillway adds itself and people tend to copy along.
+// carried names the secret that goes there: such an address must be https
+// unless it is on this machine. Empty: nothing secret goes there.
+func (s *settings) baseURL(name, extra, carried string) string {
+	raw := s.text(name)
+	if raw == "" {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	switch {
+	// Before anything prints the value: it may hold a password or a key.
+	case strings.ContainsAny(raw, "@?#"):
+		s.problem(name, ": holds credentials, a query or a fragment, write scheme, host and path alone")
+		return ""
+	case err != nil:
+		s.wrong(name, raw, "not a URL, write https://HOST")
+		return ""
+	case u.Scheme != "http" && u.Scheme != "https":
+		s.wrong(name, raw, "unknown scheme, use https://")
+		return ""
+	case u.Hostname() == "" || !validPort(u.Port(), true):
+		s.wrong(name, raw, "no host or a wrong port, write https://HOST or https://HOST:PORT")
+		return ""
+	case u.Scheme == "http" && carried != "" && !isLoopback(u.Hostname()):
+		s.wrong(name, raw, "%s would travel in plain text, use https://", carried)
+		return ""
+	}
+	base := strings.TrimRight(raw, "/")
+	if extra != "" && strings.HasSuffix(base, extra) {
+		s.wrong(name, raw, "leave %s out, it is added by itself", extra)
+	}
+	return base
+}
+
+// checkRedisURL checks the scheme and that there is a host. The value may
+// hold a password and is never shown.
+func (s *settings) checkRedisURL(name, raw string, role Role) {
+	if raw == "embedded" {
+		if role != All {
+			s.problem(name, ": embedded works in one process only, and this one is not alone: use redis://HOST:PORT/0")
+		}
+		return
+	}
+	scheme, rest, _ := strings.Cut(raw, "://")
+	switch scheme {
+	case "redis", "rediss", "redis-sentinel", "redis-cluster":
+	default:
+		s.problem(name, ": unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or embedded")
+		return
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	authority, path, _ := strings.Cut(rest, "/")
+	at := strings.LastIndex(authority, "@")
+	if at >= 0 && s.flags[name] != "" {
+		s.problem(name, ": holds credentials, which other users of the machine could read in ps: set %s or %s_FILE", name, name)
+		return
+	}
+	hosts := strings.Split(authority[at+1:], ",")
+	for _, host := range hosts {
+		u, err := url.Parse("redis://" + host)
+		if err != nil || u.Hostname() == "" || !validPort(u.Port(), true) {
+			s.problem(name, ": no host or a wrong port, write %s://HOST:PORT", scheme)
+			return
+		}
+	}
+	several := scheme == "redis-sentinel" || scheme == "redis-cluster"
+	switch {
+	case len(hosts) > 1 && !several:
+		s.problem(name, ": several hosts, use redis-sentinel:// or redis-cluster://")
+	case scheme == "redis-sentinel" && strings.Trim(path, "/") == "":
+		s.problem(name, ": no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME")
+	}
+}
+
+// address reads where a server listens.
+func (s *settings) address(name, fallback string) string {
+	addr := s.text(name)
+	if addr == "" {
+		return fallback
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil || !validPort(port, false) {
+		s.wrong(name, addr, "write HOST:PORT, or :PORT for all interfaces")
+	}
+	return addr
+}
+
+func validPort(port string, mayBeMissing bool) bool {
+	if port == "" {
+		return mayBeMissing
+	}
+	_, err := strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip.IsLoopback()
+}

@@ -1,0 +1,152 @@
+// Package config reads Spillway's settings from flags, environment variables
+// and files, and refuses wrong ones before anything starts.
+//
+// A setting NAME has one value. The flag (--redis-url for SPILLWAY_REDIS_URL)
+// comes before the variable NAME, and NAME_FILE names a file that holds the
+// value; NAME and NAME_FILE together are a mistake. An empty variable counts
+// as unset. Secrets have no flag, since other users of a machine can read the
+// arguments of its processes.
+//
+// It guarantees that a [Config] without an error has passed every check that
+// needs no network, that an error lists every wrong setting at once, and that
+// neither errors nor a printed Config show a secret. Whether the CRM and the
+// site accept the credentials is for the doctor to find out.
+package config
+
+import (
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"spillway/internal/contact"
+)
+
+// Role says which program reads the settings. A program reads only what it
+// needs: the ingest server never sees the CRM's token.
+type Role int
+
+// The roles.
+const (
+	// Ingest takes webhooks and serves the admin address.
+	Ingest Role = iota + 1
+	// Worker reads the CRM and stores on the site.
+	Worker
+	// All is every part in one process. It may go without the CRM and the
+	// site altogether, see [Config.Unconfigured].
+	All
+)
+
+func (r Role) ingests() bool { return r == Ingest || r == All }
+func (r Role) works() bool   { return r == Worker || r == All }
+
+// Config is what the settings say, checked and with their defaults. Settings
+// that the role does not need are zero.
+type Config struct {
+	RedisURL   string // "embedded" only for All
+	RedisGiven bool   // set by someone, not the default
+
+	AccessKeys []string
+
+	CRM  CRM
+	Site Site
+
+	Fields              contact.FieldMap
+	ReturnPasswordField string            // CRM field; empty: generated passwords are not returned
+	ReturnFields        map[string]string // "user_login" and "user_id" → CRM field
+	RolesAllowed        []string
+	DefaultRole         string // empty: the site's own
+	SecretKey           []byte // 32 bytes, or nil when nothing needs it
+
+	IngestAddr        string
+	AdminAddr         string
+	WorkerAddr        string
+	WorkerConcurrency int
+	AdminPassword     string // empty: the admin address listens on loopback only
+
+	LogLevel  zerolog.Level
+	LogFormat string // "json" or "console"
+}
+
+// CRM says where the CRM is and how to call it. Either Token is set, or
+// ClientID, ClientSecret and RefreshToken are.
+type CRM struct {
+	URL          string // without a slash at the end
+	Token        string
+	ClientID     string
+	ClientSecret string
+	RefreshToken string
+	TokenURL     string  // empty: derived from URL
+	Rate         float64 // calls per second over all replicas
+	Concurrency  int     // calls at once per worker
+}
+
+// OAuth reports whether tokens are fetched with the refresh token.
+func (c CRM) OAuth() bool { return c.Token == "" && c.RefreshToken != "" }
+
+// Site says where the WordPress site is and how hard it may be pressed.
+type Site struct {
+	URL         string // without a slash at the end
+	User        string
+	AppPassword string
+	Batch       int    // contacts per request
+	Concurrency int    // requests at once over all replicas
+	ProbeURL    string // empty: no page is probed
+}
+
+// Unconfigured reports that neither the CRM nor the site is set: a first run,
+// for which a stand-in of each will do. Only [All] can be unconfigured.
+func (c Config) Unconfigured() bool {
+	return c.CRM.URL == "" && c.Site.URL == ""
+}
+
+// Invalid lists every wrong setting, one line each: the setting, what is
+// wrong, what to do.
+type Invalid struct{ Problems []string }
+
+func (e *Invalid) Error() string { return strings.Join(e.Problems, "\n") }
+
+// Load reads the settings of a program that has no commands. args are the
+// arguments without the program's name, environ is [os.Environ] or what
+// [WithEnvFile] made of it. The error is an [*Invalid], or a [*Usage] when
+// the arguments ask for help.
+func Load(role Role, args, environ []string) (Config, error) {
+	flags, err := parseFlags(args)
+	if err != nil {
+		return Config{}, err
+	}
+	return flags.Config(role, environ)
+}
+
+// Config reads the settings of a program that has the flags among commands of
+// its own. The error is an [*Invalid].
+func (f Flags) Config(role Role, environ []string) (Config, error) {
+	s := newSettings(f, environ)
+	s.refuseUnknown()
+
+	var c Config
+	s.redis(&c, role)
+	// Without a CRM and a site there is nobody to send webhooks either.
+	firstRun := role == All && !s.anyGiven(connectionSettings())
+	if role.ingests() {
+		s.ingest(&c, !firstRun)
+	}
+	if role.works() {
+		s.worker(&c, !firstRun)
+	}
+	s.addresses(&c, role)
+	s.logging(&c)
+
+	if len(s.problems) > 0 {
+		return Config{}, &Invalid{Problems: s.problems}
+	}
+	return c, nil
+}
+
+// connectionSettings are those of which one suffices to say that a CRM or a
+// site is meant to be used.
+func connectionSettings() []string {
+	return []string{
+		"SPILLWAY_CRM_URL", "SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET",
+		"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_SITE_URL", "SPILLWAY_SITE_USER", "SPILLWAY_SITE_APP_PASSWORD",
+	}
+}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/joho/godotenv"
+)
+
+// WithEnvFile adds the SPILLWAY_ variables of a file of NAME=value lines to
+// an environment. What the environment has set already, as NAME or NAME_FILE,
+// wins. Other variables of the file are left out. A value with a $, a # or
+// quotes belongs between single quotes. The error names the line, never its
+// content; a missing file is an [fs.ErrNotExist].
+func WithEnvFile(environ []string, path string) ([]string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading settings: %w", err)
+	}
+	values, err := godotenv.UnmarshalBytes(content)
+	if err != nil {
+		// godotenv's own error quotes the rest of the file.
+		return nil, fmt.Errorf("reading settings of %s: line %d is wrong, write NAME=value", path, wrongLine(string(content)))
+	}
+	set := make(map[string]bool)
+	for _, pair := range environ {
+		name, _, _ := strings.Cut(pair, "=")
+		set[strings.TrimSuffix(name, "_FILE")] = true
+	}
+	added := slices.Clone(environ)
+	for name, value := range values {
+		if strings.HasPrefix(name, "SPILLWAY_") && !set[strings.TrimSuffix(name, "_FILE")] {
+			added = append(added, name+"="+value)
+		}
+	}
+	return added, nil
+}
+
+// wrongLine returns the number of the line after the longest beginning of the
+// file that can be read.
+func wrongLine(content string) int {
+	lines := strings.SplitAfter(content, "\n")
+	for n := len(lines) - 1; n > 0; n-- {
+		if _, err := godotenv.Unmarshal(strings.Join(lines[:n], "")); err == nil {
+			return n + 1
+		}
+	}
+	return 1
+}

@@ -1,0 +1,195 @@
+package dashboard_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/dashboard"
+	"spillway/internal/history"
+	"spillway/internal/pending"
+	"spillway/internal/redisconn/redistest"
+)
+
+type bundle struct {
+	contacts  *pending.Contacts
+	timelines *history.Timelines
+	redis     *redistest.Server
+	url       string
+}
+
+func setup(t *testing.T, password string) *bundle {
+	t.Helper()
+	t.Parallel()
+	server := redistest.Start(t)
+	rdb := server.Client()
+	b := &bundle{contacts: pending.New(rdb, "q"), timelines: history.New(rdb), redis: server}
+	health := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "health of "+r.URL.Path) })
+	web := httptest.NewServer(dashboard.New(dashboard.Options{
+		Contacts: b.contacts, Timelines: b.timelines, Redis: rdb, Password: password,
+		Health: health, Site: contact.DefaultSite, Log: zerolog.Nop(),
+	}))
+	t.Cleanup(web.Close)
+	b.url = web.URL
+	return b
+}
+
+func call(t *testing.T, method, url, password string, headers ...string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	require.NoError(t, err)
+	if password != "" {
+		request.SetBasicAuth(dashboard.User, password)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		if headers[i] == "Host" {
+			request.Host = headers[i+1]
+		}
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(body)
+}
+
+// park makes contact ID parked.
+func (b *bundle) park(t *testing.T, id string) {
+	t.Helper()
+	ref := contact.Ref{Site: contact.DefaultSite, ID: id}
+	_, err := b.contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Add})
+	require.NoError(t, err)
+	epoch, err := b.redis.Client().HGet(t.Context(), "spw:{q}:c:"+ref.String(), "epoch").Result()
+	require.NoError(t, err)
+	claim, err := b.contacts.Claim(t.Context(), ref.String()+":"+epoch)
+	require.NoError(t, err)
+	_, err = claim.Park(t.Context(), pending.Failure{Code: "no_email", Text: "the contact has <no> email"})
+	require.NoError(t, err)
+}
+
+func TestAPIAsksForThePasswordAndHealthDoesNot(t *testing.T) {
+	b := setup(t, "correct horse")
+	for _, path := range []string{"/", "/monitor", "/monitor/api/queues", "/api/v1/stats", "/api/v1/contacts/1", "/api/v1/parked"} {
+		status, body := call(t, http.MethodGet, b.url+path, "")
+		require.Equal(t, http.StatusUnauthorized, status, path)
+		require.Contains(t, body, `"code":"unauthorized"`)
+		status, _ = call(t, http.MethodGet, b.url+path, "wrong")
+		require.Equal(t, http.StatusUnauthorized, status, path)
+		status, _ = call(t, http.MethodGet, b.url+path, "correct horse")
+		require.Equal(t, http.StatusOK, status, path)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		status, body := call(t, http.MethodGet, b.url+path, "")
+		require.Equal(t, http.StatusOK, status)
+		require.Equal(t, "health of "+path, body)
+	}
+}
+
+func TestWithoutAPasswordOnlyLoopbackHostNamesAreServed(t *testing.T) {
+	b := setup(t, "")
+	status, _ := call(t, http.MethodGet, b.url+"/api/v1/stats", "")
+	require.Equal(t, http.StatusOK, status)
+	status, body := call(t, http.MethodGet, b.url+"/api/v1/stats", "", "Host", "rebound.example.com")
+	require.Equal(t, http.StatusForbidden, status)
+	require.Contains(t, body, "not_loopback")
+}
+
+func TestChangesFromAnotherOriginAreRefused(t *testing.T) {
+	b := setup(t, "")
+	status, body := call(t, http.MethodPost, b.url+"/api/v1/parked/retry", "", "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, http.StatusForbidden, status)
+	require.Contains(t, body, "cross_origin")
+}
+
+func TestContactTellsItsStateAndTimeline(t *testing.T) {
+	b := setup(t, "")
+	status, body := call(t, http.MethodGet, b.url+"/api/v1/contacts/5", "")
+	require.Equal(t, http.StatusOK, status)
+	require.JSONEq(t, `{"contact_id":"5","state":"idle","webhooks":0,"attempts":0,"last_sync":null,"last_error":null}`, body)
+
+	ref := contact.Ref{Site: contact.DefaultSite, ID: "5"}
+	now := time.Now().UTC()
+	require.NoError(t, b.timelines.Add(t.Context(), ref, history.Event{Time: now, Kind: history.Synced, Outcome: "created", UserID: 3}))
+	b.park(t, "5")
+	_, body = call(t, http.MethodGet, b.url+"/api/v1/contacts/5", "")
+	var view struct {
+		State     string
+		LastSync  time.Time       `json:"last_sync"`
+		LastError pending.Failure `json:"last_error"`
+		Timeline  []history.Event
+	}
+	require.NoError(t, json.Unmarshal([]byte(body), &view))
+	require.Equal(t, "parked", view.State)
+	require.Equal(t, "no_email", view.LastError.Code)
+	require.WithinDuration(t, now, view.LastSync, time.Second)
+	require.Len(t, view.Timeline, 1)
+
+	for _, id := range []string{"0", "-1", "x", "01", "1%20", "9999999999999999999"} {
+		status, body = call(t, http.MethodGet, b.url+"/api/v1/contacts/"+id, "")
+		require.Equal(t, http.StatusBadRequest, status, id)
+		require.Contains(t, body, "invalid_contact_id")
+	}
+}
+
+func TestOperatorSyncsAndRetriesContacts(t *testing.T) {
+	b := setup(t, "")
+	status, body := call(t, http.MethodPost, b.url+"/api/v1/contacts/7/sync?action=add", "")
+	require.Equal(t, http.StatusAccepted, status)
+	require.JSONEq(t, `{"status":"queued","contact_id":"7","action":"add","coalesced":false}`, body)
+	status, _ = call(t, http.MethodPost, b.url+"/api/v1/contacts/7/sync?action=drop", "")
+	require.Equal(t, http.StatusBadRequest, status)
+
+	b.park(t, "8")
+	b.park(t, "9")
+	_, body = call(t, http.MethodGet, b.url+"/api/v1/parked?limit=1", "")
+	require.Equal(t, 1, strings.Count(body, `"contact_id"`))
+	_, page := call(t, http.MethodGet, b.url+"/", "")
+	require.Contains(t, page, "the contact has &lt;no&gt; email")
+	status, body = call(t, http.MethodPost, b.url+"/api/v1/parked/retry", "")
+	require.Equal(t, http.StatusAccepted, status)
+	require.JSONEq(t, `{"status":"queued","contacts":2}`, body)
+	_, body = call(t, http.MethodGet, b.url+"/api/v1/stats", "")
+	require.JSONEq(t, `{"received":2,"coalesced":0,"synced":0,"failed":2,"pending":3,"active":0,"retrying":0,"parked":0}`, body)
+}
+
+func TestUnknownPathsAndAnAbsentRedisAreAnsweredInJSON(t *testing.T) {
+	b := setup(t, "")
+	status, body := call(t, http.MethodGet, b.url+"/nowhere", "")
+	require.Equal(t, http.StatusNotFound, status)
+	require.Contains(t, body, `"code":"not_found"`)
+	b.redis.Kill()
+	status, body = call(t, http.MethodGet, b.url+"/api/v1/stats", "")
+	require.Equal(t, http.StatusServiceUnavailable, status)
+	require.Contains(t, body, `"code":"unavailable"`)
+}
+
+func TestCollectorExposesStatesAndCounters(t *testing.T) {
+	b := setup(t, "")
+	b.park(t, "8")
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(dashboard.NewCollector(b.contacts))
+	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP spillway_contacts Contacts with outstanding work, by state; the same from every replica.
+# TYPE spillway_contacts gauge
+spillway_contacts{state="active"} 0
+spillway_contacts{state="parked"} 1
+spillway_contacts{state="pending"} 0
+spillway_contacts{state="retrying"} 0
+`), "spillway_contacts"))
+	b.redis.Kill()
+	families, err := registry.Gather()
+	require.NoError(t, err)
+	require.Empty(t, families)
+}

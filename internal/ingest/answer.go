@@ -1,0 +1,102 @@
+package ingest
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"spillway/internal/webhook"
+)
+
+type queued struct {
+	Status    string `json:"status"`
+	ContactID string `json:"contact_id"`
+	Action    string `json:"action"`
+	Coalesced bool   `json:"coalesced"`
+}
+
+type tested struct {
+	Success bool `json:"success"`
+}
+
+type failed struct {
+	Error failure `json:"error"`
+}
+
+type failure struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// write answers with JSON, or with a page for a person who has opened the
+// webhook's address in a browser. The status is the same.
+func write(c echo.Context, o outcome) error {
+	header := c.Response().Header()
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Vary", "Accept")
+	switch o.status() {
+	case http.StatusMethodNotAllowed:
+		header.Set("Allow", webhook.AllowedMethods)
+	case http.StatusRequestEntityTooLarge:
+		// The rest of the body is not worth waiting for.
+		header.Set("Connection", "close")
+	case http.StatusServiceUnavailable:
+		header.Set("Retry-After", retryAfter)
+	}
+	if wantsPage(c.Request()) {
+		return writePage(c, o)
+	}
+	switch {
+	case o.refusal != nil:
+		return c.JSON(o.status(), failed{failure{o.refusal.Code, o.refusal.Message}})
+	case o.hook.Test:
+		return c.JSON(o.status(), tested{true})
+	default:
+		return c.JSON(o.status(), queued{"queued", o.hook.ID, o.hook.Intent.Action.String(), o.coalesced})
+	}
+}
+
+// wantsPage tells browsers from programs: these ask for JSON or for anything.
+func wantsPage(r *http.Request) bool {
+	accept := r.Header.Get("Accept")
+	return strings.Contains(accept, "text/html") && !strings.Contains(accept, "application/json")
+}
+
+//go:embed page.html
+var pageSource string
+
+type page struct {
+	Title, Text, Code string
+}
+
+func writePage(c echo.Context, o outcome) error {
+	shown := page{Title: "Queued", Text: fmt.Sprintf("Contact %s will be synced (%s).", o.hook.ID, o.hook.Intent.Action)}
+	switch {
+	case o.refusal != nil:
+		shown = page{Title: http.StatusText(o.status()), Text: o.refusal.Message, Code: o.refusal.Code}
+	case o.hook.Test:
+		shown = page{Title: "It works", Text: "Spillway takes webhooks at this address, and the access key is right."}
+	case o.coalesced:
+		shown.Text += " It was queued already, so one pass does for both."
+	}
+	// People open pages rarely enough for the template to be read each time.
+	parsed, err := template.New("page").Parse(pageSource)
+	if err != nil {
+		return fmt.Errorf("reading the page's template: %w", err)
+	}
+	var body bytes.Buffer
+	if err := parsed.Execute(&body, shown); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	header := c.Response().Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	// The address holds the key.
+	header.Set("Referrer-Policy", "no-referrer")
+	return c.HTMLBlob(o.status(), body.Bytes())
+}

@@ -1,0 +1,139 @@
+// Package ingest is the server that takes the CRM's webhooks in the site's
+// place: it checks the access key, records what is to be done and answers.
+//
+// It guarantees: a webhook is answered with 202 only after its Submitter has
+// recorded it; every other outcome has a status of its own and a body that says
+// why; no key, query, path or body of a request reaches the log, the metrics or
+// an answer, except the id of a contact and the name of an action after the key
+// was accepted. It does no work itself and holds nothing between requests, so
+// any number of replicas may run, and any of them may be killed: the caller
+// then has no 2xx and sends the webhook again.
+package ingest
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"spillway/internal/contact"
+	"spillway/internal/observe"
+	"spillway/internal/webhook"
+)
+
+// Submitter records that a contact has work to do. Once it has returned nil
+// the work will be done; coalesced says that there was work for the contact
+// already.
+type Submitter interface {
+	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error)
+}
+
+// Options are what a server is made of.
+type Options struct {
+	// Addr is the address that [Server.Run] listens on.
+	Addr string
+	// Keys are the accepted access keys. Nil accepts none, until
+	// [Server.SetKeys].
+	Keys    *webhook.Keyring
+	Pending Submitter
+	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
+	Site string
+	Log  zerolog.Logger
+	// Registerer gets the metrics; nil: they are counted for nobody.
+	Registerer prometheus.Registerer
+}
+
+const (
+	// submitTimeout leaves a caller that gives up after five seconds time to
+	// receive the answer.
+	submitTimeout = 3 * time.Second
+	// retryAfter is what a caller is asked to wait while Redis is away, in
+	// seconds.
+	retryAfter = "5"
+	// complaintPeriod is how often the log says that Redis is away. The metrics
+	// count every refusal.
+	complaintPeriod = 10 * time.Second
+)
+
+// Server takes webhooks.
+type Server struct {
+	addr       string
+	keys       atomic.Pointer[webhook.Keyring]
+	pending    Submitter
+	site       string
+	log        zerolog.Logger
+	complaints zerolog.Logger // as log, but a line per complaintPeriod
+	metrics    *metrics
+	handler    http.Handler
+}
+
+// New returns a server that does not listen yet.
+func New(options Options) *Server {
+	s := &Server{
+		addr:    options.Addr,
+		pending: options.Pending,
+		site:    options.Site,
+		log:     options.Log,
+		complaints: options.Log.Sample(&zerolog.BurstSampler{
+			Burst: 1, Period: complaintPeriod,
+		}),
+		metrics: newMetrics(options.Registerer),
+	}
+	if s.site == "" {
+		s.site = contact.DefaultSite
+	}
+	s.keys.Store(options.Keys)
+	s.handler = s.routes()
+	return s
+}
+
+// SetKeys replaces the accepted access keys, from the next request on.
+func (s *Server) SetKeys(keys *webhook.Keyring) { s.keys.Store(keys) }
+
+// Handler takes webhooks at any path, since CRMs call the path at which the
+// site's endpoint used to be. GET /healthz and /readyz without a wpf_action
+// answer 200 as long as the process does. Readiness does not ask for Redis: a
+// replica that is taken out of service while Redis is away would leave callers
+// without the 503 that tells them when to come back.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Run listens on Options.Addr and serves until ctx ends. It then gives requests
+// under way ten seconds and returns nil. The error is that of an address that
+// cannot be listened on.
+func (s *Server) Run(ctx context.Context) error {
+	return observe.Serve(ctx, s.addr, s.handler, s.log)
+}
+
+// Serve is [Server.Run] on a listener, which it closes.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	return observe.ServeListener(ctx, listener, s.handler, s.log)
+}
+
+func (s *Server) routes() http.Handler {
+	e := echo.New()
+	for _, path := range []string{"/healthz", "/readyz"} {
+		e.GET(path, s.health)
+		e.HEAD(path, s.health)
+	}
+	e.GET("/*", s.take)
+	e.POST("/*", s.take)
+	// Other methods, and paths that no route has (CONNECT has none at all), are
+	// refused as any other webhook that is not one.
+	e.RouteNotFound("/*", s.take)
+	e.HTTPErrorHandler = func(_ error, c echo.Context) { _ = s.take(c) }
+	return e
+}
+
+func (s *Server) health(c echo.Context) error {
+	if strings.Contains(c.Request().URL.RawQuery, "wpf_action") {
+		return s.take(c)
+	}
+	c.Response().Header().Set("Cache-Control", "no-store")
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}

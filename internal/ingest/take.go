@@ -1,0 +1,148 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"spillway/internal/contact"
+	"spillway/internal/webhook"
+)
+
+// outcome is what became of a request.
+type outcome struct {
+	hook      webhook.Hook // if it was accepted
+	coalesced bool
+	refusal   *webhook.Error // or why it was not
+}
+
+func (o outcome) status() int {
+	switch {
+	case o.refusal != nil:
+		return o.refusal.Status
+	case o.hook.Test:
+		return http.StatusOK
+	default:
+		return http.StatusAccepted
+	}
+}
+
+// result is the outcome's name in the metrics and in the log.
+func (o outcome) result() string {
+	switch {
+	case o.refusal != nil:
+		return o.refusal.Code
+	case o.hook.Test:
+		return "test"
+	case o.coalesced:
+		return "coalesced"
+	default:
+		return "accepted"
+	}
+}
+
+// take answers a webhook. It never returns an error: whoever reads no answer is
+// not told of it either.
+func (s *Server) take(c echo.Context) error {
+	began := time.Now()
+	o := s.record(c.Request())
+	err := write(c, o)
+	took := time.Since(began)
+
+	s.metrics.observe(o.result(), took)
+	// No path and no query: both can hold a key, the one by mistake.
+	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took)
+	if o.hook.ID != "" {
+		line.Str("contact", o.hook.ID).Stringer("action", o.hook.Intent.Action)
+	}
+	line.Msg("webhook answered")
+	return nil
+}
+
+// record checks a request and submits what it asks for.
+func (s *Server) record(r *http.Request) (o outcome) {
+	defer func() {
+		if reason := recover(); reason != nil {
+			// The reason may quote the request.
+			s.log.Error().Str("type", fmt.Sprintf("%T", reason)).Str("at", panicked()).Msg("taking a webhook panicked")
+			o = outcome{refusal: internal()}
+		}
+	}()
+	request, err := webhook.Parse(r)
+	if err != nil {
+		return refused(err)
+	}
+	hook, err := request.Hook(s.keys.Load())
+	if err != nil {
+		return refused(err)
+	}
+	if hook.Test {
+		return outcome{hook: hook}
+	}
+	// Senders that do not wait for the answer hang up at once; what they sent
+	// counts all the same.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), submitTimeout)
+	defer cancel()
+	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent)
+	if err != nil {
+		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
+		return outcome{refusal: &webhook.Error{
+			Status: http.StatusServiceUnavailable, Code: "unavailable",
+			Message: "The webhook was not recorded: the queue does not answer. Send it again.",
+		}}
+	}
+	return outcome{hook: hook, coalesced: coalesced}
+}
+
+// refused is the outcome of an error of package webhook.
+func refused(err error) outcome {
+	var refusal *webhook.Error
+	if !errors.As(err, &refusal) {
+		refusal = internal()
+	}
+	return outcome{refusal: refusal}
+}
+
+func internal() *webhook.Error {
+	return &webhook.Error{
+		Status: http.StatusInternalServerError, Code: "internal",
+		Message: "The webhook was not recorded: Spillway failed. Its log says where.",
+	}
+}
+
+// cause returns the innermost error, without the contact and the addresses that
+// the outer ones name. It may be nil.
+func cause(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// panicked returns the function and line that panicked, when called by a
+// deferred function.
+func panicked() string {
+	callers := make([]uintptr, 32)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	thrown := false
+	for {
+		frame, more := frames.Next()
+		inRuntime := strings.HasPrefix(frame.Function, "runtime.")
+		if thrown && !inRuntime {
+			return fmt.Sprintf("%s:%d", frame.Function, frame.Line)
+		}
+		thrown = thrown || inRuntime
+		if !more {
+			return "unknown"
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package localrun
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+	"golang.org/x/term"
+
+	"spillway/internal/config"
+	"spillway/internal/pending"
+	"spillway/internal/sandbox"
+)
+
+// connections is how many webhooks the CRM is taken to send at once.
+const connections = 50
+
+// show sends the burst, waits until it has drained, and says what happened.
+func show(ctx context.Context, options Options, settings config.Config, stand *sandbox.Running) error {
+	stand.CRM.Seed(options.Contacts)
+	before, err := readStats(ctx, settings)
+	if err != nil {
+		return err
+	}
+	say(options.Out, "Sending %d webhooks over %d contacts, %d at once.\n", options.Webhooks, options.Contacts, connections)
+	progress := newProgress(options.Out)
+	sending := progress.bar("accepted", int64(options.Webhooks))
+	began := time.Now()
+	result, err := sandbox.Burst(ctx, sandbox.BurstOptions{
+		URL: "http://" + settings.IngestAddr, Key: settings.AccessKeys[0],
+		Webhooks: options.Webhooks, Contacts: options.Contacts, Connections: connections,
+		Progress: func(_, accepted int) { sending.set(int64(accepted)) },
+	})
+	if err != nil {
+		progress.abort()
+		return err
+	}
+	absorbed := time.Since(began)
+	sending.set(int64(result.Accepted))
+	err = drain(ctx, settings, progress)
+	took := time.Since(began)
+	if err != nil {
+		progress.abort()
+		return err
+	}
+	progress.wait()
+	after, err := readStats(ctx, settings)
+	if err != nil {
+		return err
+	}
+	site, crm := stand.Site.Stats(), stand.CRM.Stats()
+	say(options.Out, "\n")
+	row := func(name, format string, args ...any) {
+		say(options.Out, "  %-20s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("webhooks accepted", "%d of %d in %.1f s (%.0f/s); latency p50 %s, p99 %s",
+		result.Accepted, options.Webhooks, absorbed.Seconds(), result.PerSecond, millis(result.P50), millis(result.P99))
+	row("coalesced", "%d of them, into contacts that had outstanding work", after.Coalesced-before.Coalesced)
+	row("passes synced", "%d, all done %.1f s after the first webhook", after.Synced-before.Synced, took.Seconds())
+	row("passes failed", "%d; parked contacts %d", after.Failed-before.Failed, after.Parked)
+	row("site requests", "%d for %d contacts (%.1f each)", site.Requests, site.Contacts, ratio(site.Contacts, site.Requests))
+	row("CRM calls", "%d", crm.Total)
+	row("users on the site", "%d", site.Users)
+	row("passwords returned", "%d", stand.CRM.Received(settings.ReturnPasswordField))
+	return nil
+}
+
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+func ratio(a, b int64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
+
+func readStats(ctx context.Context, settings config.Config) (pending.Stats, error) {
+	// Not through the admin API: it may ask for a password.
+	return statsOf(ctx, settings.RedisURL)
+}
+
+// drain waits until no contact has outstanding work but parked ones.
+func drain(ctx context.Context, settings config.Config, progress *progress) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	var syncing *bar
+	var total int64
+	for {
+		stats, err := readStats(ctx, settings)
+		if err != nil {
+			return err
+		}
+		left := stats.Pending + stats.Active + stats.Retrying
+		if syncing == nil {
+			total = max(left, 1)
+			syncing = progress.bar("synced", total)
+		}
+		syncing.set(total - left)
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until the contacts are synced: %w (%d left)", ctx.Err(), left)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// progress shows bars in a terminal and lines elsewhere.
+type progress struct {
+	out  io.Writer
+	bars *mpb.Progress // nil: lines
+	all  []*bar
+}
+
+type bar struct {
+	progress *progress
+	name     string
+	total    int64
+	bar      *mpb.Bar
+	shown    int64 // tenths that a line was written for
+}
+
+func newProgress(out io.Writer) *progress {
+	p := &progress{out: out}
+	file, ok := out.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return p
+	}
+	// A terminal that does not know its width shows no bar.
+	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
+		p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(50))
+	}
+	return p
+}
+
+func (p *progress) bar(name string, total int64) *bar {
+	b := &bar{progress: p, name: name, total: total}
+	if p.bars != nil {
+		b.bar = p.bars.AddBar(total,
+			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s", name))),
+			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), decor.Elapsed(decor.ET_STYLE_GO, decor.WC{W: 8})))
+	}
+	p.all = append(p.all, b)
+	return b
+}
+
+// set moves the bar; without a terminal it writes a line each tenth.
+func (b *bar) set(done int64) {
+	if b.bar != nil {
+		b.bar.SetCurrent(done)
+		return
+	}
+	if tenths := done * 10 / b.total; tenths > b.shown {
+		b.shown = tenths
+		say(b.progress.out, "%s %d of %d\n", b.name, done, b.total)
+	}
+}
+
+func (p *progress) abort() {
+	for _, b := range p.all {
+		if b.bar != nil {
+			b.bar.Abort(false)
+		}
+	}
+	p.wait()
+}
+
+func (p *progress) wait() {
+	if p.bars != nil {
+		p.bars.Wait()
+	}
+}

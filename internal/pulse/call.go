@@ -1,0 +1,127 @@
+package pulse
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// maxBody bounds an answer. A page of tags has a few kilobytes.
+const maxBody = 4 << 20
+
+var errTooLong = errors.New("the answer is too long")
+
+// request is one call to be made.
+type request struct {
+	route   string // for metrics
+	attempt string // for errors
+	method  string
+	path    string // below /api/v1/
+	query   url.Values
+	body    []byte
+	kind    string // the body's content type
+	contact bool   // it asks for a contact, which may be missing
+	mute    bool   // an answer without content will do
+}
+
+// answer is what came back.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// maxTries bounds the tries of a call whose token is refused. Tokens that live
+// shorter than a call waits for its budget need more than two.
+const maxTries = 3
+
+// do makes a call, again with a new token if it met an expired one, and returns
+// the decoded JSON.
+func (c *Client) do(ctx context.Context, r request) (any, error) {
+	// The turn comes before the budget: a call that was counted is made at once.
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-ctx.Done():
+		return nil, &Unavailable{Attempt: r.attempt, Reason: "gave up waiting for a turn: " + ctx.Err().Error(), Err: ctx.Err()}
+	}
+	for try := 1; ; try++ {
+		a, token, err := c.exchange(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if a.status != http.StatusUnauthorized || try == maxTries {
+			return judge(r, a)
+		}
+		if _, err := c.tokens.Renew(ctx, token); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.attempt, err)
+		}
+	}
+}
+
+// exchange waits for the budget, sends the request and reads the answer. It
+// takes the token last, and returns it: it may have been renewed meanwhile.
+func (c *Client) exchange(ctx context.Context, r request) (a answer, token string, err error) {
+	if c.budget != nil {
+		if err := c.budget.Wait(ctx); err != nil {
+			return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
+		}
+	}
+	if token, err = c.tokens.Token(ctx); err != nil {
+		return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
+	}
+	address := c.base + r.path
+	if len(r.query) > 0 {
+		address += "?" + r.query.Encode()
+	}
+	header := http.Header{"Authorization": {"Bearer " + token}}
+	a, took, err := send(ctx, c.http, c.timeout, address, r, header)
+	c.observe(Call{Route: r.route, Status: a.status, Duration: took})
+	switch {
+	case errors.Is(err, errTooLong):
+		return answer{}, "", &Rejected{Attempt: r.attempt, Status: a.status, Reason: fmt.Sprintf("more than %d MiB", maxBody>>20)}
+	case err != nil:
+		return answer{}, "", noAnswer(ctx, r.attempt, err, c.timeout)
+	}
+	if a.status == http.StatusTooManyRequests && c.budget != nil {
+		c.budget.Limited(ctx, retryAfter(a.header, time.Now()))
+	}
+	return a, token, nil
+}
+
+// send makes one HTTP exchange. The answer has its status also when the body
+// could not be read.
+func send(ctx context.Context, client *http.Client, timeout time.Duration, address string, r request, header http.Header) (a answer, took time.Duration, err error) {
+	start := time.Now()
+	defer func() { took = time.Since(start) }()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.body))
+	if err != nil {
+		return answer{}, 0, err
+	}
+	for name, values := range header {
+		req.Header[name] = values
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "Spillway")
+	if r.kind != "" {
+		req.Header.Set("Content-Type", r.kind)
+	}
+	response, err := client.Do(req)
+	if err != nil {
+		return answer{}, 0, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	a = answer{status: response.StatusCode, header: response.Header}
+	a.body, err = io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err == nil && len(a.body) > maxBody {
+		err = errTooLong
+	}
+	return a, 0, err
+}

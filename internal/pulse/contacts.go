@@ -1,0 +1,154 @@
+package pulse
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"spillway/internal/contact"
+)
+
+const form = "application/x-www-form-urlencoded"
+
+// Contact reads a contact's record: a flat object, numbers as [json.Number].
+// The error is [ErrNotFound] if there is none.
+func (c *Client) Contact(ctx context.Context, id string) (map[string]any, error) {
+	r := request{route: "contact", attempt: "reading contact " + id, method: http.MethodGet, path: "contacts/" + id, contact: true}
+	if err := checkID(id, "reading a contact"); err != nil {
+		return nil, err
+	}
+	value, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	record, err := asRecord(r, value)
+	if err != nil {
+		return nil, err
+	}
+	if got, ok := idText(record["id"]); ok && got != id {
+		return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "the record of another contact"}
+	}
+	return record, nil
+}
+
+// Find reads the record of the contact with an e-mail address, as
+// [Client.Contact] does.
+func (c *Client) Find(ctx context.Context, email string) (map[string]any, error) {
+	r := request{
+		route: "find", attempt: "finding a contact by e-mail address", method: http.MethodPost,
+		path: "contact/find/", // it is not found without the slash at its end
+		body: []byte(url.Values{"email": {email}}.Encode()), kind: form, contact: true,
+	}
+	value, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return asRecord(r, value)
+}
+
+// Update changes fields of a contact. Without fields it makes no call.
+func (c *Client) Update(ctx context.Context, id string, fields map[string]string) error {
+	if err := checkID(id, "updating a contact"); err != nil {
+		return err
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	body, kind, err := encode(fields)
+	if err != nil {
+		return fmt.Errorf("updating contact %s: %w", id, err)
+	}
+	_, err = c.do(ctx, request{
+		route: "update", attempt: "updating contact " + id, method: http.MethodPut, path: "contacts/" + id,
+		body: body, kind: kind, contact: true, mute: true,
+	})
+	return err
+}
+
+// encode writes a form, as WP Fusion does. Keys such as "address_1.city" go as
+// JSON: in form names PHP turns dots and spaces into underscores, and brackets
+// into lists.
+func encode(fields map[string]string) (body []byte, kind string, err error) {
+	values := url.Values{}
+	for key, value := range fields {
+		if strings.ContainsAny(key, ". []") {
+			body, err = json.Marshal(fields)
+			return body, "application/json", err
+		}
+		values.Set(key, value)
+	}
+	return []byte(values.Encode()), form, nil
+}
+
+// Fields reads the fields that contacts have: key to label. The keys are those
+// of the records: for address_*.country, whose value is a code, the readable
+// value's key …country_name.
+func (c *Client) Fields(ctx context.Context) (map[string]string, error) {
+	r := request{route: "fields", attempt: "reading the CRM's fields", method: http.MethodGet, path: "contact/available-fields"}
+	value, err := c.do(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	object, _ := value.(map[string]any)
+	fields := map[string]string{}
+	switch data := object["data"].(type) {
+	case map[string]any:
+		for key, details := range data {
+			label := contact.TextOf(asObject(details), "label")
+			if label == "" {
+				label = key
+			}
+			if strings.HasPrefix(key, "address_") && strings.HasSuffix(key, ".country") {
+				key += "_name"
+			}
+			fields[key] = label
+		}
+	case []any: // PHP's empty object
+		if len(data) > 0 {
+			return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "a list instead of fields with keys"}
+		}
+	default:
+		return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "no fields in it"}
+	}
+	return fields, nil
+}
+
+func checkID(id, attempt string) error {
+	if _, err := contact.ParseID(id); err != nil {
+		return fmt.Errorf("%s: %w", attempt, errInvalidID)
+	}
+	return nil
+}
+
+// asRecord accepts a contact's record, bare or as the member "data". Anything
+// else that is valid JSON concerns this contact alone.
+func asRecord(r request, value any) (map[string]any, error) {
+	record := asObject(value)
+	if inner, ok := record["data"].(map[string]any); ok && record["id"] == nil {
+		record = inner
+	}
+	_, hasID := idText(record["id"])
+	if _, hasEmail := record["email"]; !hasID && !hasEmail {
+		return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "something else than a contact's record"}
+	}
+	return record, nil
+}
+
+func asObject(value any) map[string]any {
+	object, _ := value.(map[string]any)
+	return object
+}
+
+// idText returns an id that came as a number or a text.
+func idText(value any) (string, bool) {
+	switch id := value.(type) {
+	case json.Number:
+		return id.String(), true
+	case string:
+		return id, id != ""
+	}
+	return "", false
+}

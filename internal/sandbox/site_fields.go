@@ -1,0 +1,192 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	contactIDKey = "pulsetech_contact_id"
+	tagsKey      = "pulsetech_tags"
+)
+
+// recordWidths are the fields of the user record itself that a field may change,
+// with their longest value in characters.
+func recordWidths() map[string]int {
+	return map[string]int{"user_email": 100, "display_name": 250, "user_url": 100, "user_nicename": 50}
+}
+
+// acceptFields returns the fields that are to be stored: protected keys are
+// gone, and so are values that do not count.
+func acceptFields(fields map[string]any, raw []string) (map[string]any, error) {
+	accepted := map[string]any{}
+	for key, value := range fields {
+		if value == nil || protected(key) {
+			continue
+		}
+		stored, err := fieldValue(value)
+		if err != nil {
+			return nil, err
+		}
+		if _, inRecord := recordWidths()[key]; inRecord {
+			stored = joined(stored)
+		}
+		// No user is without an address, whatever counts as a value.
+		if isEmpty(stored) && (key == "user_email" || !slices.Contains(raw, key)) {
+			continue
+		}
+		accepted[key] = stored
+	}
+	return accepted, nil
+}
+
+func joined(value any) string {
+	if list, ok := value.([]string); ok {
+		return strings.Join(list, ", ")
+	}
+	one, _ := value.(string)
+	return one
+}
+
+var metaKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+
+// protected says which keys no field writes. The database compares keys without
+// regard to case.
+func protected(key string) bool {
+	if !metaKey.MatchString(key) {
+		return true
+	}
+	key = strings.ToLower(key)
+	switch key {
+	case "id", "role", "user_login", "user_pass", "user_registered", "user_activation_key", "user_status",
+		"session_tokens", "_application_passwords", contactIDKey, tagsKey:
+		return true
+	}
+	return strings.HasPrefix(key, "spillway_") || strings.HasSuffix(key, "capabilities") || strings.HasSuffix(key, "user_level")
+}
+
+// fieldValue writes a JSON value as WordPress stores it: a string or a list of
+// strings.
+func fieldValue(value any) (any, error) {
+	switch v := value.(type) {
+	case string:
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case bool:
+		if v {
+			return "1", nil
+		}
+		return "0", nil
+	case []any:
+		list := make([]string, len(v))
+		for i, element := range v {
+			if element == nil { // an empty text to PHP
+				continue
+			}
+			stored, err := fieldValue(element)
+			one, isText := stored.(string)
+			if err != nil || !isText {
+				return nil, wrongType("fields")
+			}
+			list[i] = one
+		}
+		return list, nil
+	}
+	return nil, wrongType("fields")
+}
+
+func isEmpty(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return v == ""
+	case []string:
+		return len(v) == 0
+	}
+	return true
+}
+
+// applyFields stores accepted fields on a user, who may be a copy.
+func (s *users) applyFields(u *user, fields map[string]any) error {
+	for key, value := range fields {
+		width, inRecord := recordWidths()[key]
+		if !inRecord {
+			u.Meta[key] = value
+			continue
+		}
+		one := joined(value)
+		if key != "user_email" && utf8.RuneCountInString(one) > width {
+			return permanent("field_too_long", fmt.Sprintf("The field %s is longer than WordPress allows.", key))
+		}
+		switch key {
+		case "user_email":
+			if err := s.changeEmail(u, one); err != nil {
+				return err
+			}
+		case "display_name":
+			u.DisplayName = one
+		case "user_url":
+			u.URL = one
+		case "user_nicename":
+			u.Nicename = s.freeNicename(u.ID, one)
+		}
+	}
+	return nil
+}
+
+func (s *users) changeEmail(u *user, email string) error {
+	email = strings.TrimSpace(email)
+	if canManage(u.Roles) || email == u.Email {
+		return nil
+	}
+	if !isEmail(email) {
+		return permanent("invalid_email", "The e-mail address is not valid.")
+	}
+	if owner, taken := s.byEmail[strings.ToLower(email)]; taken && owner != u.ID {
+		return permanent("email_taken", "The e-mail address belongs to another user.")
+	}
+	u.Email = email
+	return nil
+}
+
+var (
+	emailLocal  = regexp.MustCompile("^[a-zA-Z0-9!#$%&'*+/=?^_`{|}~.-]+$")
+	emailDomain = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)+$`)
+)
+
+// isEmail follows WordPress's is_email().
+func isEmail(address string) bool {
+	local, domain, ok := strings.Cut(address, "@")
+	return ok && len(address) >= 6 && len(address) <= 100 && emailLocal.MatchString(local) && emailDomain.MatchString(domain)
+}
+
+var (
+	tagOrEntity = regexp.MustCompile(`<[^>]*>|%[a-fA-F0-9]{2}|&.+?;`)
+	spaces      = regexp.MustCompile(`\s+`)
+	notInLogins = regexp.MustCompile(`[^a-zA-Z0-9 _.@-]`)
+)
+
+// sanitizeUser follows WordPress's sanitize_user(), but for accents, which
+// WordPress turns into plain letters.
+func sanitizeUser(login string, strict bool) string {
+	login = tagOrEntity.ReplaceAllString(login, "")
+	if strict {
+		login = notInLogins.ReplaceAllString(login, "")
+	}
+	return spaces.ReplaceAllString(strings.TrimSpace(login), " ")
+}
+
+// serialize writes a list as PHP's serialize() does; lengths are in bytes.
+func serialize(list []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "a:%d:{", len(list))
+	for i, element := range list {
+		fmt.Fprintf(&b, "i:%d;s:%d:\"%s\";", i, len(element), element)
+	}
+	b.WriteString("}")
+	return b.String()
+}

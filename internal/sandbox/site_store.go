@@ -1,0 +1,207 @@
+package sandbox
+
+import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"spillway/internal/contact"
+)
+
+// store does what a contact's action asks for, whole or not at all.
+func (s *users) store(in incoming, roles rolePolicy) (result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found, ok := s.find(in.id, in.email)
+	switch {
+	case in.action == contact.ActionConfirm:
+		return s.confirm(found, in), nil
+	case ok:
+		return s.change(found, in, roles)
+	case in.action == contact.Add.String():
+		return s.create(in, roles)
+	}
+	return answerFor(nil, contact.Skipped, nil), nil
+}
+
+func answerFor(u *user, outcome contact.Outcome, notes []string) result {
+	if notes == nil {
+		notes = []string{}
+	}
+	r := result{Outcome: outcome, Notes: notes}
+	if u != nil {
+		r.UserID, r.UserLogin = u.ID, u.Login
+		if len(u.Roles) > 0 {
+			r.Role = u.Roles[0]
+		}
+	}
+	return r
+}
+
+func (s *users) create(in incoming, roles rolePolicy) (result, error) {
+	switch {
+	case in.email == "":
+		return result{}, permanent("no_email", "A user cannot be created without an e-mail address.")
+	case !isEmail(in.email):
+		return result{}, permanent("invalid_email", "The e-mail address is not valid.")
+	}
+	login, err := s.newLogin(in)
+	if err != nil {
+		return result{}, err
+	}
+	role, note := roles.forNew(in.role)
+	password := in.password
+	if password == "" {
+		password = randomPassword()
+	}
+	u := s.fresh(login, in.email, password, role)
+	u.DisplayName = displayName(in.fields, login)
+	u.Meta[contactIDKey] = in.id
+	if in.generated || in.password == "" {
+		u.Meta["default_password_nag"] = "1"
+	}
+	if in.generated && in.requestID != "" {
+		u.mark = &mark{requestID: in.requestID, password: password}
+	}
+	if err := s.applyFields(u, in.fields); err != nil {
+		return result{}, err
+	}
+	u.setTags(in.tags)
+	s.put(u)
+	if in.notify {
+		address := strings.ToLower(u.Email)
+		s.mails[address] = append(s.mails[address], "[Sandbox] Login Details")
+		s.sent++
+	}
+	var notes []string
+	if note != "" {
+		notes = []string{note}
+	}
+	return answerFor(u, contact.Created, notes), nil
+}
+
+func (s *users) newLogin(in incoming) (string, error) {
+	if in.login == "" {
+		return s.freeLogin(in.email), nil
+	}
+	login := sanitizeUser(in.login, false)
+	if login == "" || login != sanitizeUser(login, true) || utf8.RuneCountInString(login) > maxLogin {
+		return "", permanent("user_login_invalid", "The login name is longer than 60 characters, or has characters that WordPress does not accept.")
+	}
+	if _, taken := s.byLogin[strings.ToLower(login)]; taken {
+		return "", permanent("user_login_taken", "The login name belongs to another user.")
+	}
+	return login, nil
+}
+
+// change stores a contact on the user who was found.
+func (s *users) change(before *user, in incoming, roles rolePolicy) (result, error) {
+	u := before.clone()
+	u.Meta[contactIDKey] = in.id // the CRM may have merged two contacts
+	var notes []string
+	created := false
+	if in.action != contact.UpdateTags.String() {
+		manages := canManage(u.Roles)
+		if in.action == contact.Add.String() {
+			var note string
+			if created, note = u.repeatCreation(in, manages); note != "" {
+				notes = append(notes, note)
+			}
+		}
+		if !in.generated && in.password != "" && !manages {
+			u.password = in.password
+		}
+		if err := s.applyFields(u, in.fields); err != nil {
+			return result{}, err
+		}
+		if note := u.giveRole(in.role, manages, roles); note != "" {
+			notes = append(notes, note)
+		}
+	}
+	u.setTags(in.tags)
+	switch {
+	case created:
+		s.put(u)
+		return answerFor(u, contact.Created, notes), nil
+	case u.same(before):
+		return answerFor(u, contact.Unchanged, notes), nil
+	}
+	s.put(u)
+	return answerFor(u, contact.Updated, notes), nil
+}
+
+// displayName is what WordPress shows of a new user whose fields name none.
+func displayName(fields map[string]any, login string) string {
+	names := slices.DeleteFunc([]string{joined(fields["first_name"]), joined(fields["last_name"])}, func(name string) bool { return name == "" })
+	if len(names) == 0 {
+		return login
+	}
+	return strings.Join(names, " ")
+}
+
+// setTags replaces the tags; nil leaves them alone.
+func (u *user) setTags(tags []string) {
+	switch {
+	case tags == nil:
+	case len(tags) == 0:
+		delete(u.Meta, tagsKey)
+	default:
+		u.Meta[tagsKey] = tags
+	}
+}
+
+// repeatCreation decides what an add means for a user whose generated password
+// is not confirmed yet: whether it is answered as the creation.
+func (u *user) repeatCreation(in incoming, manages bool) (created bool, note string) {
+	if u.mark == nil {
+		return false, ""
+	}
+	changed := u.password != u.mark.password && u.password != in.password
+	switch {
+	case changed:
+		u.mark = nil
+		return false, "password_changed"
+	case in.requestID == u.mark.requestID:
+		return true, ""
+	case u.mark.loggedIn, manages:
+		u.mark = nil
+		return false, ""
+	}
+	// Spillway has lost the first password: the user gets the new one.
+	u.password, u.mark = in.password, nil
+	if u.password == "" {
+		u.password = randomPassword()
+	}
+	if in.generated && in.requestID != "" {
+		u.mark = &mark{requestID: in.requestID, password: u.password}
+	}
+	return true, ""
+}
+
+func (u *user) giveRole(asked string, manages bool, roles rolePolicy) (note string) {
+	if asked == "" {
+		return ""
+	}
+	if manages {
+		return "role_kept"
+	}
+	slug, note := roles.resolve(asked)
+	if note == "" && !slices.Contains(u.Roles, slug) {
+		u.Roles = []string{slug}
+	}
+	return note
+}
+
+// confirm clears the mark of the creation that the CRM has confirmed.
+func (s *users) confirm(found *user, in incoming) result {
+	if found == nil {
+		return answerFor(nil, contact.Skipped, nil)
+	}
+	if found.mark == nil || found.mark.requestID != in.requestID {
+		return answerFor(found, contact.Unchanged, nil)
+	}
+	u := found.clone()
+	u.mark = nil
+	s.put(u)
+	return answerFor(u, contact.Updated, nil)
+}

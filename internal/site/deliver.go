@@ -1,0 +1,117 @@
+package site
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// deliver sends a batch and answers every contact in it, but for those that the
+// site deferred, which it returns. A request that fails as a whole while the
+// site is well is halved until the contact that kills it stands alone. An
+// outage ends the halving and is returned.
+func (c *Client) deliver(ctx context.Context, batch []*waiter) (deferred []*waiter, outage error) {
+	batch = stillAwaited(batch)
+	if len(batch) == 0 {
+		return nil, nil
+	}
+	replies, err := c.send(ctx, batch)
+	if err == nil {
+		return c.hand(batch, replies)
+	}
+	var failure *wholeFailure
+	if !errors.As(err, &failure) {
+		return nil, failAll(batch, err)
+	}
+	if failure.kind == slow && len(batch) > 1 {
+		// The batch was too much for the site, which needs rest now, not more
+		// requests; the next batches are smaller.
+		return nil, failAll(batch, c.away(&Unavailable{Reason: failure.what}))
+	}
+	if err := c.alive(ctx, failure); err != nil {
+		return nil, failAll(batch, err)
+	}
+	if len(batch) == 1 {
+		return nil, c.blame(batch[0], failure)
+	}
+	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
+	deferred, outage = c.deliver(ctx, first)
+	if outage != nil {
+		return deferred, failAll(second, outage)
+	}
+	more, outage := c.deliver(ctx, second)
+	return append(deferred, more...), outage
+}
+
+// hand gives each caller the answer for its contact.
+func (c *Client) hand(batch []*waiter, replies []reply) (deferred []*waiter, outage error) {
+	for i, w := range batch {
+		if i < len(replies) && replies[i].ContactID == w.id && replies[i].Outcome == outcomeDeferred {
+			deferred = append(deferred, w)
+		}
+	}
+	if len(deferred) == len(batch) {
+		return nil, failAll(batch, &Unavailable{Reason: "the site reached none of the request's contacts in its time"})
+	}
+	for i, w := range batch {
+		switch {
+		case i >= len(replies) || replies[i].ContactID != w.id:
+			w.fail(fmt.Errorf("storing contact %s: the site's answer lacks it, or has another contact in its place", w.id))
+		case replies[i].Outcome != outcomeDeferred:
+			result, err := replies[i].read()
+			w.answer <- answer{result: result, err: err}
+		}
+	}
+	return deferred, nil
+}
+
+// alive asks the status route whether the site is well, unless the failure
+// shows it. Its own error explains more than the failure does.
+func (c *Client) alive(ctx context.Context, failure *wholeFailure) error {
+	if failure.kind == rejected {
+		return nil
+	}
+	if _, err := c.Status(ctx); err != nil {
+		return c.away(fmt.Errorf("%s, and then: %w", failure.what, err))
+	}
+	return nil
+}
+
+// away takes note of an outage and returns it.
+func (c *Client) away(err error) error {
+	c.health.away(err)
+	return err
+}
+
+// blameLimit is how many contacts in a row may be blamed while the site answers
+// no request at all. After that the site is to blame: a plugin that dies on
+// every contact, or a firewall that stops every POST, must not park them all.
+const blameLimit = 3
+
+// blame answers a contact whose request fails as a whole with nothing else in
+// it, while the site is well. It returns an outage if the site is to blame.
+func (c *Client) blame(w *waiter, failure *wholeFailure) (outage error) {
+	if c.blamed.Add(1) > blameLimit {
+		err := c.away(&Unavailable{Reason: failure.what +
+			" with one contact after the other, although its status route answers; see the site's PHP error log, and that of a firewall in front of it"})
+		w.fail(err)
+		return err
+	}
+	const alone = " whenever this contact is in the request, while the site is well otherwise; "
+	switch failure.kind {
+	case slow:
+		w.fail(&Failed{ContactID: w.id, Code: "site_timeout", Message: failure.what + alone + "see what the site's plugins do when a user is stored"})
+	case fatal:
+		w.fail(&Refused{ContactID: w.id, Code: "site_fatal", Message: failure.what + alone + "see the site's PHP error log"})
+	case forbidden, rejected:
+		w.fail(&Refused{ContactID: w.id, Code: "site_rejected", Message: failure.what + alone + "see the site's log, and that of a firewall in front of it"})
+	}
+	return nil
+}
+
+func failAll(batch []*waiter, err error) error {
+	for _, w := range batch {
+		w.fail(err)
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Unavailable reports that the site is away or busy, or takes nothing from
+// Spillway as things are. It is a [contact.Outage].
+type Unavailable struct {
+	Reason string
+	After  time.Duration // how long the site asked to be left alone; zero: it did not
+	cause  error         // the end of a context
+}
+
+func (e *Unavailable) Error() string {
+	if e.After > 0 {
+		return fmt.Sprintf("the site is unavailable for %s: %s", e.After.Round(time.Second), e.Reason)
+	}
+	return "the site is unavailable: " + e.Reason
+}
+
+// Outage returns how long the site asked to be left alone.
+func (e *Unavailable) Outage() time.Duration { return e.After }
+
+func (e *Unavailable) Unwrap() error { return e.cause }
+
+// Unauthorized reports that the site does not let Spillway in. It is a
+// [contact.Outage]: contacts wait until a person has mended it.
+type Unauthorized struct {
+	Status int // 401 or 403
+}
+
+func (e *Unauthorized) Error() string {
+	remedy := "check SPILLWAY_SITE_USER and SPILLWAY_SITE_APP_PASSWORD, and that the web server passes the Authorization header on"
+	if e.Status == http.StatusForbidden {
+		remedy = "the user of SPILLWAY_SITE_USER and SPILLWAY_SITE_APP_PASSWORD needs create_users, edit_users and promote_users"
+	}
+	return fmt.Sprintf("the site refuses Spillway with status %d: %s", e.Status, remedy)
+}
+
+// Outage returns zero: the site says nothing of how long it lasts.
+func (e *Unauthorized) Outage() time.Duration { return 0 }
+
+// Refused reports a contact that the site will not take however often it is
+// sent. It is a [contact.Refusal].
+type Refused struct {
+	ContactID string
+	Code      string // the connector's, or "site_fatal" or "site_rejected"
+	Message   string
+}
+
+func (e *Refused) Error() string {
+	return fmt.Sprintf("the site refuses contact %s (%s): %s", e.ContactID, e.Code, e.Message)
+}
+
+// Refusal returns the code.
+func (e *Refused) Refusal() string { return e.Code }
+
+// Failed reports a contact that the site could not store this time.
+type Failed struct {
+	ContactID string
+	Code      string // the connector's, or "site_timeout"
+	Message   string
+}
+
+func (e *Failed) Error() string {
+	return fmt.Sprintf("the site failed to store contact %s (%s): %s", e.ContactID, e.Code, e.Message)
+}
+
+// errClosed answers whoever comes during or after [Client.Close].
+var errClosed = &Unavailable{Reason: "Spillway is stopping; the contact is tried again later"}
+
+func notSent(ctx context.Context, id string) error {
+	return &Unavailable{Reason: "contact " + id + " was still in line when its pass had to end; it was not sent", cause: ctx.Err()}
+}
+
+func notAwaited(ctx context.Context, id string) error {
+	return &Unavailable{Reason: "no answer for contact " + id + " by the time its pass had to end; it is sent again", cause: ctx.Err()}
+}
+
+// failureKind says what the failure of a whole request tells.
+type failureKind int
+
+const (
+	fatal     failureKind = iota + 1 // the site died on it
+	slow                             // no answer in time
+	forbidden                        // refused: the account is, or a contact in the request
+	rejected                         // refused by a site that is well
+)
+
+// wholeFailure reports a request that failed as a whole, perhaps because of one
+// contact in it.
+type wholeFailure struct {
+	kind failureKind
+	what string // begins with "the request", such as "the request ended in status 500"
+}
+
+func (e *wholeFailure) Error() string { return e.what }
+
+var (
+	addressLike = regexp.MustCompile(`[^\s@<>"']+@[^\s@<>"']+`)
+	codeLike    = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+)
+
+// longestMessage bounds what the site may put into an error.
+const longestMessage = 200
+
+// plain makes a message of the site fit for logs. The connector's own messages
+// hold no personal data; those of other plugins might.
+func plain(message string) string {
+	message = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, message)
+	message = addressLike.ReplaceAllString(message, "(address)")
+	if runes := []rune(message); len(runes) > longestMessage {
+		message = string(runes[:longestMessage]) + "…"
+	}
+	return message
+}
+
+// plainCode returns the site's code, or a fallback for what is none.
+func plainCode(code, fallback string) string {
+	if codeLike.MatchString(code) {
+		return code
+	}
+	return fallback
+}

@@ -1,0 +1,101 @@
+package site
+
+import (
+	"sync"
+	"time"
+
+	"spillway/internal/contact"
+)
+
+// slowRequest is how long a request may take before batches shrink. The
+// connector defers contacts after 10 s.
+const slowRequest = 8 * time.Second
+
+// batchSize is how many contacts the next request may hold: halved by a slow
+// request, climbing back by one with every other that is answered.
+type batchSize struct {
+	mu      sync.Mutex
+	current int
+	largest int
+}
+
+func newBatchSize(largest int) *batchSize { return &batchSize{current: largest, largest: largest} }
+
+func (b *batchSize) now() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.current
+}
+
+// answered takes note of a request that was.
+func (b *batchSize) answered(took time.Duration) {
+	if took > slowRequest {
+		b.shrink()
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current = min(b.current+1, b.largest)
+}
+
+func (b *batchSize) shrink() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.current = max(b.current/2, 1)
+}
+
+// storedSpan is over how long the rate is taken at which the site stores.
+const storedSpan = 10 * time.Second
+
+// health is what the last requests showed of the site.
+type health struct {
+	mu        sync.Mutex
+	isAway    bool
+	heldUntil time.Time
+	stored    rate
+}
+
+func newHealth() *health { return &health{stored: rate{span: storedSpan}} }
+
+// answered takes note of a request that was.
+func (h *health) answered(contacts int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.isAway = false
+	h.stored.add(contacts, time.Now())
+}
+
+// longestHold bounds for how long a site may keep Spillway off with one answer.
+const longestHold = 15 * time.Minute
+
+// away takes note of an outage.
+func (h *health) away(err error) {
+	outage, ok := contact.AsOutage(err)
+	if !ok {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.isAway = true
+	if until := time.Now().Add(min(outage.Outage(), longestHold)); until.After(h.heldUntil) {
+		h.heldUntil = until
+	}
+}
+
+// held returns an outage while the site wants to be left alone.
+func (h *health) held(now time.Time) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if left := h.heldUntil.Sub(now); left > 0 {
+		return &Unavailable{Reason: "it asked to be left alone for a while", After: left}
+	}
+	return nil
+}
+
+// rate returns the contacts that the site stores per second, and whether the
+// last request met an outage.
+func (h *health) rate(now time.Time) (perSecond float64, away bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stored.perSecond(now), h.isAway
+}

@@ -1,0 +1,184 @@
+package site
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"spillway/internal/contact"
+)
+
+// body is a request of the connector's protocol.
+type body struct {
+	RolesAllowed []string          `json:"roles_allowed"`
+	DefaultRole  string            `json:"default_role"`
+	Contacts     []json.RawMessage `json:"contacts"`
+}
+
+// reply is the connector's answer for one contact.
+type reply struct {
+	contact.Result
+	ContactID string `json:"contact_id"`
+	Error     struct {
+		Code      string `json:"code"`
+		Message   string `json:"message"`
+		Permanent bool   `json:"permanent"`
+	} `json:"error"`
+}
+
+const (
+	outcomeFailed   contact.Outcome = "failed"
+	outcomeDeferred contact.Outcome = "deferred"
+)
+
+// read turns the answer into what the caller of Store gets.
+func (r reply) read() (contact.Result, error) {
+	switch r.Outcome {
+	case contact.Created, contact.Updated, contact.Unchanged, contact.Skipped:
+		return r.Result, nil
+	case outcomeFailed:
+		code, message := plainCode(r.Error.Code, "site_failed"), plain(r.Error.Message)
+		if r.Error.Permanent {
+			return contact.Result{}, &Refused{ContactID: r.ContactID, Code: code, Message: message}
+		}
+		return contact.Result{}, &Failed{ContactID: r.ContactID, Code: code, Message: message}
+	default:
+		return contact.Result{}, &Failed{
+			ContactID: r.ContactID, Code: "unknown_outcome", Message: "the connector's answer has an outcome that Spillway does not know; are both of the same version?",
+		}
+	}
+}
+
+// send sends one request with a batch and takes note of how it went. The error
+// is an outage or a *wholeFailure.
+func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
+	began := time.Now()
+	if err := c.health.held(began); err != nil {
+		return nil, err
+	}
+	replies, err := c.post(ctx, batch)
+	took := time.Since(began)
+
+	request := Request{Contacts: len(batch), Took: took, Outcome: "answered", Err: err}
+	var failure *wholeFailure
+	switch {
+	case err == nil:
+		c.blamed.Store(0)
+		c.health.answered(stored(replies))
+		c.batchSize.answered(took)
+	case errors.As(err, &failure):
+		request.Outcome = "failed"
+		if failure.kind == slow || took > slowRequest {
+			c.batchSize.shrink()
+		}
+	default:
+		request.Outcome = "outage"
+		if ctx.Err() == nil { // else the client gave up, not the site
+			c.health.away(err)
+		}
+	}
+	if c.options.Observe != nil {
+		c.options.Observe(request)
+	}
+	return replies, err
+}
+
+// stored counts the contacts that the site reached.
+func stored(replies []reply) int {
+	n := 0
+	for _, r := range replies {
+		if r.Outcome != outcomeDeferred {
+			n++
+		}
+	}
+	return n
+}
+
+func (c *Client) post(ctx context.Context, batch []*waiter) ([]reply, error) {
+	contacts := make([]json.RawMessage, len(batch))
+	for i, w := range batch {
+		contacts[i] = w.encoded
+	}
+	encoded, err := json.Marshal(body{c.options.RolesAllowed, c.options.DefaultRole, contacts})
+	if err != nil { // each part was written before
+		return nil, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
+	}
+	a, err := c.call(ctx, http.MethodPost, c.contacts, encoded)
+	if err != nil {
+		return nil, err
+	}
+	switch a.status {
+	case http.StatusOK:
+		var read struct {
+			Results []reply `json:"results"`
+		}
+		if json.Unmarshal(trimBOM(a.body), &read) != nil || read.Results == nil {
+			return nil, &wholeFailure{fatal, "the request was answered with something else than results"}
+		}
+		return read.Results, nil
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return nil, &wholeFailure{fatal, fmt.Sprintf("the request ended in status %d", a.status)}
+	case http.StatusUnauthorized, http.StatusForbidden:
+		// A firewall may object to what one contact holds. If the account is
+		// refused, so is the status route.
+		return nil, &wholeFailure{forbidden, fmt.Sprintf("the request was refused with status %d", a.status)}
+	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return nil, a.outage()
+	}
+	if a.status >= 400 && a.status < 500 {
+		return nil, &wholeFailure{rejected, fmt.Sprintf("the request was rejected with status %d", a.status)}
+	}
+	return nil, a.outage()
+}
+
+// trimBOM takes off what a PHP file that was saved with a byte order mark puts
+// in front of every answer.
+func trimBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
+
+// Status is what the connector tells about the site.
+type Status struct {
+	Plugin       string            `json:"plugin"`
+	Protocol     int               `json:"protocol"`
+	WordPress    string            `json:"wordpress"`
+	PHP          string            `json:"php"`
+	WPFusion     string            `json:"wp_fusion"` // empty: not active
+	Roles        map[string]string `json:"roles"`     // slug to title
+	DefaultRole  string            `json:"default_role"`
+	Multisite    bool              `json:"multisite"`
+	ContactIDKey string            `json:"contact_id_key"`
+	TagsKey      string            `json:"tags_key"`
+	Limits       struct {
+		Contacts int `json:"contacts"`
+		Seconds  int `json:"seconds"`
+	} `json:"limits"`
+}
+
+// statusTimeout ends the question for the status: the route does next to
+// nothing.
+const statusTimeout = 10 * time.Second
+
+// Status asks the site for its status. It needs no slot. Every error is a
+// [contact.Outage].
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	a, err := c.call(ctx, http.MethodGet, c.status, nil)
+	var failure *wholeFailure
+	switch {
+	case errors.As(err, &failure):
+		return Status{}, &Unavailable{Reason: "asked for its status, " + failure.what}
+	case err != nil:
+		return Status{}, err
+	case a.status != http.StatusOK:
+		return Status{}, a.outage()
+	}
+	var status Status
+	if json.Unmarshal(trimBOM(a.body), &status) != nil || status.Protocol == 0 {
+		return Status{}, &Unavailable{Reason: "what answers at the status route is not the plugin spillway-connector; check SPILLWAY_SITE_URL"}
+	}
+	return status, nil
+}

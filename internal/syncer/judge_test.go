@@ -1,0 +1,66 @@
+package syncer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/syncer"
+)
+
+type outage time.Duration
+
+func (outage) Error() string           { return "away" }
+func (o outage) Outage() time.Duration { return time.Duration(o) }
+
+type refusal string
+
+func (refusal) Error() string     { return "refused" }
+func (r refusal) Refusal() string { return string(r) }
+
+func TestJudgeTellsPassingErrorsFromPermanentOnes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name     string
+		err      error
+		attempts int
+		verdict  syncer.Verdict
+		code     string
+	}{
+		{"an outage waits", outage(0), 0, syncer.Wait, "outage"},
+		{"an outage waits whatever the attempts", outage(0), 100, syncer.Wait, "outage"},
+		{"an outage on the way to a refusal waits", errors.Join(refusal("x"), outage(0)), 0, syncer.Wait, "outage"},
+		{"a wrapped outage waits", fmt.Errorf("reading: %w", outage(0)), 0, syncer.Wait, "outage"},
+		{"a pass without time left waits", fmt.Errorf("reading: %w", context.DeadlineExceeded), 50, syncer.Wait, "out_of_time"},
+		{"a refusal parks", fmt.Errorf("storing: %w", refusal("no_email")), 0, syncer.Park, "no_email"},
+		{"anything else is tried again", errors.New("x"), 0, syncer.TryAgain, "failed"},
+		{"the last attempt parks", errors.New("x"), syncer.MaxAttempts - 1, syncer.Park, "too_many_attempts"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			judgement := syncer.Judge(test.err, test.attempts)
+			require.Equal(t, test.verdict, judgement.Verdict)
+			require.Equal(t, test.code, judgement.Code)
+		})
+	}
+}
+
+func TestDelayDoublesWithinBoundsAndObeysTheSystem(t *testing.T) {
+	t.Parallel()
+	again := syncer.Judge(errors.New("x"), 0)
+	wait := syncer.Judge(outage(0), 0)
+	for tries := range 40 {
+		for _, jitter := range []float64{0, 0.5, 0.999} {
+			require.GreaterOrEqual(t, again.Delay(tries, jitter), time.Second)
+			require.LessOrEqual(t, again.Delay(tries, jitter), 5*time.Minute)
+			require.LessOrEqual(t, wait.Delay(tries, jitter), time.Minute)
+		}
+		require.GreaterOrEqual(t, again.Delay(tries+1, 0), again.Delay(tries, 0))
+	}
+	require.GreaterOrEqual(t, syncer.Judge(outage(3*time.Minute), 0).Delay(0, 0), 3*time.Minute)
+	require.LessOrEqual(t, syncer.Judge(outage(30*24*time.Hour), 0).Delay(0, 0.999), 20*time.Minute, "a system does not get to ask for days")
+}

@@ -1,0 +1,378 @@
+package webhook_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/webhook"
+)
+
+const (
+	key   = "k3y-of-the-tests"
+	query = "/?access_key=" + key + "&"
+
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+func keyring(t testing.TB, keys ...string) *webhook.Keyring {
+	t.Helper()
+	ring, err := webhook.NewKeyring(keys)
+	require.NoError(t, err)
+	return ring
+}
+
+func get(target string) *http.Request { return httptest.NewRequest(http.MethodGet, target, nil) }
+
+func post(target, contentType, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	return r
+}
+
+// open parses a request and opens it with the key of the tests.
+func open(t testing.TB, r *http.Request) (webhook.Hook, error) {
+	t.Helper()
+	request, err := webhook.Parse(r)
+	if err != nil {
+		return webhook.Hook{}, err
+	}
+	return request.Hook(keyring(t, key))
+}
+
+func requireRefused(t *testing.T, err error, status int, code string) {
+	t.Helper()
+	var refused *webhook.Error
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, code, refused.Code)
+	require.Equal(t, status, refused.Status)
+	require.NotEmpty(t, refused.Message)
+	require.NotContains(t, refused.Error(), key)
+}
+
+func update(id string) webhook.Hook {
+	return webhook.Hook{ID: id, Intent: contact.Intent{Action: contact.Update}}
+}
+
+func add(role string, notify bool) webhook.Hook {
+	return webhook.Hook{ID: "5", Intent: contact.Intent{Action: contact.Add, Role: role, Notify: notify}}
+}
+
+func TestHookSaysWhatTheRequestAsksFor(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct {
+		request *http.Request
+		want    webhook.Hook
+	}{
+		"query":                   {get(query + "wpf_action=update&contact_id=5"), update("5")},
+		"action in capitals":      {get(query + "wpf_action=UPDATE_Tags&contact_id=5"), webhook.Hook{ID: "5", Intent: contact.Intent{Action: contact.UpdateTags}}},
+		"test needs no contact":   {get(query + "wpf_action=TEST"), webhook.Hook{Test: true}},
+		"any path":                {get("/a/b.php?access_key=" + key + "&wpf_action=update&contact_id=5"), update("5")},
+		"async is ignored":        {get(query + "wpf_action=update&contact_id=5&async=true"), update("5")},
+		"form":                    {post("/", formType, "wpf_action=update&contact_id=5&access_key="+key), update("5")},
+		"form with charset":       {post(query, formType+"; charset=UTF-8", "wpf_action=update&contact_id=5"), update("5")},
+		"type with bad parameter": {post(query, formType+"; charset=", "wpf_action=update&contact_id=5"), update("5")},
+		"form before query":       {post(query+"wpf_action=add&contact_id=6", formType, "wpf_action=update&contact_id=5"), update("5")},
+		"empty form, then query":  {post(query+"wpf_action=update&contact_id=5", formType, "wpf_action=&contact_id="), update("5")},
+		"contact_id before id":    {post(query+"wpf_action=update&contact_id=5", formType, "id=6"), update("5")},
+		"id of the form":          {post(query+"wpf_action=update&id=6", formType, "id=5"), update("5")},
+		"id of the query":         {get(query + "wpf_action=update&id=5"), update("5")},
+		"query before JSON":       {post(query+"wpf_action=update&id=5", jsonType, `{"id":6}`), update("5")},
+		"JSON":                    {post(query+"wpf_action=update", jsonType, `{"first_name":"x","id":5,"tags":[{"id":7}]}`), update("5")},
+		"JSON text":               {post(query+"wpf_action=update", "application/vnd.x+json; charset=utf-8", `{"id":"5"}`), update("5")},
+		"JSON of 18 digits":       {post(query+"wpf_action=update", jsonType, `{"id":999999999999999999}`), update("999999999999999999")},
+		"JSON with the id twice":  {post(query+"wpf_action=update", jsonType, `{"id":6,"id":5}`), update("5")},
+		"JSON with other case":    {post(query+"wpf_action=update", jsonType, `{"id":5,"ID":6,"Id":7}`), update("5")},
+		"JSON said to be a form":  {post(query+"wpf_action=update", formType, ` {"id":5}`), update("5")},
+		"JSON without a type":     {post(query+"wpf_action=update", "", `{"id":5}`), update("5")},
+		"JSON that is not needed": {post(query+"wpf_action=update&contact_id=5", jsonType, `{"id":`), update("5")},
+		"JSON by GET":             {withBody(get(query+"wpf_action=update"), jsonType, `{"id":5}`), update("5")},
+		"last of repeated":        {get(query + "wpf_action=add&contact_id=x&wpf_action=update&contact_id=5"), update("5")},
+		"semicolon elsewhere":     {get(query + "wpf_action=update&contact_id=5&x=1;y=2"), update("5")},
+		"escaped names":           {get(query + "wpf%5Faction=update&contact%5fid=%35"), update("5")},
+		"empty body of any type":  {post(query+"wpf_action=update&contact_id=5", "text/plain", ""), update("5")},
+		"non-UTF-8 elsewhere":     {get(query + "wpf_action=update&contact_id=5&name=%FF%FE"), update("5")},
+
+		"role":                         {get(query + "wpf_action=add&contact_id=5&role=+Shop+Manager%0A"), add("Shop Manager", false)},
+		"role of an update":            {get(query + "wpf_action=update&contact_id=5&role=customer"), webhook.Hook{ID: "5", Intent: contact.Intent{Action: contact.Update, Role: "customer"}}},
+		"no role for update_tags":      {get(query + "wpf_action=update_tags&contact_id=5&role=customer%00"), webhook.Hook{ID: "5", Intent: contact.Intent{Action: contact.UpdateTags}}},
+		"role of 100 letters":          {get(query + "wpf_action=add&contact_id=5&role=" + strings.Repeat("%C3%A9", 100)), add(strings.Repeat("é", 100), false)},
+		"mail":                         {get(query + "wpf_action=add&contact_id=5&send_notification=true"), add("", true)},
+		"mail, whatever the text":      {get(query + "wpf_action=add&contact_id=5&send_notification=1"), add("", true)},
+		"no mail":                      {get(query + "wpf_action=add&contact_id=5&send_notification=false"), add("", false)},
+		"no mail in capitals":          {get(query + "wpf_action=add&contact_id=5&send_notification=FALSE"), add("", false)},
+		"no mail for 0":                {get(query + "wpf_action=add&contact_id=5&send_notification=0"), add("", false)},
+		"no mail for an empty text":    {get(query + "wpf_action=add&contact_id=5&send_notification="), add("", false)},
+		"no mail without an add":       {get(query + "wpf_action=update&contact_id=5&send_notification=true"), update("5")},
+		"role, mail and key by header": {withHeader(get("/?wpf_action=add&contact_id=5&role=x&send_notification=yes"), "X-Access-Key", key), add("x", true)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hook, err := open(t, c.request)
+			require.NoError(t, err)
+			require.Equal(t, c.want, hook)
+		})
+	}
+}
+
+func withHeader(r *http.Request, name, value string) *http.Request {
+	r.Header.Set(name, value)
+	return r
+}
+
+func withBody(r *http.Request, contentType, body string) *http.Request {
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+	return withHeader(r, "Content-Type", contentType)
+}
+
+func TestHookRefusesWhatNamesNoContactOrAction(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range map[string]struct {
+		request *http.Request
+		code    string
+	}{
+		"no action":              {get(query + "contact_id=5"), "missing_action"},
+		"empty action":           {get(query + "wpf_action=&contact_id=5"), "missing_action"},
+		"action in JSON only":    {post(query, jsonType, `{"wpf_action":"update","id":5}`), "missing_action"},
+		"other action":           {get(query + "wpf_action=delete&contact_id=5"), "unknown_action"},
+		"action with a space":    {get(query + "wpf_action=update+&contact_id=5"), "unknown_action"},
+		"list of actions":        {get(query + "wpf_action[]=update&contact_id=5"), "unknown_action"},
+		"no contact":             {get(query + "wpf_action=update"), "missing_contact_id"},
+		"empty contact":          {get(query + "wpf_action=update&contact_id=&id="), "missing_contact_id"},
+		"empty JSON object":      {post(query+"wpf_action=update", jsonType, `{}`), "missing_contact_id"},
+		"JSON null":              {post(query+"wpf_action=update", jsonType, `{"id":null}`), "missing_contact_id"},
+		"empty JSON text":        {post(query+"wpf_action=update", jsonType, `{"id":""}`), "missing_contact_id"},
+		"contact_id in JSON":     {post(query+"wpf_action=update", jsonType, `{"contact_id":5}`), "missing_contact_id"},
+		"JSON list":              {post(query+"wpf_action=update", jsonType, `[{"id":5}]`), "missing_contact_id"},
+		"JSON number":            {post(query+"wpf_action=update", jsonType, `5`), "missing_contact_id"},
+		"malformed JSON":         {post(query+"wpf_action=update", jsonType, `{"id":5`), "invalid_body"},
+		"two JSON values":        {post(query+"wpf_action=update", jsonType, `{"id":5}{"id":6}`), "invalid_body"},
+		"deep JSON":              {post(query+"wpf_action=update", jsonType, strings.Repeat("[", 60_000)), "invalid_body"},
+		"text without a type":    {post(query+"wpf_action=update", "", "contact_id=5"), "invalid_body"},
+		"no boundary":            {post(query+"wpf_action=update", "multipart/form-data", "x"), "invalid_body"},
+		"action lost in a form":  {post(query, "multipart/form-data; boundary=b", "--b\r\n"), "invalid_body"},
+		"list of contacts":       {get(query + "wpf_action=update&contact_id[]=5"), "invalid_contact_id"},
+		"list after a contact":   {get(query + "wpf_action=update&contact_id=5&contact_id[]=6"), "invalid_contact_id"},
+		"last of repeated":       {get(query + "wpf_action=update&contact_id=5&contact_id=x"), "invalid_contact_id"},
+		"bad one before a good":  {post(query+"wpf_action=update&contact_id=5", formType, "contact_id=x"), "invalid_contact_id"},
+		"bad escape":             {get(query + "wpf_action=update&contact_id=5%zz"), "invalid_contact_id"},
+		"semicolon":              {get(query + "wpf_action=update&contact_id=5;x=1"), "invalid_contact_id"},
+		"zero":                   {get(query + "wpf_action=update&contact_id=0"), "invalid_contact_id"},
+		"negative":               {get(query + "wpf_action=update&contact_id=-5"), "invalid_contact_id"},
+		"plus sign":              {get(query + "wpf_action=update&contact_id=%2B5"), "invalid_contact_id"},
+		"space":                  {get(query + "wpf_action=update&contact_id=+5"), "invalid_contact_id"},
+		"leading zero":           {get(query + "wpf_action=update&contact_id=05"), "invalid_contact_id"},
+		"19 digits":              {get(query + "wpf_action=update&contact_id=1000000000000000000"), "invalid_contact_id"},
+		"10,000 digits":          {get(query + "wpf_action=update&contact_id=" + strings.Repeat("9", 10_000)), "invalid_contact_id"},
+		"other digits":           {get(query + "wpf_action=update&contact_id=%D9%A3"), "invalid_contact_id"},
+		"non-UTF-8":              {get(query + "wpf_action=update&contact_id=5%FF"), "invalid_contact_id"},
+		"line break":             {get(query + "wpf_action=update&contact_id=5%0D%0AX-Y:1"), "invalid_contact_id"},
+		"placeholder":            {get(query + "wpf_action=update&contact_id=%7B%7Bcontact.id%7D%7D"), "invalid_contact_id"},
+		"JSON fraction":          {post(query+"wpf_action=update", jsonType, `{"id":1.0}`), "invalid_contact_id"},
+		"JSON exponent":          {post(query+"wpf_action=update", jsonType, `{"id":1e3}`), "invalid_contact_id"},
+		"JSON of 19 digits":      {post(query+"wpf_action=update", jsonType, `{"id":1000000000000000000}`), "invalid_contact_id"},
+		"JSON zero":              {post(query+"wpf_action=update", jsonType, `{"id":0}`), "invalid_contact_id"},
+		"JSON negative":          {post(query+"wpf_action=update", jsonType, `{"id":-5}`), "invalid_contact_id"},
+		"JSON boolean":           {post(query+"wpf_action=update", jsonType, `{"id":true}`), "invalid_contact_id"},
+		"JSON object for the id": {post(query+"wpf_action=update", jsonType, `{"id":{"id":5}}`), "invalid_contact_id"},
+		"JSON text with a space": {post(query+"wpf_action=update", jsonType, `{"id":"5 "}`), "invalid_contact_id"},
+		"long role":              {get(query + "wpf_action=add&contact_id=5&role=" + strings.Repeat("x", 101)), "invalid_role"},
+		"control characters":     {get(query + "wpf_action=add&contact_id=5&role=a%00b"), "invalid_role"},
+		"non-UTF-8 role":         {get(query + "wpf_action=update&contact_id=5&role=a%FFb"), "invalid_role"},
+		"list of roles":          {get(query + "wpf_action=update&contact_id=5&role[]=customer"), "invalid_role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := open(t, c.request)
+			requireRefused(t, err, http.StatusBadRequest, c.code)
+		})
+	}
+}
+
+func TestMultipartFormIsRead(t *testing.T) {
+	t.Parallel()
+
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	require.NoError(t, form.WriteField("wpf_action", "add"))
+	require.NoError(t, form.WriteField("contact_id", "6"))
+	require.NoError(t, form.WriteField("contact_id", "5"))
+	require.NoError(t, form.WriteField("role", "customer"))
+	require.NoError(t, form.WriteField("access_key", key))
+	file, err := form.CreateFormFile("contact_id", "7.txt")
+	require.NoError(t, err)
+	_, err = file.Write([]byte("7"))
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+
+	hook, err := open(t, post("/?contact_id=8", form.FormDataContentType(), body.String()))
+	require.NoError(t, err)
+	require.Equal(t, add("customer", false), hook)
+}
+
+func TestMultipartFormThatBreaksOffYieldsNoPartialValue(t *testing.T) {
+	t.Parallel()
+
+	const broken = "--b\r\nContent-Disposition: form-data; name=\"contact_id\"\r\n\r\n12"
+	_, err := open(t, post(query+"wpf_action=update", "multipart/form-data; boundary=b", broken))
+	requireRefused(t, err, http.StatusBadRequest, "invalid_body")
+
+	hook, err := open(t, post(query+"wpf_action=update&contact_id=5", "multipart/form-data; boundary=b", broken))
+	require.NoError(t, err)
+	require.Equal(t, update("5"), hook)
+}
+
+func TestWithoutAnAcceptedKeyNothingElseIsTold(t *testing.T) {
+	t.Parallel()
+
+	for name, r := range map[string]*http.Request{
+		"no key":              get("/?wpf_action=update&contact_id=5"),
+		"empty key":           get("/?access_key=&wpf_action=update&contact_id=5"),
+		"wrong key":           get("/?access_key=x&wpf_action=update&contact_id=5"),
+		"other case":          get("/?access_key=" + strings.ToUpper(key) + "&wpf_action=update&contact_id=5"),
+		"beginning":           get("/?access_key=" + key[:5] + "&wpf_action=update&contact_id=5"),
+		"list":                get("/?access_key[]=" + key + "&wpf_action=update&contact_id=5"),
+		"key in JSON":         post("/?wpf_action=update", jsonType, `{"id":5,"access_key":"`+key+`"}`),
+		"test":                get("/?wpf_action=test"),
+		"no action":           get("/"),
+		"unknown action":      get("/?access_key=x&wpf_action=delete"),
+		"bad contact":         get("/?access_key=x&wpf_action=update&contact_id=-1"),
+		"malformed JSON":      post("/?access_key=x&wpf_action=update", jsonType, `{`),
+		"malformed form":      post("/?access_key=x", "multipart/form-data; boundary=b", "--b"),
+		"form before query":   post(query+"wpf_action=update&contact_id=5", formType, "access_key=x"),
+		"query before header": withHeader(get("/?access_key=x&wpf_action=update&contact_id=5"), "X-Access-Key", key),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := open(t, r)
+			requireRefused(t, err, http.StatusForbidden, "invalid_access_key")
+		})
+	}
+}
+
+func TestParseRefusesTheRequestsShape(t *testing.T) {
+	t.Parallel()
+
+	compressed := post(query, jsonType, "x")
+	compressed.Header.Set("Content-Encoding", "gzip")
+	chunked := post(query, formType, strings.Repeat("x", webhook.MaxBody+1))
+	chunked.ContentLength = -1
+	brokenOff := post(query, formType, "")
+	brokenOff.Body = io.NopCloser(iotest.ErrReader(errors.New("reset")))
+	limited := post(query, formType, strings.Repeat("x", 100))
+	limited.Body = http.MaxBytesReader(nil, limited.Body, 10)
+
+	for name, c := range map[string]struct {
+		request *http.Request
+		status  int
+		code    string
+	}{
+		"PUT":          {httptest.NewRequest(http.MethodPut, query, nil), 405, "method_not_allowed"},
+		"HEAD":         {httptest.NewRequest(http.MethodHead, query, nil), 405, "method_not_allowed"},
+		"DELETE":       {httptest.NewRequest(http.MethodDelete, query, nil), 405, "method_not_allowed"},
+		"too large":    {post("/", formType, strings.Repeat("x", 1<<20)), 413, "body_too_large"},
+		"chunked":      {chunked, 413, "body_too_large"},
+		"limited":      {limited, 413, "body_too_large"},
+		"text":         {post("/", "text/plain", "x"), 415, "unsupported_media_type"},
+		"XML":          {post("/", "application/xml", "<id>5</id>"), 415, "unsupported_media_type"},
+		"no such type": {post("/", "/", "x"), 415, "unsupported_media_type"},
+		"compressed":   {compressed, 415, "unsupported_media_type"},
+		"broken off":   {brokenOff, 400, "invalid_body"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := webhook.Parse(c.request)
+			requireRefused(t, err, c.status, c.code)
+		})
+	}
+}
+
+func TestBodyOfTheLimitIsRead(t *testing.T) {
+	t.Parallel()
+
+	body := "wpf_action=update&contact_id=5&x="
+	body += strings.Repeat("x", webhook.MaxBody-len(body))
+	hook, err := open(t, post(query, formType, body))
+	require.NoError(t, err)
+	require.Equal(t, update("5"), hook)
+}
+
+func TestKeyringAcceptsEachOfItsKeysAndNoOther(t *testing.T) {
+	t.Parallel()
+
+	ring := keyring(t, "00123456", "an other")
+	require.True(t, ring.Accepts("00123456"))
+	require.True(t, ring.Accepts("an other"))
+	for _, wrong := range []string{"", "123456", "00123456 ", "00123456\x00", "an", "an other00123456"} {
+		require.False(t, ring.Accepts(wrong), "%q", wrong)
+	}
+	var none *webhook.Keyring
+	require.False(t, none.Accepts(""))
+	require.False(t, new(webhook.Keyring).Accepts(""))
+}
+
+func TestKeyringNeedsKeys(t *testing.T) {
+	t.Parallel()
+
+	_, err := webhook.NewKeyring(nil)
+	require.ErrorContains(t, err, "there is no access key")
+	_, err = webhook.NewKeyring([]string{"s3cret", ""})
+	require.ErrorContains(t, err, "access key 2 of 2 is empty")
+	require.NotContains(t, err.Error(), "s3cret")
+}
+
+func FuzzParse(f *testing.F) {
+	for _, seed := range []struct{ method, query, contentType, body string }{
+		{"GET", "wpf_action=update&contact_id=5&access_key=" + key, "", ""},
+		{"GET", "wpf_action=add&id=5&role=customer&send_notification=true&access_key=" + key, "", ""},
+		{"GET", "contact_id[]=5&wpf_action=test&access_key=" + key, "", ""},
+		{"POST", "access_key=" + key, formType, "wpf_action=update&contact_id=5&contact_id=%zz;"},
+		{"POST", "wpf_action=update&access_key=" + key, jsonType, `{"id":"5","id":1e3}`},
+		{"POST", "wpf_action=update&access_key=" + key, "", `[[[`},
+		{"POST", "access_key=" + key, "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"contact_id\"\r\n\r\n5\r\n--b--\r\n"},
+		{"PUT", "\xff&&==", "x/y; z", "\x00"},
+	} {
+		f.Add(seed.method, seed.query, seed.contentType, seed.body)
+	}
+	ring := keyring(f, key)
+	f.Fuzz(func(t *testing.T, method, query, contentType, body string) {
+		request, err := webhook.Parse(&http.Request{
+			Method: method, URL: &url.URL{Path: "/", RawQuery: query},
+			Header: http.Header{"Content-Type": {contentType}, "X-Access-Key": {key}},
+			Body:   io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+		})
+		var hook webhook.Hook
+		if err == nil {
+			hook, err = request.Hook(ring)
+		}
+		switch {
+		case err != nil:
+			var refused *webhook.Error
+			require.ErrorAs(t, err, &refused)
+			require.True(t, refused.Status >= 400 && refused.Status < 500)
+		case hook.Test:
+			require.Equal(t, webhook.Hook{Test: true}, hook)
+		default:
+			_, err := contact.ParseID(hook.ID)
+			require.NoError(t, err)
+			require.Contains(t, []contact.Action{contact.UpdateTags, contact.Update, contact.Add}, hook.Intent.Action)
+			require.LessOrEqual(t, len([]rune(hook.Intent.Role)), 100)
+			require.False(t, hook.Intent.Notify && hook.Intent.Action != contact.Add)
+		}
+	})
+}
