@@ -1,6 +1,8 @@
 package plugintest
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"spillway/internal/site/sitetest"
@@ -19,4 +21,21 @@ func TestContractBesideWPFusion(t *testing.T) {
 	sitetest.Run(t, func(t *testing.T) sitetest.Harness {
 		return wptest.Start(t, wptest.Options{PHPWorkers: 8, WPFusion: true})
 	})
+}
+
+// SPILLWAY_WORDPRESS_DIRS lists trees of other WordPress versions, separated
+// by colons, on which the contract is to be tested, too.
+func TestContractOnOtherVersions(t *testing.T) {
+	t.Parallel()
+	dirs := filepath.SplitList(os.Getenv("SPILLWAY_WORDPRESS_DIRS"))
+	if len(dirs) == 0 {
+		t.Skip("SPILLWAY_WORDPRESS_DIRS names no WordPress trees")
+	}
+	for _, dir := range dirs {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			sitetest.Run(t, func(t *testing.T) sitetest.Harness {
+				return wptest.Start(t, wptest.Options{PHPWorkers: 8, WordPressDir: dir})
+			})
+		})
+	}
 }

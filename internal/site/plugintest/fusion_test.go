@@ -83,12 +83,12 @@ func TestStringsStandAsSentBesideWPFusionAndStaySo(t *testing.T) {
 	t.Parallel()
 	site := startWithFusion(t)
 	users(t, site, 1, 1)
-	fields := change{"note": `a\b "c" <i onclick=x>d</i>`, "first_name": "A & B <c>", "display_name": `Bo \ "x"`, "list": []string{`x\y`, "z"}}
+	fields := change{"note": `a\b "c" <i onclick=x>d</i>`, "first_name": "A & B <c>", "display_name": `Bo \ "x" & y`, "list": []string{`x\y`, "z"}}
 	expect(t, site, "updated", update(1, fields))
 	require.Equal(t, `a\b "c" <i onclick=x>d</i>`, meta(t, site, 1, "note"))
 	require.Equal(t, "A & B <c>", meta(t, site, 1, "first_name"))
 	require.Equal(t, []string{`x\y`, "z"}, meta(t, site, 1, "list"))
-	require.Equal(t, `Bo \ "x"`, site.UsersByContact("1")[0].DisplayName)
+	require.Equal(t, `Bo \ "x" &amp; y`, site.UsersByContact("1")[0].DisplayName)
 	expect(t, site, "unchanged", update(1, fields))
 }
 

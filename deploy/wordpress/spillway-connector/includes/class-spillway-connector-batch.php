@@ -143,10 +143,12 @@ final class Spillway_Connector_Batch {
 		$waiting = array_keys( $this->contacts );
 		$stuck   = false;
 		while ( array() !== $waiting && ! $this->is_over() ) {
+			$all = $waiting;
 			try {
-				list( $round, $waiting ) = $this->lock( $waiting, $stuck );
+				list( $round, $waiting ) = $this->lock( $all, $stuck );
+				$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ) );
 			} catch ( Spillway_Connector_Failure $failure ) {
-				foreach ( $waiting as $place ) {
+				foreach ( $all as $place ) {
 					$this->ledger->fail( $place, $this->ids[ $place ], $failure );
 				}
 				return;
@@ -154,7 +156,6 @@ final class Spillway_Connector_Batch {
 			// Whoever waits first lets go of everything else, so a round that
 			// got nothing is followed by one that waits.
 			$stuck = array() === $round;
-			$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ) );
 			foreach ( $round as $place ) {
 				if ( $this->is_over() ) {
 					return;

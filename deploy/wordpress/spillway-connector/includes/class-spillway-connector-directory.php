@@ -8,7 +8,7 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Finds the users of a list of contacts with two queries, and follows what the
+ * Finds the users of a list of contacts with a few queries, and follows what the
  * batch does to them. It asks the database, never the object cache, and is to
  * be loaded after the contacts' locks are held: then nobody else can create
  * their users.
@@ -32,39 +32,30 @@ final class Spillway_Connector_Directory {
 	/**
 	 * Looks the contacts up and primes WordPress's caches with their users.
 	 *
+	 * WordPress has an index on addresses and none on meta values: a contact id
+	 * is looked for among all contact ids of the site, 0.1 s with 50,000 users.
+	 * So the users with the addresses come first, and only contacts whose id is
+	 * not theirs are looked for by id.
+	 *
 	 * @param Spillway_Connector_Contact[] $contacts The contacts.
+	 * @throws Spillway_Connector_Failure When a query failed.
 	 */
 	public function load( array $contacts ) {
-		global $wpdb;
 		$this->by_contact = array();
 		$this->by_email   = array();
-		$ids              = array();
-		$emails           = array();
+		$this->load_emails( array_filter( wp_list_pluck( $contacts, 'email' ) ) );
+		$this->prime( array_values( $this->by_email ) );
+		$ids = array();
 		foreach ( $contacts as $contact ) {
-			$ids[] = $contact->id;
-			if ( '' !== $contact->email ) {
-				$emails[] = $contact->email;
+			$email   = strtolower( $contact->email );
+			$user_id = isset( $this->by_email[ $email ] ) ? $this->by_email[ $email ] : 0;
+			if ( $user_id > 0 && get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true ) === $contact->id ) {
+				$this->by_contact[ $contact->id ][ $user_id ] = $email;
+			} else {
+				$ids[] = $contact->id;
 			}
 		}
-		if ( array() === $ids ) {
-			return;
-		}
-		$rows = $wpdb->get_results(
-			$wpdb->prepare(
-				"SELECT m.meta_value AS contact_id, u.ID AS user_id, u.user_email FROM {$wpdb->usermeta} m JOIN {$wpdb->users} u ON u.ID = m.user_id WHERE m.meta_key = %s AND m.meta_value IN (" . $this->places( $ids ) . ') ORDER BY u.ID', // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
-				array_merge( array( Spillway_Connector_Fusion::contact_id_key() ), $ids )
-			)
-		);
-		foreach ( (array) $rows as $row ) {
-			$this->by_contact[ $row->contact_id ][ (int) $row->user_id ] = strtolower( $row->user_email );
-		}
-		if ( array() !== $emails ) {
-			$rows = $wpdb->get_results( $wpdb->prepare( "SELECT ID, user_email FROM {$wpdb->users} WHERE user_email IN (" . $this->places( $emails ) . ') ORDER BY ID DESC', $emails ) ); // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
-			foreach ( (array) $rows as $row ) {
-				$this->by_email[ strtolower( $row->user_email ) ] = (int) $row->ID;
-			}
-		}
-		$this->prime();
+		$this->load_contact_ids( array_values( array_diff( array_unique( $ids ), array_map( 'strval', array_keys( $this->by_contact ) ) ) ) );
 	}
 
 	/**
@@ -141,7 +132,7 @@ final class Spillway_Connector_Directory {
 
 	/**
 	 * Drops what WordPress's caches hold of a user. The second delete of
-	 * user_meta is for WordPress before 6.3, whose clean_user_cache() keeps it.
+	 * user_meta is for WordPress before 6.2, whose clean_user_cache() keeps it.
 	 *
 	 * @param int $user_id The user.
 	 */
@@ -152,25 +143,80 @@ final class Spillway_Connector_Directory {
 	}
 
 	/**
-	 * Loads the found users and their meta into WordPress's caches at once.
+	 * Finds the users with addresses; the oldest of those with one.
+	 *
+	 * @param string[] $emails The addresses.
+	 * @throws Spillway_Connector_Failure When the query failed.
 	 */
-	private function prime() {
-		$users = array_values( $this->by_email );
-		foreach ( $this->by_contact as $found ) {
-			$users = array_merge( $users, array_keys( $found ) );
+	private function load_emails( array $emails ) {
+		global $wpdb;
+		if ( array() === $emails ) {
+			return;
 		}
+		$rows = $wpdb->get_results( $wpdb->prepare( "SELECT ID, user_email FROM {$wpdb->users} WHERE user_email IN (" . $this->places( $emails ) . ') ORDER BY ID DESC', $emails ) ); // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
+		foreach ( $this->checked( $rows ) as $row ) {
+			$this->by_email[ strtolower( $row->user_email ) ] = (int) $row->ID;
+		}
+	}
+
+	/**
+	 * Finds the users with contact ids.
+	 *
+	 * @param string[] $ids The contact ids.
+	 * @throws Spillway_Connector_Failure When the query failed.
+	 */
+	private function load_contact_ids( array $ids ) {
+		global $wpdb;
+		if ( array() === $ids ) {
+			return;
+		}
+		$rows  = $wpdb->get_results(
+			$wpdb->prepare(
+				"SELECT m.meta_value AS contact_id, u.ID AS user_id, u.user_email FROM {$wpdb->usermeta} m JOIN {$wpdb->users} u ON u.ID = m.user_id WHERE m.meta_key = %s AND m.meta_value IN (" . $this->places( $ids ) . ')', // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
+				array_merge( array( Spillway_Connector_Fusion::contact_id_key() ), $ids )
+			)
+		);
+		$found = array();
+		foreach ( $this->checked( $rows ) as $row ) {
+			$found[] = (int) $row->user_id;
+			$this->by_contact[ $row->contact_id ][ (int) $row->user_id ] = strtolower( $row->user_email );
+		}
+		$this->prime( array_diff( $found, $this->by_email ) );
+	}
+
+	/**
+	 * Loads users and their meta into WordPress's caches at once.
+	 *
+	 * @param int[] $users The users.
+	 */
+	private function prime( array $users ) {
 		$users = array_unique( $users );
+		if ( array() === $users ) {
+			return;
+		}
 		if ( wp_using_ext_object_cache() ) {
 			// A shared cache may lag behind the database, and what already
 			// stands so is decided by what is read here.
-			foreach ( $users as $user_id ) {
-				self::clean( $user_id );
-			}
+			array_map( array( __CLASS__, 'clean' ), $users );
 		}
-		if ( array() !== $users ) {
-			cache_users( $users );
-			update_meta_cache( 'user', $users );
+		cache_users( $users );
+		update_meta_cache( 'user', $users );
+	}
+
+	/**
+	 * The rows of a query. One that failed must not pass for one that found
+	 * nobody: a second user would be created.
+	 *
+	 * @param array|null $rows What wpdb returned.
+	 * @return array
+	 * @throws Spillway_Connector_Failure When the query failed.
+	 */
+	private function checked( $rows ) {
+		global $wpdb;
+		if ( ! is_array( $rows ) || '' !== $wpdb->last_error ) {
+			throw Spillway_Connector_Failure::database();
 		}
+		return $rows;
 	}
 
 	/**

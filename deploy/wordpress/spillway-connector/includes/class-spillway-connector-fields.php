@@ -123,7 +123,9 @@ final class Spillway_Connector_Fields {
 		$notes = self::store_record( $user_id, array_intersect_key( $fields, self::RECORD ) );
 		$meta  = array_diff_key( $fields, self::RECORD );
 		if ( null !== $fusion && array() !== $fields ) {
-			$left = $fusion->set_fields( $user_id, $fields );
+			// The address is stored by now, and one that already stands so would
+			// become user meta there.
+			$left = $fusion->set_fields( $user_id, array_diff_key( $fields, array( 'user_email' => 0 ) ) );
 			// WP Fusion cleans and unslashes what it stores; the second round
 			// writes only what differs afterwards.
 			self::store_record( $user_id, array_intersect_key( $left, self::RECORD ) );
