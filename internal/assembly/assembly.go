@@ -126,7 +126,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("SPILLWAY_SITE_URL: %w", err)
+		return nil, err
 	}
 	options := syncer.Options{
 		Fields: settings.Fields, ReturnPassword: settings.ReturnPasswordField, ReturnFields: settings.ReturnFields,
@@ -156,14 +156,14 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 			TokenURL: tokenURL, Vault: secrets, Redis: rdb,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("SPILLWAY_CRM_REFRESH_TOKEN: %w", err)
+			return nil, err
 		}
 	}
 	client, err := pulse.New(pulse.Options{
 		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("SPILLWAY_CRM_URL: %w", err)
+		return nil, err
 	}
 	return client, nil
 }

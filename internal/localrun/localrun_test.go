@@ -69,9 +69,9 @@ func status(t *testing.T, url string) int {
 }
 
 // run starts a run and returns what ends it and waits for the end.
-func run(t *testing.T, options localrun.Options) (seen *screen, stop func()) {
+func run(t *testing.T, options localrun.Options) (stop func()) {
 	t.Helper()
-	seen = &screen{}
+	seen := &screen{}
 	options.Out = seen
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -84,7 +84,7 @@ func run(t *testing.T, options localrun.Options) (seen *screen, stop func()) {
 		})
 	}
 	t.Cleanup(stop)
-	return seen, stop
+	return stop
 }
 
 func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
@@ -140,7 +140,7 @@ func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {
 
 	// The CRM is away, so the webhook waits; then everything is restarted.
 	require.NoError(t, stand.CRM.FailNext(1000, http.StatusServiceUnavailable))
-	_, stop := run(t, options)
+	stop := run(t, options)
 	hook := fmt.Sprintf("http://%s/?wpf_action=add&access_key=a-long-access-key&contact_id=7", webhooks)
 	require.Eventually(t, func() bool { return status(t, hook) == http.StatusAccepted }, 20*time.Second, 50*time.Millisecond)
 	stop()
