@@ -1,8 +1,9 @@
 // Package wptest starts a real WordPress for tests, with the connector plugin
 // active: MariaDB, php-fpm and nginx of Debian's packages, each on a socket or
 // free port of its own, in a folder of its own. The servers end when the test
-// ends, and also when the test's process dies; they run as the current user,
-// or as www-data for root.
+// ends, and also when the test's process dies, whose folder then stays behind;
+// they run as the current user, or as www-data for root. The connector is
+// copied from the repository at each start.
 //
 // The first Start on a machine installs WordPress into a template under
 // [os.UserCacheDir] (spillway-tests); later ones copy it. The template is
