@@ -161,7 +161,7 @@ func TestSharedObjectCacheThatLagsIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	site := startMisbehaving(t)
 	users(t, site, 1, 2)
-	require.NoError(t, os.WriteFile(filepath.Join(site.Dir(), "www", "wp-content", "object-cache.php"), []byte(sharedCache), 0o644)) //nolint:gosec // PHP runs as another user.
+	require.NoError(t, os.WriteFile(filepath.Join(site.Dir(), "www", "wp-content", "object-cache.php"), []byte(sharedCache), 0o644))
 	// Restarted, so that no compiled file or answer from before is in use.
 	site.StopPHP()
 	site.StartPHP()
@@ -184,7 +184,7 @@ func TestSharedObjectCacheThatLagsIsNotBelieved(t *testing.T) {
 // brokenLookUp makes the query for contact ids fail.
 const brokenLookUp = `<?php
 add_filter( 'query', function ( $query ) {
-	return get_option( 'break_look_up' ) && false !== strpos( $query, 'AS contact_id' ) ? 'SELECT no_such_column FROM no_such_table' : $query;
+	return false !== strpos( $query, 'AS contact_id' ) && get_option( 'break_look_up' ) ? 'SELECT no_such_column FROM no_such_table' : $query;
 } );
 `
 

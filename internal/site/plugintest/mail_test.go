@@ -25,16 +25,17 @@ add_filter( 'pre_wp_mail', function ( $done, $mail ) {
 }, 20, 2 );
 `
 
-func notified(id int) change {
-	contact := add(id, nil)
-	contact["notify"], contact["request_id"], contact["user_pass"], contact["generated_pass"] = true, "r"+strconv.Itoa(id), "Gener8ted", true
+// notified creates contact 1 with a mail.
+func notified() change {
+	contact := add(1, nil)
+	contact["notify"], contact["request_id"], contact["user_pass"], contact["generated_pass"] = true, "r1", "Gener8ted", true
 	return contact
 }
 
 func TestMailThatFailsIsNotedAndTheUserIsKept(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"broken-mail.php": brokenMail}})
-	contact := notified(1)
+	contact := notified()
 	contact["email"] = "broken@example.com"
 	require.Equal(t, []string{"mail_failed"}, expect(t, site, "created", contact).Notes)
 	require.Len(t, site.UsersByEmail("broken@example.com"), 1)
@@ -44,7 +45,7 @@ func TestMailThatFailsIsNotedAndTheUserIsKept(t *testing.T) {
 func TestMailOfACreationThatWasCutOffIsSentByItsRepetition(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
-	contact := notified(1)
+	contact := notified()
 	id := expect(t, site, "created", contact).UserID
 	require.Len(t, site.Mails(email(1)), 1)
 	// As if the request had ended between commit and mail.
@@ -61,7 +62,7 @@ func TestAdministratorGetsNoMail(t *testing.T) {
 	site := wptest.Start(t, wptest.Options{})
 	admin := site.PHP(`echo get_option( 'admin_email' );`)
 	before := site.Mails(admin)
-	expect(t, site, "created", notified(1))
+	expect(t, site, "created", notified())
 	changed := update(1, change{"user_email": "other@example.com"})
 	changed["user_pass"] = "Other-pass-1"
 	expect(t, site, "updated", changed)
@@ -73,7 +74,7 @@ func TestAdministratorGetsNoMail(t *testing.T) {
 func TestMagicLinkCountsAsALogin(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
-	contact := notified(1)
+	contact := notified()
 	id := expect(t, site, "created", contact).UserID
 	// Plugins that log in by a link set the cookie without wp_signon().
 	site.PHP(`
@@ -87,7 +88,7 @@ wp_set_auth_cookie( ` + strconv.FormatInt(id, 10) + ` );`)
 func TestUninstallRemovesTheMarksAlone(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
-	contact := notified(1)
+	contact := notified()
 	contact["tags"] = []string{"24"}
 	id := expect(t, site, "created", contact).UserID
 	require.NotNil(t, meta(t, site, 1, "spillway_unconfirmed"))
