@@ -80,15 +80,14 @@ func upTo(n int) []int {
 	return ids
 }
 
-func TestLoneContactGoesAtOnceAndConcurrentOnesShareRequests(t *testing.T) {
+func TestConcurrentContactsShareRequests(t *testing.T) {
 	t.Parallel()
 	stand, url := standIn(t)
-	c := client(t, url, func(o *site.Options) { o.MaxLinger = time.Hour })
+	c := client(t, url, nil)
 	result, err := c.Store(t.Context(), add(1000))
-	require.NoError(t, err, "a lone contact must not wait for the linger")
+	require.NoError(t, err)
 	require.Equal(t, contact.Created, result.Outcome)
-
-	c = client(t, url, nil)
+	require.EqualValues(t, 1, stand.Stats().Requests)
 	results, errs := storeAll(t.Context(), c, upTo(200)...)
 	for id := range 200 {
 		require.NoError(t, errs[id+1])
