@@ -97,7 +97,7 @@ func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref) (contact.Result,
 	if err != nil {
 		return contact.Result{}, err
 	}
-	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), Tags: tags}
+	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), Tags: listed(tags)}
 	result, err := s.site.Store(ctx, change)
 	if err != nil || result.Outcome != contact.Skipped {
 		return result, err
@@ -132,17 +132,23 @@ func (s *Syncer) change(ref contact.Ref, intent contact.Intent, record map[strin
 	fields, raw := s.options.Fields.Values(record)
 	change := contact.Change{
 		ContactID: ref.ID, Action: intent.Action.String(), Email: s.email(record),
-		Fields: fields, Raw: raw, Tags: tags,
+		Fields: fields, Raw: raw, Tags: listed(tags),
 		Role: intent.Role, Notify: intent.Notify && intent.Action == contact.Add,
-	}
-	if change.Tags == nil {
-		change.Tags = []string{} // the CRM says that there are none
 	}
 	change.UserLogin, _ = fields["user_login"].(string)
 	change.UserPass, _ = fields["user_pass"].(string)
 	delete(fields, "user_login")
 	delete(fields, "user_pass")
 	return change
+}
+
+// listed makes a list of no tags one that clears them: nil would leave the
+// site's tags alone.
+func listed(tags []string) []string {
+	if tags == nil {
+		return []string{}
+	}
+	return tags
 }
 
 // creation is what the vault keeps while a creation is unconfirmed.
