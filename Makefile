@@ -44,8 +44,9 @@ build: ## build the three programs into ./bin
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchtime=2s ./internal/...
 
-torture: packages ## kill workers, Redis and the site while contacts change
-	$(GO) test -race -count=1 -run Torture -timeout 30m -tags torture ./internal/...
+torture: packages ## run the tests that kill, stop and cut things off, five times over
+	$(GO) test -race -count=5 -timeout 30m -run 'Outage|Killed|CutOff|Overlap|Restart|Stopping|Sweep|Lost|Race|Down' \
+		./internal/e2e ./internal/localrun ./internal/pending ./internal/site ./internal/syncer ./internal/worker
 
 vuln: ## look for known vulnerabilities in the dependencies
 	$(GOVULNCHECK) ./...
