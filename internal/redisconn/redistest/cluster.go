@@ -86,7 +86,7 @@ func (c *Cluster) URL() string {
 // Client returns a client that is closed when the test ends.
 func (c *Cluster) Client() *redis.ClusterClient {
 	addrs := strings.Split(strings.TrimPrefix(c.URL(), "redis-cluster://"), ",")
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, MaxRedirects: 10})
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, DialerRetries: 1, ClusterStateReloadInterval: time.Second})
 	c.tb.Cleanup(func() { _ = client.Close() })
 	return client
 }

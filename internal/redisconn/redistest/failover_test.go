@@ -21,7 +21,7 @@ func TestReplicaTakesOverWhenTheMasterIsKilled(t *testing.T) {
 	s.AwaitPromotion()
 	require.Eventually(t, func() bool {
 		return client.Set(t.Context(), "k", "w", 0).Err() == nil
-	}, 30*time.Second, 50*time.Millisecond)
+	}, 60*time.Second, 50*time.Millisecond)
 }
 
 func TestClusterGoesOnWhenAMasterIsKilled(t *testing.T) {
@@ -38,5 +38,5 @@ func TestClusterGoesOnWhenAMasterIsKilled(t *testing.T) {
 	c.AwaitPromotion(master)
 	require.Eventually(t, func() bool {
 		return client.Set(t.Context(), "a", "w", 0).Err() == nil
-	}, 30*time.Second, 50*time.Millisecond)
+	}, 60*time.Second, 50*time.Millisecond)
 }
