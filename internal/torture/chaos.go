@@ -101,6 +101,9 @@ func (c *chaos) count(name string) {
 // drainTime is how long a worker may take to end its passes; see worker.Run.
 const drainTime = 60 * time.Second
 
+// longRun is the shortest fire in which things happen that take a minute.
+const longRun = 2 * time.Minute
+
 // events are all kinds of what goes wrong in this run.
 func (c *chaos) events() []event {
 	r := c.run
@@ -119,7 +122,7 @@ func (c *chaos) events() []event {
 			return r.store.freeze(ctx, length)
 		}},
 	}
-	if r.options.Fire >= 2*time.Minute {
+	if r.options.Fire >= longRun {
 		events = append(events, event{"worker frozen for longer than lock and lease", 1, workers, func(ctx context.Context, target string, _ time.Duration) error {
 			// Not until the fire ends: a freeze that is cut short shows nothing.
 			return c.frozen(context.WithoutCancel(ctx), target, 55*time.Second)
@@ -211,7 +214,7 @@ func (c *chaos) standInEvents() []event {
 			return r.site.Inject(fault)
 		}}
 	}
-	return []event{
+	events := []event{
 		crm("answers 429", sandbox.Fault{Status: 429, RetryAfter: time.Second, Count: 5}),
 		crm("answers 500", sandbox.Fault{Status: 500}),
 		crm("answers garbage", sandbox.Fault{Mode: sandbox.FaultGarbage}),
@@ -221,7 +224,20 @@ func (c *chaos) standInEvents() []event {
 		crm("stores and resets", sandbox.Fault{Mode: sandbox.FaultHalf, Route: "update", Count: 2}),
 		site("answers 503", sandbox.Fault{Status: 503, RetryAfter: time.Second}),
 		site("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 3}),
-		site("stores and never answers", sandbox.Fault{Mode: sandbox.FaultHangAfter, Count: 1}),
 		site("resets", sandbox.Fault{Mode: sandbox.FaultReset, Count: 3}),
+		{"site stores and is cut off", 3 * time.Second, r.linksTo["site"], func(ctx context.Context, target string, length time.Duration) error {
+			if err := r.site.StoreThenHang(1); err != nil {
+				return err
+			}
+			wait(ctx, length)
+			l := r.link(target)
+			l.cut()
+			return l.mend(context.WithoutCancel(ctx))
+		}},
 	}
+	if r.options.Fire >= longRun {
+		// It keeps the site's only turn for as long as a request may last.
+		events = append(events, site("stores and never answers", sandbox.Fault{Mode: sandbox.FaultHangAfter, Count: 1}))
+	}
+	return events
 }

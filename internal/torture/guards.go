@@ -24,14 +24,35 @@ var guards = []Mutation{
 		}},
 	},
 	{
-		Name: "lock", Why: "a contact is claimed by one pass at a time",
+		Name: "lock", Why: "no pass begins before another one over the contact has had its time",
 		Cuts: []Cut{
 			{
-				File: "internal/pending/claim.go",
-				Old:  "if rec[2] and tonumber(rec[2]) > now then return {'busy', rec[2] - now} end",
+				File: "internal/pending/pending.go",
+				Old:  "Lock = 45 * time.Second",
+				New:  "Lock = 100 * time.Millisecond",
+			},
+			{ // the sweep would leave a living pass alone for another reason
+				File: "internal/pending/sweep.go",
+				Old:  "if lease and tonumber(lease) > tonumber(time[1]) then return 0 end",
 				New:  "",
 			},
 		},
+	},
+	{
+		Name: "password", Why: "a repeated creation uses the password of the first try",
+		Cuts: []Cut{{
+			File: "internal/vault/once.go",
+			Old:  "if entry and entry ~= ARGV[3] then",
+			New:  "if false then",
+		}},
+	},
+	{
+		Name: "sweep", Why: "a contact whose wake-up is lost is found again",
+		Cuts: []Cut{{
+			File: "internal/pending/sweep.go",
+			Old:  "	for {\n		pause := ",
+			New:  "	for ctx.Err() == nil {\n		<-ctx.Done()\n		pause := ",
+		}},
 	},
 }
 

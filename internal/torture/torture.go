@@ -53,6 +53,9 @@ type Options struct {
 	Contacts int           // 0: 120
 	Every    time.Duration // between two events, about; 0: 1.2 s
 	Pace     time.Duration // between two webhooks of a sender, about; 0: 120 ms
+	// Brief leaves it to asynq to find, a minute later, that wake-ups of killed
+	// workers have nothing to do.
+	Brief bool
 	// Calm bounds the wait for the last contact; 0: 4 minutes.
 	Calm time.Duration
 }
@@ -355,6 +358,9 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		if r.drained == 0 {
 			r.drained = time.Since(r.calmed)
+		}
+		if r.options.Brief {
+			return nil
 		}
 		wakeUps := 0
 		tasks := client.Scan(ctx, 0, "asynq:{*}:t:*", 1000).Iterator()

@@ -112,7 +112,7 @@ func (r *run) verifyPerson(p *person, report *Report) {
 
 // remains are the keys that may be in Redis when no contact has work: all are
 // bounded in number or forget themselves.
-func remains(poisoned string) *regexp.Regexp {
+func (r *run) remains(poisoned string) *regexp.Regexp {
 	patterns := []string{
 		`spw:h:.*`,                                // timelines and counts over time
 		`spw:\{spillway\}:(stats|parked)`,         // counters; the index of the parked contact
@@ -120,8 +120,12 @@ func remains(poisoned string) *regexp.Regexp {
 		`spw:v:password:default:` + poisoned,      // its sealed password: it may be retried
 		`(rate:)?spw:\{(crm|site)\}:.*`,           // limits that the workers share
 		`asynq:queues`,                            // asynq's list of queues
+		`asynq:(servers|workers)`,                 // and of servers; killed ones stay until someone lists them
 		`asynq:\{spillway\}:(processed|failed).*`, // asynq's counts, which end after 90 days
 		`torture:await`,
+	}
+	if r.options.Brief {
+		patterns = append(patterns, `asynq:\{spillway\}:.*`)
 	}
 	return regexp.MustCompile("^(" + strings.Join(patterns, "|") + ")$")
 }
@@ -133,7 +137,7 @@ func (r *run) verifyLeftovers(ctx context.Context, report *Report) {
 			poisoned = p.ref()
 		}
 	}
-	allowed := remains(poisoned)
+	allowed := r.remains(poisoned)
 	client := r.store.client()
 	defer client.Close()
 	keys := client.Scan(ctx, 0, "*", 1000).Iterator()
@@ -180,4 +184,3 @@ func (r *run) verifySecrets(report *Report) {
 		}
 	}
 }
-
