@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
 )
 
 // The states of a breaker, as in [Status].
@@ -293,4 +292,3 @@ func (b *Breaker) copy(answer []any) error {
 	}
 	return nil
 }
-
