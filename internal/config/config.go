@@ -14,6 +14,9 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
 	"strings"
 
 	"github.com/rs/zerolog"
@@ -46,6 +49,14 @@ type Config struct {
 	RedisGiven bool   // set by someone, not the default
 
 	AccessKeys []string
+	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	TrustedProxies []netip.Prefix
+	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
+	Files          Files
+
+	// Roots verify the certificates of Redis, the CRM and the site; nil: the
+	// system's do.
+	Roots *x509.CertPool
 
 	CRM  CRM
 	Site Site
@@ -125,6 +136,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 
 	var c Config
 	s.redis(&c, role)
+	c.Roots = s.roots()
 	// Without a CRM and a site there is nobody to send webhooks either.
 	firstRun := role == All && !s.anyGiven(connectionSettings())
 	if role.ingests() {

@@ -160,7 +160,10 @@ func FuzzTokenAnswers(f *testing.F) {
 		{0, `{"access_token":"","refresh_token":["pl4nted"]}`},
 		{0, `{"error":"invalid_grant","error_description":"pl4nted"}`},
 		{201, `{"error":"pl4nted"}`},
-		{102, ``}, {229, `<html>`}, {300, ``}, {0, `[]`},
+		{102, ``},
+		{229, `<html>`},
+		{300, ``},
+		{0, `[]`},
 	} {
 		f.Add(seed.status, seed.body)
 	}

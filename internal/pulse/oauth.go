@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -45,9 +46,10 @@ type OAuthOptions struct {
 	// Name is that of the vault's entry; the lock is "spw:lock:"+Name. Empty
 	// stands for "oauth". Two accounts in one Redis need two names.
 	Name string
-	// Timeout, HTTP and Observe are as in [Options]; a timeout longer than 10
+	// Timeout, Roots, HTTP and Observe are as in [Options]; a timeout longer than 10
 	// seconds is cut to that, to fit into the lock's life.
 	Timeout time.Duration
+	Roots   *x509.CertPool
 	HTTP    *http.Client
 	Observe func(Call)
 }
@@ -112,7 +114,7 @@ func NewOAuth(o OAuthOptions) (*OAuth, error) {
 		o.Observe = func(Call) {}
 	}
 	return &OAuth{
-		o: o, owner: rand.Text(), http: withoutRedirects(o.HTTP, 1),
+		o: o, owner: rand.Text(), http: withoutRedirects(o.HTTP, 1, o.Roots),
 		turn: make(chan struct{}, 1), observe: o.Observe,
 	}, nil
 }

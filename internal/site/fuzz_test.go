@@ -54,7 +54,10 @@ func FuzzAnswers(f *testing.F) {
 		{300, "", `<p>There has been a critical error`},
 		{303, "600", ``},
 		{229, "99999999999999999999", ``},
-		{101, "", ``}, {201, "", ``}, {203, "", ``}, {213, "", ``},
+		{101, "", ``},
+		{201, "", ``},
+		{203, "", ``},
+		{213, "", ``},
 	} {
 		f.Add(seed.status, seed.retryAfter, seed.body)
 	}
