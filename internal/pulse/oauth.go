@@ -66,9 +66,13 @@ type Vault interface {
 // A refresh invalidates the refresh token that it used. So one worker refreshes
 // at a time, under a lock in Redis, and the new pair stands in the vault before
 // anyone uses it; the others take it from there. A pair that could not be
-// stored stays in memory and is stored first thing with the next call; it is
-// lost with the process, and so is one whose answer did not arrive. Then, as
-// whenever the CRM refuses the refresh, a person has to authorise again.
+// stored stays in memory and is stored first thing with the next call.
+//
+// What cannot be closed: a pair is lost with a process that is killed between
+// the CRM's answer and Redis's, milliseconds later, and so is one whose answer
+// did not arrive. The spent token is noted beforehand, so the error then says
+// what happened. As whenever the CRM refuses a refresh token, no worker presents
+// it again for five minutes, contacts wait, and a person has to authorise anew.
 type OAuth struct {
 	o       OAuthOptions
 	owner   string // names this process in the lock
