@@ -47,6 +47,7 @@ func (s *settings) ingest(c *Config, needed bool) {
 	if s.given(name) && len(c.AccessKeys) == 0 && len(s.problems) == before {
 		s.problem(name, ": holds no key, set it to the access key that the CRM's webhooks carry")
 	}
+	c.PublicURL = s.baseURL("SPILLWAY_PUBLIC_URL", "", "the access key")
 }
 
 func (s *settings) worker(c *Config, connected bool) {
