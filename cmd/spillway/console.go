@@ -12,7 +12,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/term"
 
+	"spillway/internal/assembly"
 	"spillway/internal/config"
+	"spillway/internal/history"
 	"spillway/internal/localrun"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn"
@@ -126,14 +128,24 @@ func open(settings config.Config) (redis.UniversalClient, error) {
 	return rdb, nil
 }
 
-// contacts opens the contacts of the installation. done closes the connection.
-func (c *console) contacts(flags redisFlags) (contacts *pending.Contacts, rdb redis.UniversalClient, err error) {
+// installation is what the settings lead to.
+type installation struct {
+	rdb       redis.UniversalClient
+	contacts  *pending.Contacts
+	timelines *history.Timelines
+}
+
+func (i *installation) Close() { _ = i.rdb.Close() }
+
+// installation connects to Redis. Whoever gets one closes it.
+func (c *console) installation(flags redisFlags) (*installation, error) {
 	settings, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if rdb, err = open(settings); err != nil {
-		return nil, nil, err
+	rdb, err := open(settings)
+	if err != nil {
+		return nil, err
 	}
-	return pending.New(rdb, pending.DefaultQueue), rdb, nil
+	return &installation{rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Queues)}, nil
 }

@@ -71,16 +71,16 @@ func (s *contactCommand) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	contacts, rdb, err := c.contacts(s.redisFlags)
+	here, err := c.installation(s.redisFlags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
-	record, err := contacts.Lookup(ctx, ref)
+	defer here.Close()
+	record, err := here.contacts.Lookup(ctx, ref)
 	if err != nil {
 		return err
 	}
-	events, lastSync, err := history.New(rdb).Timeline(ctx, ref)
+	events, lastSync, err := here.timelines.Timeline(ctx, ref)
 	if err != nil {
 		return err
 	}

@@ -27,16 +27,16 @@ func (p *parkedListCommand) Run(ctx context.Context, c *console) error {
 	if p.Limit < 1 || p.Offset < 0 {
 		return usageError("--limit is a whole number from 1 on, --offset one from 0 on")
 	}
-	contacts, rdb, err := c.contacts(p.redisFlags)
+	here, err := c.installation(p.redisFlags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
-	records, err := contacts.ListParked(ctx, p.Offset, p.Limit)
+	defer here.Close()
+	records, err := here.contacts.ListParked(ctx, p.Offset, p.Limit)
 	if err != nil {
 		return err
 	}
-	stats, err := contacts.Stats(ctx)
+	stats, err := here.contacts.Stats(ctx)
 	if err != nil {
 		return err
 	}
@@ -149,17 +149,17 @@ func (p *parkedRetryCommand) Run(ctx context.Context, c *console) error {
 	if _, err := p.refs(); err != nil {
 		return err
 	}
-	contacts, rdb, err := c.contacts(p.redisFlags)
+	here, err := c.installation(p.redisFlags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
-	done, missing, err := p.each(ctx, contacts, func(ref contact.Ref) (bool, error) {
-		record, err := contacts.Lookup(ctx, ref)
+	defer here.Close()
+	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) {
+		record, err := here.contacts.Lookup(ctx, ref)
 		if err != nil || record.State != pending.Parked {
 			return false, err
 		}
-		return contacts.Retry(ctx, ref)
+		return here.contacts.Retry(ctx, ref)
 	})
 	if err != nil {
 		return err
@@ -182,12 +182,12 @@ func (p *parkedDropCommand) Run(ctx context.Context, c *console) error {
 	if p.All && !p.Yes {
 		return usageError("dropping forgets what was to be done for them: write --all --yes if that is meant")
 	}
-	contacts, rdb, err := c.contacts(p.redisFlags)
+	here, err := c.installation(p.redisFlags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
-	done, missing, err := p.each(ctx, contacts, func(ref contact.Ref) (bool, error) { return contacts.Drop(ctx, ref) })
+	defer here.Close()
+	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) { return here.contacts.Drop(ctx, ref) })
 	if err != nil {
 		return err
 	}

@@ -23,20 +23,20 @@ func (p *resumeCommand) Run(ctx context.Context, c *console) error {
 }
 
 func setPaused(ctx context.Context, c *console, flags redisFlags, asJSON, pause bool) error {
-	contacts, rdb, err := c.contacts(flags)
+	here, err := c.installation(flags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
+	defer here.Close()
 	if pause {
-		err = contacts.Pause(ctx)
+		err = here.contacts.Pause(ctx)
 	} else {
-		err = contacts.Resume(ctx)
+		err = here.contacts.Resume(ctx)
 	}
 	if err != nil {
 		return err
 	}
-	stats, err := contacts.Stats(ctx)
+	stats, err := here.contacts.Stats(ctx)
 	if err != nil {
 		return err
 	}

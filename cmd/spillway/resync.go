@@ -14,7 +14,6 @@ import (
 	"spillway/internal/assembly"
 	"spillway/internal/config"
 	"spillway/internal/contact"
-	"spillway/internal/pending"
 	"spillway/internal/progress"
 	"spillway/internal/resync"
 	"spillway/internal/vault"
@@ -87,7 +86,7 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 	bars := progress.New(shown)
 	action, _ := contact.ParseAction(r.Action) // an enum of kong's
 	result, err := resync.Run(ctx, resync.Options{
-		Source: source, Contacts: pending.New(rdb, pending.DefaultQueue), Site: contact.DefaultSite, Action: action,
+		Source: source, Contacts: assembly.Contacts(rdb, settings), Site: contact.DefaultSite, Action: action,
 		Outstanding: r.Outstanding, Wait: !r.NoWait, Journal: journal, Progress: bars,
 	})
 	bars.Wait()

@@ -37,14 +37,14 @@ func (s *syncCommand) Run(ctx context.Context, c *console) error {
 		refs = append(refs, ref)
 	}
 	action, _ := contact.ParseAction(s.Action) // an enum of kong's
-	contacts, rdb, err := c.contacts(s.redisFlags)
+	here, err := c.installation(s.redisFlags)
 	if err != nil {
 		return err
 	}
-	defer rdb.Close()
+	defer here.Close()
 	views := make([]syncView, 0, len(refs))
 	for _, ref := range refs {
-		coalesced, err := contacts.Resync(ctx, ref, contact.Intent{Action: action})
+		coalesced, err := here.contacts.Resync(ctx, ref, contact.Intent{Action: action})
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (s *syncCommand) Run(ctx context.Context, c *console) error {
 	if s.Wait {
 		ctx, cancel := context.WithTimeoutCause(ctx, s.Timeout, fmt.Errorf("not all are synced after %s; the workers go on", s.Timeout))
 		defer cancel()
-		err = wait(ctx, contacts, refs, views)
+		err = wait(ctx, here.contacts, refs, views)
 	}
 	if s.JSON {
 		if printed := c.json(map[string]any{"contacts": views}); printed != nil {

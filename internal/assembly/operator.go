@@ -8,16 +8,20 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/config"
+	"spillway/internal/pending"
 	"spillway/internal/pulse"
 	"spillway/internal/throttle"
 	"spillway/internal/vault"
 )
 
-const (
-	// VaultPrefix is where sealed entries stand in Redis.
-	VaultPrefix = "spw:v:"
-	budgetKey   = "spw:{crm}:budget"
-)
+// VaultPrefix is where sealed entries stand in Redis.
+const VaultPrefix = "spw:v:"
+
+// Contacts returns the contacts of an installation for an operator's command.
+// Unlike a server's start it decides nothing about the number of queues.
+func Contacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
+	return newContacts(rdb, settings)
+}
 
 // CRMOptions say how an operator's command calls the CRM.
 type CRMOptions struct {
@@ -40,7 +44,7 @@ func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 	var budget *throttle.Budget
 	if o.Redis != nil {
 		var err error
-		if budget, err = throttle.NewBudget(o.Redis, budgetKey, o.Settings.Rate, 0); err != nil {
+		if budget, err = throttle.NewBudget(o.Redis, throttle.BudgetKey, o.Settings.Rate, 0); err != nil {
 			return nil, nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 		}
 		options.Budget = budget

@@ -10,7 +10,6 @@ import (
 	"spillway/internal/vault"
 )
 
-
 // oauthEntry is the vault's entry of the CRM's tokens.
 const oauthEntry = "oauth"
 

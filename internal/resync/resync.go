@@ -131,6 +131,9 @@ func handOver(ctx context.Context, options Options) (Result, error) {
 
 // noteOf says why it may be slow.
 func noteOf(stats pending.Stats) string {
+	if stats.Paused {
+		return "paused: go on with `spillway resume`"
+	}
 	if stats.Retrying > 0 {
 		return fmt.Sprintf("%d wait for another attempt", stats.Retrying)
 	}

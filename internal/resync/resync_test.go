@@ -45,7 +45,7 @@ func setup(t *testing.T) *bundle {
 	crm, err := pulse.New(pulse.Options{URL: stand.CRMURL, Tokens: pulse.Fixed("a-token")})
 	require.NoError(t, err)
 	return &bundle{
-		stand: stand, redis: server, contacts: pending.New(server.Client(), pending.DefaultQueue), crm: crm,
+		stand: stand, redis: server, contacts: pending.New(server.Client(), pending.Options{}), crm: crm,
 		journal: filepath.Join(t.TempDir(), "journal"),
 	}
 }
@@ -147,7 +147,7 @@ func TestNoMoreIsOutstandingThanAllowed(t *testing.T) {
 	b.tag(300, func(int) []int { return []int{7} })
 	// A webhook's own work counts, too. Nobody works it off.
 	for id := 1000; id < 1020; id++ {
-		_, err := b.contacts.Submit(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: contact.Update})
+		_, err := b.contacts.Submit(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: contact.Update}, contact.Receipt{})
 		require.NoError(t, err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
