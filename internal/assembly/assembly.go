@@ -159,7 +159,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
-		if secrets, err = vault.New(rdb, settings.SecretKey, "spw:v:"); err != nil {
+		if secrets, err = vault.New(rdb, settings.SecretKey, VaultPrefix); err != nil {
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"spillway/internal/contact"
@@ -156,18 +158,25 @@ type Status struct {
 		Contacts int `json:"contacts"`
 		Seconds  int `json:"seconds"`
 	} `json:"limits"`
+	// Fields says of the keys that were asked about what the site knows them
+	// as; see PROTOCOL.md. Nil: the connector is too old to tell.
+	Fields map[string]string `json:"fields"`
 }
 
 // statusTimeout ends the question for the status: the route does next to
 // nothing.
 const statusTimeout = 10 * time.Second
 
-// Status asks the site for its status. It needs no slot. Every error is a
-// [contact.Outage].
-func (c *Client) Status(ctx context.Context) (Status, error) {
+// Status asks the site for its status, and what it knows of WordPress keys. It
+// needs no slot. Every error is a [contact.Outage].
+func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	a, err := c.call(ctx, http.MethodGet, c.status, nil)
+	address := c.status
+	if len(keys) > 0 {
+		address += "?" + url.Values{"fields": {strings.Join(keys, ",")}}.Encode()
+	}
+	a, err := c.call(ctx, http.MethodGet, address, nil)
 	var failure *wholeFailure
 	switch {
 	case errors.As(err, &failure):
