@@ -44,9 +44,13 @@ build: ## build the three programs into ./bin
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchtime=2s ./internal/...
 
-torture: packages ## run the tests that kill, stop and cut things off, five times over
-	$(GO) test -race -count=5 -timeout 30m -run 'Outage|Killed|CutOff|Overlap|Restart|Stopping|Sweep|Lost|Race|Down' \
-		./internal/e2e ./internal/localrun ./internal/pending ./internal/site ./internal/syncer ./internal/worker
+# Each seed is one run with each way to run Redis.
+SEEDS   ?= 1
+MINUTES ?= 3
+REDIS   ?= always,everysec,sentinel
+
+torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3
+	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)'
 
 vuln: ## look for known vulnerabilities in the dependencies
 	$(GOVULNCHECK) ./...
