@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
@@ -58,17 +59,21 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
 	}
-	contacts := pending.New(fast, pending.DefaultQueue)
+	contacts := newContacts(fast, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
 	registry := observe.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(contacts))
+	systems := throttle.NewStatuses(patient)
+	registry.MustRegister(dashboard.NewCollector(contacts), throttle.NewCollector(systems))
 	server := ingest.New(ingest.Options{
-		Addr: settings.IngestAddr, Keys: keys, Pending: contacts, Site: contact.DefaultSite, Log: log, Registerer: registry,
+		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
 		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
 	})
 	admin := dashboard.New(dashboard.Options{
-		Contacts: pending.New(patient, pending.DefaultQueue), Timelines: history.New(patient), Redis: patient,
+		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
 		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Health: observe.Handler(registry, observe.RedisCheck(patient)),
+		Systems: systems, Health: observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...),
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
@@ -93,12 +98,17 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
-	registry := observe.NewRegistry()
+	contacts := newContacts(rdb, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
+	registry, systems := observe.NewRegistry(), throttle.NewStatuses(rdb)
+	registry.MustRegister(throttle.NewCollector(systems))
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Syncer: parts.syncer, Gate: parts.site,
-		Timelines: history.New(rdb), Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
+		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
+		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, observe.RedisCheck(rdb))
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
@@ -117,9 +127,31 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	return group.Wait()
 }
 
+func newContacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
+	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle})
+}
+
+// adopt refuses a start with another number of queues than Redis holds contacts
+// in. While Redis is away nothing is known; every webhook is checked against
+// the number anyway.
+func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := contacts.Adopt(ctx)
+	var other *pending.OtherQueues
+	if errors.As(err, &other) {
+		return err
+	}
+	if err != nil {
+		log.Warn().Err(err).Msg("the number of queues was not checked")
+	}
+	return nil
+}
+
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
 
@@ -131,17 +163,20 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	// A request to the site carries many contacts: fewer of them tell as much.
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
 		return nil, err
@@ -152,11 +187,11 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+	return &parts{site: client, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
@@ -178,7 +213,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool
 		}
 	}
 	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency, Roots: roots,
+		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency, Roots: roots,
 	})
 	if err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ type kept struct {
 	ids []string
 }
 
-func (k *kept) Submit(_ context.Context, ref contact.Ref, _ contact.Intent) (bool, error) {
+func (k *kept) Submit(_ context.Context, ref contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.ids = append(k.ids, ref.ID)

@@ -193,4 +193,3 @@ func TestARefreshThatNeverArrivedIsMadeAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "access-token-1", access)
 }
-
