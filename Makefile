@@ -3,7 +3,7 @@ SHELL         := bash
 .SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
-.PHONY: help run test lint build bench torture clean vuln packages
+.PHONY: help run test lint build bench torture fuzz clean vuln packages
 
 # Go's usual folder, for shells whose PATH lacks it.
 export PATH := $(PATH):/usr/local/go/bin
@@ -51,6 +51,17 @@ REDIS   ?= always,everysec,sentinel
 
 torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3
 	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)'
+
+# Each target gets FUZZTIME; `make fuzz FUZZTIME=10m` takes an hour. What is
+# found is kept in the package's testdata/fuzz, which `make test` then repeats.
+FUZZTIME      ?= 1m
+fuzz: ## search the parsers with made-up input, FUZZTIME (1m) for each
+	$(GO) test -run='^$$' -fuzz='^FuzzParse$$' -fuzztime=$(FUZZTIME) ./internal/webhook
+	$(GO) test -run='^$$' -fuzz='^FuzzLoad$$' -fuzztime=$(FUZZTIME) ./internal/config
+	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
+	$(GO) test -run='^$$' -fuzz='^FuzzTokenAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
+	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/site
+	$(GO) test -run='^$$' -fuzz='^FuzzParseKey$$' -fuzztime=$(FUZZTIME) ./internal/vault
 
 vuln: ## look for known vulnerabilities in the dependencies
 	$(GOVULNCHECK) ./...

@@ -47,6 +47,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	require.NoError(t, err)
 	want := config.Config{
 		RedisURL:   "redis://127.0.0.1:6379/0",
+		Queues:     1,
 		AccessKeys: []string{"abcdefgh12"},
 		CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
 		Site: config.Site{
@@ -96,6 +97,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, plain{
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
+		Queues:     1,
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",

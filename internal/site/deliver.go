@@ -61,7 +61,7 @@ func (c *Client) hand(batch []*waiter, replies []reply) (deferred []*waiter, out
 		case i >= len(replies) || replies[i].ContactID != w.id:
 			w.fail(fmt.Errorf("storing contact %s: the site's answer lacks it, or has another contact in its place", w.id))
 		case replies[i].Outcome != outcomeDeferred:
-			result, err := replies[i].read()
+			result, err := replies[i].read(w.values)
 			w.answer <- answer{result: result, err: err}
 		}
 	}

@@ -37,13 +37,14 @@ const (
 	outcomeDeferred contact.Outcome = "deferred"
 )
 
-// read turns the answer into what the caller of Store gets.
-func (r reply) read() (contact.Result, error) {
+// read turns the answer into what the caller of Store gets. Its error shows
+// none of the contact's values.
+func (r reply) read(values []string) (contact.Result, error) {
 	switch r.Outcome {
 	case contact.Created, contact.Updated, contact.Unchanged, contact.Skipped:
 		return r.Result, nil
 	case outcomeFailed:
-		code, message := plainCode(r.Error.Code, "site_failed"), plain(r.Error.Message)
+		code, message := plainCode(r.Error.Code, "site_failed"), plain(without(r.Error.Message, values))
 		if r.Error.Permanent {
 			return contact.Result{}, &Refused{ContactID: r.ContactID, Code: code, Message: message}
 		}

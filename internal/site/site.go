@@ -216,7 +216,7 @@ func (c *Client) Store(ctx context.Context, change contact.Change) (contact.Resu
 	if ctx.Err() != nil {
 		return contact.Result{}, notSent(ctx, change.ContactID)
 	}
-	w := &waiter{id: change.ContactID, encoded: encoded, arrived: time.Now(), answer: make(chan answer, 1)}
+	w := &waiter{id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(), answer: make(chan answer, 1)}
 	if !c.line.join(w) {
 		return contact.Result{}, errClosed
 	}
