@@ -95,7 +95,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, plain{
-		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
+		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true, Queues: 1,
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
