@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
@@ -41,6 +42,8 @@ func execute(ctx context.Context, args []string, c *console) int {
 	if err != nil {
 		return c.report(err)
 	}
+	// The commands say themselves what Redis did not answer.
+	redis.SetLogger(silent{})
 	parsed, err := parser.Parse(args)
 	switch {
 	case *exited:
@@ -50,6 +53,12 @@ func execute(ctx context.Context, args []string, c *console) int {
 	}
 	return c.report(parsed.Run())
 }
+
+// silent is a logger of go-redis that says nothing.
+type silent struct{}
+
+// Printf is called by go-redis.
+func (silent) Printf(context.Context, string, ...any) {}
 
 // newParser returns the parser of all commands. exited turns true when it has
 // printed what was asked for.
