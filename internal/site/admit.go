@@ -51,7 +51,7 @@ func (c *Client) underWayLimit() int {
 		return 1
 	}
 	// A site that is too slow for the batches set has smaller ones now.
-	return min(max(int(perSecond*lineTime.Seconds()), 2*c.batchSize.now()), c.options.MaxUnderWay)
+	return min(max(int(perSecond*lineTime.Seconds()), 2*c.batch()), c.options.MaxUnderWay)
 }
 
 // gate counts the passes under way and lets others wait.
