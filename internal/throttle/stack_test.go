@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"spillway/internal/contact"
 	"spillway/internal/history"
@@ -139,13 +140,24 @@ func fields(t *testing.T) contact.FieldMap {
 	return m
 }
 
+// each calls act for every contact of the CRM, some at a time.
+func (s *stack) each(t *testing.T, act func(ref contact.Ref) error) {
+	t.Helper()
+	var group errgroup.Group
+	group.SetLimit(32)
+	for _, id := range s.crm.IDs() {
+		group.Go(func() error { return act(contact.Ref{Site: contact.DefaultSite, ID: id}) })
+	}
+	require.NoError(t, group.Wait())
+}
+
 // submit records a webhook for each contact of the CRM.
 func (s *stack) submit(t *testing.T, action contact.Action) {
 	t.Helper()
-	for _, id := range s.crm.IDs() {
-		_, err := s.contacts.Submit(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: id}, contact.Intent{Action: action})
-		require.NoError(t, err)
-	}
+	s.each(t, func(ref contact.Ref) error {
+		_, err := s.contacts.Submit(t.Context(), ref, contact.Intent{Action: action})
+		return err
+	})
 }
 
 func (s *stack) stats(t *testing.T) pending.Stats {
