@@ -76,7 +76,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Queues:      map[string]int{w.options.Contacts.Queue(): 1},
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
-		TaskCheckInterval:        100 * time.Millisecond,
+		TaskCheckInterval:        25 * time.Millisecond,
 		DelayedTaskCheckInterval: time.Second,
 		ShutdownTimeout:          drainTime,
 		RetryDelayFunc:           retryDelay,
