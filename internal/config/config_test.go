@@ -96,12 +96,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	})
 	require.NoError(t, err)
 	require.Equal(t, plain{
-<<<<<<< HEAD
-		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
-		Queues:     1,
-=======
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true, Queues: 1,
->>>>>>> cli
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",

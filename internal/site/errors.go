@@ -102,6 +102,7 @@ const (
 type wholeFailure struct {
 	kind failureKind
 	what string // begins with "the request", such as "the request ended in status 500"
+	busy bool   // by 502 or 504, which a web server answers whose PHP is busy
 }
 
 func (e *wholeFailure) Error() string { return e.what }
