@@ -15,7 +15,10 @@ import (
 )
 
 type commands struct {
-	Run     runCommand       `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
+	Run       runCommand       `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
+	Bench     benchCommand     `cmd:"" help:"Measure everything that the README's performance section states, on this machine."`
+	BenchPart benchPartCommand `cmd:"" hidden:"" name:"bench-part"`
+
 	Version kong.VersionFlag `help:"Print the version."`
 }
 
