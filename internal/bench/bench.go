@@ -33,6 +33,8 @@ type Options struct {
 	Only []string
 	// Quick takes fewer and shorter rounds: a trial, whose figures are noisy.
 	Quick bool
+	// Verbose shows what the plugin asks of the database.
+	Verbose bool
 	// JSON is where the report is written; empty: nowhere.
 	JSON string
 	// Self is this program, which is also the load generator and the

@@ -30,9 +30,11 @@ type load struct {
 	// they are answered.
 	Rate float64 `json:"rate"`
 	// The contacts First, First+1, … each once; with Spread, any of the Spread
-	// contacts from First on, at random.
+	// contacts from First on, at random; with Cycle, the Cycle contacts from
+	// First on, over and over.
 	First  int64 `json:"first"`
 	Spread int64 `json:"spread"`
+	Cycle  int64 `json:"cycle"`
 	// Action is empty for update.
 	Action string `json:"action"`
 }
@@ -152,8 +154,11 @@ func (g *generator) send(ctx context.Context, connection net.Conn, began time.Ti
 // request writes the nth webhook.
 func (g *generator) request(b []byte, n int64) []byte {
 	id := g.First + n
-	if g.Spread > 0 {
+	switch {
+	case g.Spread > 0:
 		id = g.First + rand.Int64N(g.Spread)
+	case g.Cycle > 0:
+		id = g.First + n%g.Cycle
 	}
 	action := g.Action
 	if action == "" {
