@@ -187,7 +187,7 @@ func (stand *siteStand) keepBusy(ctx context.Context) (stop func()) {
 			stand.crm.edit(1, siteContacts, round)
 			for id := 1; id <= siteContacts && ctx.Err() == nil; id++ {
 				ref := contact.Ref{Site: contact.DefaultSite, ID: idOf(id)}
-				_, _ = stand.contacts.Submit(ctx, ref, contact.Intent{Action: contact.Update}) // the rates show it
+				_, _ = stand.contacts.Submit(ctx, ref, contact.Intent{Action: contact.Update}, contact.Receipt{}) // the rates show it
 			}
 			select {
 			case <-ctx.Done():

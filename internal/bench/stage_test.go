@@ -56,9 +56,9 @@ func TestCopiesOfAContactArePendingContacts(t *testing.T) {
 		require.NoError(s, err)
 		require.Equal(s, pending.Pending, record.State)
 		// A webhook of a copy finds its wake-up.
-		before := s.wakeUps(ctx, rdb)
+		before := s.wakeUps(ctx, rdb, contacts.Queues()[0])
 		s.submit(ctx, contacts, contact.Update, firstID+2500, 1)
-		require.Equal(s, before, s.wakeUps(ctx, rdb))
+		require.Equal(s, before, s.wakeUps(ctx, rdb, contacts.Queues()[0]))
 		require.EqualValues(s, 2501, before)
 		return nil
 	})
@@ -66,8 +66,8 @@ func TestCopiesOfAContactArePendingContacts(t *testing.T) {
 }
 
 // wakeUps counts the tasks that wait at asynq.
-func (s *stage) wakeUps(ctx context.Context, rdb *redis.Client) int64 {
-	count, err := rdb.LLen(ctx, "asynq:{"+pending.DefaultQueue+"}:pending").Result()
+func (s *stage) wakeUps(ctx context.Context, rdb *redis.Client, queue string) int64 {
+	count, err := rdb.LLen(ctx, "asynq:{"+queue+"}:pending").Result()
 	require.NoError(s, err)
 	return count
 }

@@ -86,7 +86,7 @@ func standInTarget(redisURL, crmURL, siteURL string, site *sandbox.Site) target 
 func (s *stage) contacts(addr string) (*pending.Contacts, *redis.Client) {
 	rdb := redis.NewClient(&redis.Options{Addr: addr, PoolSize: 32})
 	s.closing(rdb)
-	return pending.New(rdb, pending.DefaultQueue), rdb
+	return pending.New(rdb, pending.Options{}), rdb
 }
 
 // submit makes the contacts from first on pending, as webhooks would.
@@ -97,7 +97,7 @@ func (s *stage) submit(ctx context.Context, contacts *pending.Contacts, action c
 		wait.Go(func() {
 			for n := lane; n < count; n += 32 {
 				ref := contact.Ref{Site: contact.DefaultSite, ID: idOf(first + n)}
-				if _, err := contacts.Submit(ctx, ref, contact.Intent{Action: action}); err != nil {
+				if _, err := contacts.Submit(ctx, ref, contact.Intent{Action: action}, contact.Receipt{}); err != nil {
 					failures <- err
 					return
 				}
