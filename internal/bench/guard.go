@@ -118,9 +118,14 @@ func slowedSite(ctx context.Context, s *stage) []Row {
 		}
 		return float64(contacts) / at.to.Sub(at.from).Seconds()
 	}
-	page := func(at span) float64 { return quantile(stand.pages.times([]span{at}), 0.5) }
+	page := func(at span) float64 {
+		times := stand.pages.times([]span{at})
+		require.NotEmpty(s, times, "pages that were answered")
+		return quantile(times, 0.5)
+	}
 	// Of the slowed time the guard has the first half to find out.
 	late := span{slowed.from.Add(slowed.to.Sub(slowed.from) / 2), slowed.to}
+	require.Positive(s, stored(before), "contacts stored per second before the site is slowed")
 	return []Row{
 		{
 			What: "the page while its site is slowed from outside and contacts drain, against slowed alone", Value: page(late) / page(alone), Sense: AtMost, Bound: 1.15,

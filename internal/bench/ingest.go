@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/redisconn/redistest"
@@ -31,6 +32,8 @@ type side struct {
 
 	rates, p50, p99   []float64
 	cpu, loadCPU      []float64
+	perWebhook        []float64 // µs of processor time: server and Redis
+	inRedis           []float64 // µs of it in Redis
 	allocations, size []float64
 }
 
@@ -38,12 +41,12 @@ type side struct {
 func (d *side) round(ctx context.Context, s *stage, l load) loaded {
 	l.Addr = d.addr
 	if d.redis != nil {
-		require.NoError(s, d.redis.Client().FlushAll(ctx).Err())
+		s.flush(ctx, d.redis)
 	}
 	allocations, size := s.allocated(ctx, d.memory)
-	busy := cpu(d.process.pid())
+	busy, stored := cpu(d.process.pid()), s.redisCPU(ctx, d.redis)
 	seen := s.send(ctx, l)
-	busy = cpu(d.process.pid()) - busy
+	busy, stored = cpu(d.process.pid())-busy, s.redisCPU(ctx, d.redis)-stored
 	moreAllocations, moreSize := s.allocated(ctx, d.memory)
 	count := float64(seen.Accepted)
 	d.rates = append(d.rates, seen.PerSecond)
@@ -51,6 +54,8 @@ func (d *side) round(ctx context.Context, s *stage, l load) loaded {
 	d.p99 = append(d.p99, milliseconds(seen.P99))
 	d.cpu = append(d.cpu, busy.Seconds()/seen.Seconds)
 	d.loadCPU = append(d.loadCPU, seen.CPU)
+	d.perWebhook = append(d.perWebhook, (busy.Seconds()+stored)*1e6/count)
+	d.inRedis = append(d.inRedis, stored*1e6/count)
 	d.allocations = append(d.allocations, (moreAllocations-allocations)/count)
 	d.size = append(d.size, (moreSize-size)/count)
 	return seen
@@ -59,6 +64,27 @@ func (d *side) round(ctx context.Context, s *stage, l load) loaded {
 // forget drops what the rounds showed so far.
 func (d *side) forget() {
 	*d = side{name: d.name, process: d.process, addr: d.addr, memory: d.memory, redis: d.redis}
+}
+
+// flush empties a Redis: every round begins with the same.
+func (s *stage) flush(ctx context.Context, server *redistest.Server) {
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close()
+	require.NoError(s, rdb.FlushAll(ctx).Err())
+}
+
+// redisCPU is the processor time in seconds that a Redis has used, if there is
+// one.
+func (s *stage) redisCPU(ctx context.Context, server *redistest.Server) float64 {
+	if server == nil {
+		return 0
+	}
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr})
+	defer rdb.Close()
+	info, err := rdb.Info(ctx, "cpu").Result()
+	require.NoError(s, err)
+	info = strings.ReplaceAll(info, ":", " ")
+	return sample(info, "used_cpu_user") + sample(info, "used_cpu_sys")
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
@@ -118,8 +144,8 @@ func ingestRows(ctx context.Context, s *stage) []Row {
 		}
 	}
 	for _, d := range sides {
-		s.Logf("%s: %.0f/s, p50 %.1f ms, p99 %.1f ms, its cores %.2f, the generator's %.2f",
-			d.name, median(d.rates), median(d.p50), median(d.p99), median(d.cpu), median(d.loadCPU))
+		s.Logf("%s: %.0f/s, p50 %.1f ms, p99 %.1f ms, its cores %.2f, the generator's %.2f; processor time per webhook %.0f µs, %.0f of it in Redis",
+			d.name, median(d.rates), median(d.p50), median(d.p99), median(d.cpu), median(d.loadCPU), median(d.perWebhook), median(d.inRedis))
 	}
 	rows := []Row{
 		{
@@ -142,6 +168,10 @@ func ingestRows(ctx context.Context, s *stage) []Row {
 	rows = append(rows, offered(ctx, s, plain, unique, lasts)...)
 	return append(rows,
 		Row{What: "allocations per webhook", Value: median(unique.allocations), Unit: "objects", Note: fmt.Sprintf("%.1f kB; hot contacts %.0f, echo %.0f, echo and Enqueue %.0f", median(unique.size)/1000, median(hot.allocations), median(nothing.allocations), median(plain.allocations))},
+		Row{
+			What: "processor time per webhook, ingest and Redis", Value: median(unique.perWebhook), Unit: "µs",
+			Note: fmt.Sprintf("%.0f of it in Redis; hot contacts %.0f, echo %.0f, echo and Enqueue %.0f; the generator takes %.0f for each", median(unique.inRedis), median(hot.perWebhook), median(nothing.perWebhook), median(plain.perWebhook), 1e6*median(unique.loadCPU)/median(unique.rates)),
+		},
 		Row{What: "the generator's share of the processor", Value: median(unique.loadCPU), Unit: "cores", Note: fmt.Sprintf("ingest %.2f; while echo was measured %.2f, echo itself %.2f", median(unique.cpu), median(nothing.loadCPU), median(nothing.cpu))},
 	)
 }
