@@ -51,14 +51,15 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return err
 	}
 	registry := observe.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(contacts))
+	systems := throttle.NewStatuses(patient)
+	registry.MustRegister(dashboard.NewCollector(contacts), throttle.NewCollector(systems))
 	server := ingest.New(ingest.Options{
 		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
 	admin := dashboard.New(dashboard.Options{
 		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
 		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Health: observe.Handler(registry, observe.RedisCheck(patient)),
+		Systems: systems, Health: observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...),
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
@@ -83,12 +84,13 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err := adopt(ctx, contacts, log); err != nil {
 		return err
 	}
-	registry := observe.NewRegistry()
+	registry, systems := observe.NewRegistry(), throttle.NewStatuses(rdb)
+	registry.MustRegister(throttle.NewCollector(systems))
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.site,
+		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, observe.RedisCheck(rdb))
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
@@ -131,6 +133,7 @@ func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) 
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
 
@@ -142,17 +145,20 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, secrets)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	// A request to the site carries many contacts: fewer of them tell as much.
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	crm, err := newCRM(rdb, settings.CRM, secrets, crmBreaker)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Batch: settings.Site.Batch, Slots: slots, Breaker: siteBreaker, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
 		return nil, err
@@ -163,11 +169,11 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+	return &parts{site: client, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
@@ -189,7 +195,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 		}
 	}
 	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency,
 	})
 	if err != nil {
 		return nil, err
