@@ -21,7 +21,7 @@ func budgetRows(ctx context.Context, s *stage) []Row {
 // configured.
 func unknownLimit(ctx context.Context, s *stage) []Row {
 	const allowed, configured = 25, 40
-	lasts := pick(s, 45*time.Second, 15*time.Second)
+	lasts := pick(s, 30*time.Second, 15*time.Second)
 	b := s.budgetRun(ctx, configured, sandbox.CRMOptions{Latency: crmLatency, RatePerSecond: allowed})
 	s.rest(ctx, lasts)
 	stats := b.crm.Stats()

@@ -97,7 +97,7 @@ func growthRows(ctx context.Context, s *stage) []Row {
 	for _, size := range sizes {
 		heaps = append(heaps, s.heap(ctx, size))
 	}
-	for round := range pick(s, 4, 2) {
+	for round := range pick(s, 3, 2) {
 		for _, h := range heaps {
 			h.measure(ctx, s, round == 0)
 		}

@@ -138,7 +138,7 @@ func ingestRows(ctx context.Context, s *stage) []Row {
 		d.round(ctx, s, l) // connections, memory and code warm up
 		d.forget()
 	}
-	for range pick(s, 5, 2) {
+	for range pick(s, 4, 2) {
 		for _, d := range sides {
 			d.round(ctx, s, loadOf(d))
 		}

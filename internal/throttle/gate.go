@@ -46,12 +46,13 @@ func (g *Gate) Admit(ctx context.Context) (release func(), err error) {
 	if err != nil || g.next == nil {
 		return end, err
 	}
-	release, err = g.next.Admit(ctx)
+	// Not the named result: the function below would then call itself.
+	next, err := g.next.Admit(ctx)
 	if err != nil {
 		end()
 		return nil, err
 	}
-	return func() { release(); end() }, nil
+	return func() { next(); end() }, nil
 }
 
 // pass waits for all breakers.
