@@ -31,6 +31,7 @@ type Flags struct {
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)."`
 	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)."`
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)."`
+	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)."`
 	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)."`
 	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)."`
 	Queues              string `name:"queues" placeholder:"N" help:"Over how many queues contacts are spread, the same for all programs; more than one is for a Redis Cluster (default 1)."`
@@ -39,17 +40,22 @@ type Flags struct {
 	LogFormat           string `name:"log-format" placeholder:"FORMAT" help:"json or console (default json)."`
 }
 
-// secrets are the settings without a flag.
+// secrets are the settings without a flag, since ps would show them.
 func secrets() []string {
 	return []string{
 		"SPILLWAY_ACCESS_KEYS", "SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET",
 		"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SECRET_KEY", "SPILLWAY_ADMIN_PASSWORD",
+		"SPILLWAY_TLS_KEY",
 	}
 }
 
+// certificates are the settings without a flag, since they are texts of many
+// lines, usually given as NAME_FILE.
+func certificates() []string { return []string{"SPILLWAY_CA", "SPILLWAY_TLS_CERT"} }
+
 // Names returns the variables of all settings, sorted.
 func Names() []string {
-	names := secrets()
+	names := append(secrets(), certificates()...)
 	for name := range (Flags{}).values() {
 		names = append(names, name)
 	}
@@ -97,7 +103,7 @@ func parseFlags(args []string) (Flags, error) {
 	var help bytes.Buffer
 	asked := false
 	parser, err := kong.New(&flags,
-		kong.Description(description+" "+strings.Join(secrets(), ", ")+"."),
+		kong.Description(description+" "+strings.Join(secrets(), ", ")+"; nor have certificates: "+strings.Join(certificates(), ", ")+"."),
 		kong.Writers(&help, &help),
 		kong.Exit(func(int) { asked = true }),
 	)

@@ -35,6 +35,7 @@ package site
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,6 +89,8 @@ type Options struct {
 	// MaxUnderWay bounds what [Client.Admit] admits, however quick the site
 	// is. Zero: 512.
 	MaxUnderWay int
+	// Roots verify the site's certificate; nil: the system's do.
+	Roots *x509.CertPool
 	// HTTP sends the requests. Its CheckRedirect is not used. Nil: a client
 	// of its own that gives up connecting after 5 s.
 	HTTP *http.Client
@@ -164,7 +167,7 @@ func New(options Options) (*Client, error) {
 		options:   options,
 		contacts:  base.JoinPath("wp-json/spillway/v1/contacts").String(),
 		status:    base.JoinPath("wp-json/spillway/v1/status").String(),
-		http:      httpClient(options.HTTP),
+		http:      httpClient(options.HTTP, options.Roots),
 		slots:     options.Slots,
 		line:      newLine(),
 		batchSize: newBatchSize(options.Batch),

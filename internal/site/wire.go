@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const (
 
 // httpClient returns a client that follows no redirect: a POST would become a
 // GET, or take the password to another host.
-func httpClient(given *http.Client) *http.Client {
+func httpClient(given *http.Client, roots *x509.CertPool) *http.Client {
 	client := &http.Client{}
 	if given != nil {
 		*client = *given
@@ -36,6 +37,7 @@ func httpClient(given *http.Client) *http.Client {
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: connectTimeout,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     60 * time.Second,
@@ -116,7 +118,7 @@ func connectError(err error) string {
 	case errors.As(err, &dns):
 		return "its host name is not known; check SPILLWAY_SITE_URL"
 	case errors.As(err, &certificate):
-		return "its certificate is not valid: " + plain(certificate.Err.Error())
+		return "its certificate is not valid: " + plain(certificate.Err.Error()) + "; check SPILLWAY_SITE_URL's host, or put your own authority into SPILLWAY_CA"
 	case errors.As(err, &operation):
 		return plain(operation.Err.Error())
 	default:
