@@ -14,6 +14,9 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -54,6 +57,14 @@ type Config struct {
 	Settle time.Duration // for which a contact must have been without a webhook
 
 	AccessKeys []string
+	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	TrustedProxies []netip.Prefix
+	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
+	Files          Files
+
+	// Roots verify the certificates of Redis, the CRM and the site; nil: the
+	// system's do.
+	Roots *x509.CertPool
 
 	CRM  CRM
 	Site Site
@@ -134,6 +145,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 
 	var c Config
 	s.redis(&c, role)
+	c.Roots = s.roots()
 	c.Queues = s.number("SPILLWAY_QUEUES", 1, 256)
 	c.Settle = s.duration("SPILLWAY_SETTLE", time.Minute)
 	// Without a CRM and a site there is nobody to send webhooks either.

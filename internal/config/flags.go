@@ -32,6 +32,7 @@ type Flags struct {
 	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)." group:"What is stored and returned"`
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned"`
 	PublicURL           string `name:"public-url" placeholder:"URL" help:"Where webhooks reach Spillway from outside; spillway doctor tries it (default: not tried)." group:"Webhooks"`
+	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)." group:"Webhooks"`
 	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)." group:"Programs"`
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)." group:"Programs"`
 	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)." group:"Programs"`
@@ -42,18 +43,26 @@ type Flags struct {
 	LogFormat           string `name:"log-format" placeholder:"FORMAT" help:"json or console (default json)." group:"Programs"`
 }
 
-// secrets are the settings without a flag.
-func secrets() []string {
+// secrets are the settings without a flag, since ps would show them.
+func secrets() []string { return flagless(true) }
+
+// certificates are the settings without a flag, since they are texts of many
+// lines, usually given as NAME_FILE.
+func certificates() []string { return flagless(false) }
+
+func flagless(secret bool) []string {
 	var names []string
-	for _, secret := range secretSettings() {
-		names = append(names, secret.Name)
+	for _, setting := range flaglessSettings() {
+		if setting.Secret == secret {
+			names = append(names, setting.Name)
+		}
 	}
 	return names
 }
 
 // Names returns the variables of all settings, sorted.
 func Names() []string {
-	names := secrets()
+	names := append(secrets(), certificates()...)
 	for name := range (Flags{}).values() {
 		names = append(names, name)
 	}
@@ -101,7 +110,7 @@ func parseFlags(args []string) (Flags, error) {
 	var help bytes.Buffer
 	asked := false
 	parser, err := kong.New(&flags,
-		kong.Description(description+" "+strings.Join(secrets(), ", ")+"."),
+		kong.Description(description+" "+strings.Join(secrets(), ", ")+"; nor have certificates: "+strings.Join(certificates(), ", ")+"."),
 		kong.Writers(&help, &help),
 		kong.Exit(func(int) { asked = true }),
 	)

@@ -17,18 +17,26 @@ type Entry struct {
 	Secret  bool   `json:"secret,omitempty"`  // no flag, and better a file of its own
 }
 
-// secretSettings are the settings without a flag. After names the setting that
-// each follows in the table.
-func secretSettings() []struct{ Name, After, Help string } {
-	return []struct{ Name, After, Help string }{
-		{"SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_URL", "A token of the CRM's API."},
-		{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_TOKEN", "Or OAuth in its place, with a client that nothing else uses; needs SPILLWAY_SECRET_KEY."},
-		{"SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_CLIENT_ID", "OAuth: the client's secret."},
-		{"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_CRM_CLIENT_SECRET", "OAuth: for the first renewal; the tokens after it are kept in Redis."},
-		{"SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SITE_USER", "That user's application password."},
-		{"SPILLWAY_SECRET_KEY", "SPILLWAY_DEFAULT_ROLE", "32 bytes in base64: seals returned passwords and OAuth tokens in Redis. Make one with: spillway keys"},
-		{"SPILLWAY_ACCESS_KEYS", "SPILLWAY_PUBLIC_URL", "The keys that webhooks carry, comma-separated, 8 characters or more each; WP Fusion's own may be kept, two while one is being replaced. Make one with: spillway keys"},
-		{"SPILLWAY_ADMIN_PASSWORD", "SPILLWAY_ADMIN_ADDR", "Password of the user admin; without one the admin address must be a loopback one."},
+// flaglessSetting is a setting that no command line holds.
+type flaglessSetting struct {
+	Name, After, Help string // After names the setting that it follows in the table
+	Secret            bool
+}
+
+// flaglessSettings are the secrets and the certificates.
+func flaglessSettings() []flaglessSetting {
+	return []flaglessSetting{
+		{"SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_URL", "A token of the CRM's API.", true},
+		{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_TOKEN", "Or OAuth in its place, with a client that nothing else uses; needs SPILLWAY_SECRET_KEY.", true},
+		{"SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_CLIENT_ID", "OAuth: the client's secret.", true},
+		{"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_CRM_CLIENT_SECRET", "OAuth: for the first renewal; the tokens after it are kept in Redis.", true},
+		{"SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SITE_USER", "That user's application password.", true},
+		{"SPILLWAY_SECRET_KEY", "SPILLWAY_DEFAULT_ROLE", "32 bytes in base64: seals returned passwords and OAuth tokens in Redis. Make one with: spillway keys", true},
+		{"SPILLWAY_ACCESS_KEYS", "SPILLWAY_PUBLIC_URL", "The keys that webhooks carry, comma-separated, 8 characters or more each; WP Fusion's own may be kept, two while one is being replaced. Make one with: spillway keys", true},
+		{"SPILLWAY_ADMIN_PASSWORD", "SPILLWAY_ADMIN_ADDR", "Password of the user admin; without one the admin address must be a loopback one.", true},
+		{"SPILLWAY_CA", "SPILLWAY_REDIS_URL", "Certificates (PEM) of an authority of your own for Redis, the CRM and the site; name their file with SPILLWAY_CA_FILE.", false},
+		{"SPILLWAY_TLS_CERT", "SPILLWAY_INGEST_ADDR", "TLS without a proxy: the certificate (PEM); name its file with SPILLWAY_TLS_CERT_FILE. A file that changes is taken up without a restart.", false},
+		{"SPILLWAY_TLS_KEY", "SPILLWAY_TLS_CERT", "TLS without a proxy: the certificate's key (PEM); name its file with SPILLWAY_TLS_KEY_FILE.", true},
 	}
 }
 
@@ -42,9 +50,9 @@ func Table() []Entry {
 	following := func(entry Entry) {
 		table = append(table, entry)
 		for at := len(table) - 1; at < len(table); at++ {
-			for _, secret := range secretSettings() {
-				if secret.After == table[at].Name {
-					table = append(table, Entry{Name: secret.Name, Group: entry.Group, Help: secret.Help, Secret: true})
+			for _, setting := range flaglessSettings() {
+				if setting.After == table[at].Name {
+					table = append(table, Entry{Name: setting.Name, Group: entry.Group, Help: setting.Help, Secret: setting.Secret})
 				}
 			}
 		}

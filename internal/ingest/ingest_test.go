@@ -39,7 +39,9 @@ func (s submit) Submit(ctx context.Context, ref contact.Ref, intent contact.Inte
 	return s(ctx, ref, intent, receipt)
 }
 
-func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) { return false, nil }
+func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) {
+	return false, nil
+}
 
 // buffer is a log that handlers may write side by side.
 type buffer struct {
@@ -147,6 +149,7 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 spillway_webhooks_total{result="accepted"} 1
 spillway_webhooks_total{result="coalesced"} 1
 spillway_webhooks_total{result="invalid_access_key"} 0
+spillway_webhooks_total{result="too_many_failures"} 0
 spillway_webhooks_total{result="unavailable"} 0
 `), "spillway_webhooks_total"))
 }

@@ -99,7 +99,7 @@ func provideStore(ctx context.Context, options Options, settings *config.Config,
 // passes are done; if one fails, both stop.
 func serve(ctx context.Context, settings config.Config, log zerolog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return assembly.Ingest(ctx, settings, log) })
+	group.Go(func() error { return assembly.IngestIn(ctx, settings, log, nil) })
 	group.Go(func() error { return assembly.Worker(ctx, settings, log) })
 	err := group.Wait()
 	if errors.Is(err, syscall.EADDRINUSE) {

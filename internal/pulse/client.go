@@ -16,6 +16,8 @@ package pulse
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -45,6 +47,8 @@ type Options struct {
 	// Timeout bounds one call, its answer included; 0 stands for 10 seconds.
 	// Waiting for a turn is bounded by the caller's context alone.
 	Timeout time.Duration
+	// Roots verify the CRM's certificate; nil: the system's do.
+	Roots *x509.CertPool
 	// HTTP is used instead of a client of our own. Its redirect policy is not.
 	HTTP *http.Client
 	// Observe is told of every call, by the goroutine that made it. Nil: nobody is.
@@ -113,7 +117,7 @@ func New(o Options) (*Client, error) {
 	}
 	return &Client{
 		base: base, tokens: o.Tokens, budget: o.Budget, breaker: o.Breaker, slots: make(chan struct{}, o.Concurrency),
-		timeout: o.Timeout, http: withoutRedirects(o.HTTP, o.Concurrency), observe: o.Observe,
+		timeout: o.Timeout, http: withoutRedirects(o.HTTP, o.Concurrency, o.Roots), observe: o.Observe,
 	}, nil
 }
 
@@ -136,13 +140,14 @@ func apiBase(address string) (string, error) {
 
 // withoutRedirects returns a client that hands redirects back: following one
 // would carry the access token to wherever it points.
-func withoutRedirects(given *http.Client, connections int) *http.Client {
+func withoutRedirects(given *http.Client, connections int, roots *x509.CertPool) *http.Client {
 	client := &http.Client{}
 	if given != nil {
 		*client = *given
 	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
 		transport.MaxIdleConnsPerHost = connections
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -85,7 +85,7 @@ func noAnswer(ctx context.Context, attempt string, err error, timeout time.Durat
 	case errors.As(err, &hostname):
 		e.Reason = "the certificate is for another host; check the URL's host"
 	case errors.As(err, &verify):
-		e.Reason = "the certificate is not trusted; check the URL and this machine's clock and root certificates"
+		e.Reason = "the certificate is not trusted; check the URL and this machine's clock; an authority of your own belongs into SPILLWAY_CA"
 	case errors.As(err, &record):
 		e.Reason = "the other side does not speak TLS; check the URL's scheme and port"
 	case errors.As(err, &errno):
