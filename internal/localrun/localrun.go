@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -100,7 +101,11 @@ func serve(ctx context.Context, settings config.Config, log zerolog.Logger) erro
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return assembly.IngestIn(ctx, settings, log, nil) })
 	group.Go(func() error { return assembly.Worker(ctx, settings, log) })
-	return group.Wait()
+	err := group.Wait()
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: another program, perhaps another Spillway, has this address; stop it, or set SPILLWAY_INGEST_ADDR, SPILLWAY_ADMIN_ADDR or SPILLWAY_WORKER_ADDR", err)
+	}
+	return err
 }
 
 func say(w io.Writer, format string, args ...any) {

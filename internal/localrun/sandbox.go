@@ -59,7 +59,13 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 	serveCtx, stop := context.WithCancel(ctx)
 	defer stop()
 	served := make(chan error, 1)
-	go func() { served <- serve(serveCtx, settings, log) }()
+	// A program that fails ends the run, the burst included.
+	ctx, failed := context.WithCancel(ctx)
+	defer failed()
+	go func() {
+		served <- serve(serveCtx, settings, log)
+		failed()
+	}()
 	if err := await(ctx, served, "http://"+settings.AdminAddr+"/readyz"); err != nil {
 		stop()
 		return err
@@ -71,11 +77,7 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 	}
 	if !options.Exit && ctx.Err() == nil {
 		invite(options.Out, settings)
-		select {
-		case <-ctx.Done():
-		case err := <-served:
-			return err
-		}
+		<-ctx.Done()
 	}
 	say(options.Out, "\nStopping.\n")
 	stop()
