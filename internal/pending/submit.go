@@ -30,6 +30,9 @@ import (
 // "1" it had one, "-" it has none and none was to be made. An error "QUEUES n"
 // says that the contacts are kept in another number of queues.
 //
+// A retry takes the contact out of the index of parked ones in any case, so that
+// a walk over it ends.
+//
 // A record that was parked starts anew: its attempts are forgotten and it gets
 // a new epoch. For the operator so does one that is not locked: it is to be
 // looked at now, whenever its wake-up would have come.
@@ -52,6 +55,7 @@ for i = 9, #ARGV, 6 do
   local key = ARGV[2] .. ref
   local rec = redis.call('HMGET', key, 'epoch', 'action', 'parked', 'lock_until', 'gen', 'later')
   local epoch, answer, wake, anew = rec[1], '1', true, false
+  if by == 'r' then redis.call('ZREM', KEYS[3], ref) end
   local gen = (rec[5] or 0) + 1
   local set = {key, 'gen', gen}
   if role ~= '' then set[#set + 1] = 'role'; set[#set + 1] = role end
