@@ -39,7 +39,9 @@ func (s submit) Submit(ctx context.Context, ref contact.Ref, intent contact.Inte
 	return s(ctx, ref, intent, receipt)
 }
 
-func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) { return false, nil }
+func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) {
+	return false, nil
+}
 
 // buffer is a log that handlers may write side by side.
 type buffer struct {

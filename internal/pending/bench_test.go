@@ -131,3 +131,76 @@ func BenchmarkWaysToSubmit(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGrowth compares gathered webhooks, and a single one's latency, with
+// 1,000, 100,000 and 1,000,000 contacts pending. Bound: within 1.2 of each
+// other.
+func BenchmarkGrowth(b *testing.B) {
+	const callers, lasts, bound = 256, 2 * time.Second, 1.2
+	server := redistest.Start(b)
+	rdb := open(b, server)
+	contacts := pending.New(rdb, pending.Options{})
+	intake := pending.NewIntake(contacts)
+	receipt := contact.Receipt{RequestID: "0123456789a"}
+	for b.Loop() {
+		var base, baseLone figures
+		filled, fresh := 0, 10_000_000 // ids of their own for each load
+		for _, n := range []int{1_000, 100_000, 1_000_000} {
+			require.NoError(b, pendingtest.Fill(context.Background(), contacts, filled, n-filled))
+			filled = n
+			found := load(b, callers, lasts, func(ctx context.Context, i int) error {
+				_, err := intake.Submit(ctx, numbered(fresh+i), upd, receipt)
+				return err
+			})
+			fresh += 10_000_000
+			lone := load(b, 1, lasts, func(ctx context.Context, i int) error {
+				_, err := contacts.Submit(ctx, numbered(fresh+i), upd, receipt)
+				return err
+			})
+			fresh += 10_000_000
+			if base.rate == 0 {
+				base, baseLone = found, lone
+			}
+			b.Logf("%8d pending: %7.0f/s  %4.2f of the first; a lone webhook %v  %4.2f of the first (bound %.1f)",
+				n, found.rate, found.rate/base.rate, lone.p50.Round(time.Microsecond), float64(lone.p50)/float64(baseLone.p50), bound)
+		}
+	}
+}
+
+// BenchmarkHistory compares gathered webhooks and whole passes with and without
+// what is kept of them: receipts in the record and events on the timeline.
+func BenchmarkHistory(b *testing.B) {
+	const callers, lasts, rounds = 64, time.Second, 3
+	rdb := open(b, redistest.Start(b))
+	contacts := pending.New(rdb, pending.Options{})
+	event := `{"time":"2026-01-02T03:04:05Z","kind":"synced","action":"update","outcome":"updated","user_id":42,"waited_ms":512,"took_ms":231,` +
+		`"webhooks":[{"at":"2026-01-02T03:04:04Z","action":"update","request_id":"0123456789a"}],"covered":1,"request_id":"0123456789a"}`
+	pass := func(event string) func(ctx context.Context, n int) error {
+		return func(ctx context.Context, n int) error {
+			ref := numbered(n % 50_000)
+			if _, err := contacts.Submit(ctx, ref, upd, contact.Receipt{RequestID: "0123456789a"}); err != nil {
+				return err
+			}
+			epoch, err := rdb.HGet(ctx, "spw:{spillway}:c:"+ref.String(), "epoch").Result()
+			if err != nil {
+				return err
+			}
+			claim, err := contacts.Claim(ctx, ref.String()+":"+epoch)
+			if err != nil {
+				return err
+			}
+			_, err = claim.Finish(ctx, event)
+			return err
+		}
+	}
+	for b.Loop() {
+		var without, with figures
+		for range rounds {
+			require.NoError(b, rdb.FlushAll(context.Background()).Err())
+			without.rate += load(b, callers, lasts, pass("")).rate / rounds
+			require.NoError(b, rdb.FlushAll(context.Background()).Err())
+			with.rate += load(b, callers, lasts, pass("+"+event)).rate / rounds
+		}
+		b.Logf("webhook, claim and finish: %.0f/s without an event, %.0f/s with one: %.2f", without.rate, with.rate, with.rate/without.rate)
+	}
+}
