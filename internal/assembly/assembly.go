@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	"spillway/internal/dashboard"
 	"spillway/internal/history"
 	"spillway/internal/ingest"
+	"spillway/internal/metrics"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
@@ -47,7 +49,11 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	}
 	contacts := pending.New(fast, pending.DefaultQueue)
 	registry := observe.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(contacts))
+	registry.MustRegister(
+		metrics.Contacts(pending.New(patient, pending.DefaultQueue)), metrics.Redis(patient),
+		metrics.Queues(patient, []string{pending.DefaultQueue}),
+		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
+	)
 	server := ingest.New(ingest.Options{
 		Addr: settings.IngestAddr, Keys: keys, Pending: contacts, Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
@@ -71,11 +77,12 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer rdb.Close()
-	parts, err := newParts(rdb, settings)
+	registry := observe.NewRegistry()
+	registry.MustRegister(metrics.Redis(rdb), metrics.Pools(map[string]redis.UniversalClient{"worker": rdb}))
+	parts, err := newParts(rdb, settings, registry)
 	if err != nil {
 		return err
 	}
-	registry := observe.NewRegistry()
 	w := worker.New(worker.Options{
 		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Syncer: parts.syncer, Gate: parts.site,
 		Timelines: history.New(rdb), Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
@@ -105,7 +112,7 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error) {
+func newParts(rdb redis.UniversalClient, settings config.Config, registry prometheus.Registerer) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -113,7 +120,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, secrets)
+	crm, err := newCRM(rdb, settings.CRM, secrets, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +131,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Observe: metrics.SiteRequests(registry),
 	})
 	if err != nil {
 		return nil, err
@@ -137,11 +145,14 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {
+func newCRM(
+	rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault, registry prometheus.Registerer,
+) (*pulse.Client, error) {
 	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
+	observeCall := metrics.CRMCalls(registry)
 	tokens := pulse.Fixed(settings.Token)
 	if settings.OAuth() {
 		if secrets == nil {
@@ -153,7 +164,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 		}
 		tokens, err = pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: settings.ClientID, ClientSecret: settings.ClientSecret, RefreshToken: settings.RefreshToken,
-			TokenURL: tokenURL, Vault: secrets, Redis: rdb,
+			TokenURL: tokenURL, Vault: secrets, Redis: rdb, Observe: observeCall,
 		})
 		if err != nil {
 			return nil, err
@@ -161,6 +172,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 	}
 	client, err := pulse.New(pulse.Options{
 		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+		Observe: observeCall,
 	})
 	if err != nil {
 		return nil, err

@@ -83,11 +83,11 @@ func New(options Options) *Server {
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),
-		metrics: newMetrics(options.Registerer),
 	}
 	if s.site == "" {
 		s.site = contact.DefaultSite
 	}
+	s.metrics = newMetrics(options.Registerer, s.site)
 	s.keys.Store(options.Keys)
 	s.handler = s.routes()
 	return s

@@ -47,6 +47,19 @@ func (o outcome) result() string {
 	}
 }
 
+// action is the name of what an accepted webhook asks for. What a refused one
+// asks for is anyone's text.
+func (o outcome) action() string {
+	switch {
+	case o.hook.Test:
+		return "test"
+	case o.hook.ID != "":
+		return o.hook.Intent.Action.String()
+	default:
+		return "none"
+	}
+}
+
 // take answers a webhook. It never returns an error: whoever reads no answer is
 // not told of it either.
 func (s *Server) take(c echo.Context) error {
@@ -55,9 +68,9 @@ func (s *Server) take(c echo.Context) error {
 	err := write(c, o)
 	took := time.Since(began)
 
-	s.metrics.observe(o.result(), took)
+	s.metrics.observe(o, took)
 	// No path and no query: both can hold a key, the one by mistake.
-	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took)
+	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took)
 	if o.hook.ID != "" {
 		line.Str("contact", o.hook.ID).Stringer("action", o.hook.Intent.Action)
 	}
