@@ -2,7 +2,7 @@ package metrics
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,13 +38,16 @@ func Queues(rdb redis.UniversalClient, names []string) prometheus.Collector {
 
 func readQueues(inspector *asynq.Inspector, names []string) (queueSizes, error) {
 	sizes := queueSizes{tasks: make(map[string]*asynq.QueueInfo, len(names))}
+	known, err := inspector.Queues()
+	if err != nil {
+		return queueSizes{}, err
+	}
 	for _, name := range names {
-		info, err := inspector.GetQueueInfo(name)
-		if errors.Is(err, asynq.ErrQueueNotFound) { // nothing was ever enqueued
-			info, err = &asynq.QueueInfo{}, nil
-		}
-		if err != nil {
-			return queueSizes{}, err
+		info := &asynq.QueueInfo{}
+		if slices.Contains(known, name) { // something was enqueued at some time
+			if info, err = inspector.GetQueueInfo(name); err != nil {
+				return queueSizes{}, err
+			}
 		}
 		sizes.tasks[name] = info
 	}
