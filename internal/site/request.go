@@ -60,10 +60,12 @@ func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
 	if err := c.health.held(began); err != nil {
 		return nil, err
 	}
-	replies, err := c.post(ctx, batch)
+	spanCtx, span := startRequestSpan(ctx, batch)
+	replies, err := c.post(spanCtx, batch)
 	took := time.Since(began)
 
 	request := Request{Contacts: len(batch), Took: took, Outcome: "answered", Err: err}
+	defer func() { endRequestSpan(span, request) }()
 	var failure *wholeFailure
 	switch {
 	case err == nil:
