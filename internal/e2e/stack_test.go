@@ -129,15 +129,24 @@ type stack struct {
 // start runs the whole stack with some settings changed.
 func start(t *testing.T, change map[string]string) *stack {
 	t.Helper()
+	return startOn(t, wptest.Options{}, change)
+}
+
+// startOn is start with a WordPress of some kind.
+func startOn(t *testing.T, wordPress wptest.Options, change map[string]string) *stack {
+	t.Helper()
 	s := &stack{
 		crm:   sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: 5 * time.Millisecond}),
-		site:  wptest.Start(t, wptest.Options{}),
+		site:  wptest.Start(t, wordPress),
 		redis: redistest.Start(t),
 	}
 	crm := httptest.NewServer(s.crm)
 	t.Cleanup(crm.Close)
 	user, appPassword := s.site.Credentials()
 	webhooks, admin, health := freeAddr(t), freeAddr(t), freeAddr(t)
+	if asked := change["SPILLWAY_INGEST_ADDR"]; asked != "" {
+		webhooks = asked
+	}
 	s.webhooks, s.admin = "http://"+webhooks, "http://"+admin
 	s.env = map[string]string{
 		"SPILLWAY_REDIS_URL":             s.redis.URL(),
