@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
@@ -47,20 +48,29 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
 	}
-	contacts := pending.New(fast, pending.DefaultQueue)
+	contacts := newContacts(fast, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
 	registry := observe.NewRegistry()
+	systems := throttle.NewStatuses(patient)
 	registry.MustRegister(
-		metrics.Contacts(pending.New(patient, pending.DefaultQueue)), metrics.Redis(patient),
-		metrics.Queues(patient, []string{pending.DefaultQueue}),
+		metrics.Contacts(newContacts(patient, settings)), metrics.Systems(systems), metrics.Redis(patient),
+		metrics.Queues(patient, contacts.Queues()),
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
+	traces, err := observe.NewTraces(ctx, "spillway-ingest", log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	server := ingest.New(ingest.Options{
-		Addr: settings.IngestAddr, Keys: keys, Pending: contacts, Site: contact.DefaultSite, Log: log, Registerer: registry,
+		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
 	admin := dashboard.New(dashboard.Options{
-		Contacts: pending.New(patient, pending.DefaultQueue), Timelines: history.New(patient), Redis: patient,
+		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
 		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Health: observe.Handler(registry, observe.RedisCheck(patient)),
+		Systems: systems, Health: observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...),
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
@@ -83,11 +93,21 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
+	contacts := newContacts(rdb, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
+	systems := throttle.NewStatuses(rdb)
+	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Syncer: parts.syncer, Gate: parts.site,
-		Timelines: history.New(rdb), Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
+		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
+		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, observe.RedisCheck(rdb))
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
@@ -106,9 +126,31 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	return group.Wait()
 }
 
+func newContacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
+	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle})
+}
+
+// adopt refuses a start with another number of queues than Redis holds contacts
+// in. While Redis is away nothing is known; every webhook is checked against
+// the number anyway.
+func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := contacts.Adopt(ctx)
+	var other *pending.OtherQueues
+	if errors.As(err, &other) {
+		return err
+	}
+	if err != nil {
+		log.Warn().Err(err).Msg("the number of queues was not checked")
+	}
+	return nil
+}
+
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
 
@@ -120,17 +162,20 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, secrets, registry)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	// A request to the site carries many contacts: fewer of them tell as much.
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	crm, err := newCRM(rdb, settings.CRM, secrets, crmBreaker, registry)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Batch: settings.Site.Batch, Slots: slots, Breaker: siteBreaker, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 		Observe: metrics.SiteRequests(registry),
 	})
 	if err != nil {
@@ -142,13 +187,13 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+	return &parts{site: client, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
 func newCRM(
-	rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault, registry prometheus.Registerer,
+	rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault, breaker pulse.Breaker, registry prometheus.Registerer,
 ) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
@@ -171,7 +216,7 @@ func newCRM(
 		}
 	}
 	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency,
 		Observe: observeCall,
 	})
 	if err != nil {

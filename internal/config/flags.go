@@ -33,6 +33,8 @@ type Flags struct {
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)."`
 	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)."`
 	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)."`
+	Queues              string `name:"queues" placeholder:"N" help:"Over how many queues contacts are spread, the same for all programs; more than one is for a Redis Cluster (default 1)."`
+	Settle              string `name:"settle" placeholder:"TIME" help:"How long a contact must have been without a webhook before its pass, such as 1s (default 0)."`
 	LogLevel            string `name:"log-level" placeholder:"LEVEL" help:"trace, debug, info, warn or error (default info)."`
 	LogFormat           string `name:"log-format" placeholder:"FORMAT" help:"json or console (default json)."`
 }

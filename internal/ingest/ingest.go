@@ -21,6 +21,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"spillway/internal/contact"
 	"spillway/internal/observe"
@@ -31,7 +33,7 @@ import (
 // the work will be done; coalesced says that there was work for the contact
 // already.
 type Submitter interface {
-	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error)
+	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error)
 }
 
 // Options are what a server is made of.
@@ -47,6 +49,8 @@ type Options struct {
 	Log  zerolog.Logger
 	// Registerer gets the metrics; nil: they are counted for nobody.
 	Registerer prometheus.Registerer
+	// Tracer begins the traces; nil: there are none.
+	Tracer trace.TracerProvider
 }
 
 const (
@@ -70,6 +74,7 @@ type Server struct {
 	log        zerolog.Logger
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
 	metrics    *metrics
+	tracer     trace.Tracer
 	handler    http.Handler
 }
 
@@ -88,6 +93,10 @@ func New(options Options) *Server {
 		s.site = contact.DefaultSite
 	}
 	s.metrics = newMetrics(options.Registerer, s.site)
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider()
+	}
+	s.tracer = options.Tracer.Tracer("spillway/internal/ingest")
 	s.keys.Store(options.Keys)
 	s.handler = s.routes()
 	return s

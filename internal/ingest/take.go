@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
+	"spillway/internal/observe"
 	"spillway/internal/webhook"
 )
 
@@ -64,22 +65,26 @@ func (o outcome) action() string {
 // not told of it either.
 func (s *Server) take(c echo.Context) error {
 	began := time.Now()
-	o := s.record(c.Request())
+	id := requestID(c.Request())
+	c.Response().Header().Set(requestIDHeader, id)
+	r, span := s.startSpan(c.Request())
+	o := s.record(r, id)
 	err := write(c, o)
 	took := time.Since(began)
+	endSpan(span, o, id)
 
 	s.metrics.observe(o, took)
 	// No path and no query: both can hold a key, the one by mistake.
-	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took)
+	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
 	if o.hook.ID != "" {
-		line.Str("contact", o.hook.ID).Stringer("action", o.hook.Intent.Action)
+		line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
 	}
 	line.Msg("webhook answered")
 	return nil
 }
 
 // record checks a request and submits what it asks for.
-func (s *Server) record(r *http.Request) (o outcome) {
+func (s *Server) record(r *http.Request, id string) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			// The reason may quote the request.
@@ -102,7 +107,8 @@ func (s *Server) record(r *http.Request) (o outcome) {
 	// counts all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), submitTimeout)
 	defer cancel()
-	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent)
+	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(ctx)}
+	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
 		return outcome{refusal: &webhook.Error{

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"context"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -17,6 +18,8 @@ type contacts struct {
 	stats  shared[pending.Stats]
 	states *prometheus.Desc
 	events *prometheus.Desc
+	oldest *prometheus.Desc
+	paused *prometheus.Desc
 }
 
 // Contacts returns the contacts by state, and what happened since Redis was
@@ -28,6 +31,9 @@ func Contacts(from Stats) prometheus.Collector {
 			"Contacts with outstanding work by state: pending, active, retrying or parked. The same from every replica.", []string{"state"}, nil),
 		events: prometheus.NewDesc("spillway_events_total",
 			"Webhooks received and coalesced, passes synced and failed, over all replicas. The same from every replica.", []string{"event"}, nil),
+		oldest: prometheus.NewDesc("spillway_oldest_pending_seconds",
+			"How long the contact has been waiting that waits longest, parked ones aside; 0 if none waits. The same from every replica.", nil, nil),
+		paused: prometheus.NewDesc("spillway_paused", "1 while the operator has paused the passes. The same from every replica.", nil, nil),
 	}
 }
 
@@ -35,6 +41,8 @@ func Contacts(from Stats) prometheus.Collector {
 func (c *contacts) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.states
 	descs <- c.events
+	descs <- c.oldest
+	descs <- c.paused
 }
 
 // Collect implements [prometheus.Collector].
@@ -43,6 +51,13 @@ func (c *contacts) Collect(out chan<- prometheus.Metric) {
 	if err != nil {
 		return
 	}
+	age := 0.0
+	if !stats.Oldest.IsZero() {
+		// Redis's clock and this machine's may differ.
+		age = max(0, time.Since(stats.Oldest).Seconds())
+	}
+	out <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age)
+	out <- prometheus.MustNewConstMetric(c.paused, prometheus.GaugeValue, truth(stats.Paused))
 	for state, n := range map[pending.State]int64{
 		pending.Pending: stats.Pending, pending.Active: stats.Active, pending.Retrying: stats.Retrying, pending.Parked: stats.Parked,
 	} {

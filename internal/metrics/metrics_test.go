@@ -61,17 +61,32 @@ func (s stats) Stats(ctx context.Context) (pending.Stats, error) { return s(ctx)
 func TestContactsByStateAndEventsAreExposed(t *testing.T) {
 	t.Parallel()
 	compare(t, metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
-		return pending.Stats{Received: 9, Coalesced: 4, Synced: 3, Failed: 2, Pending: 5, Active: 1, Retrying: 7, Parked: 8}, nil
+		return pending.Stats{Received: 9, Coalesced: 4, Synced: 3, Failed: 2, Pending: 5, Active: 1, Retrying: 7, Parked: 8, Paused: true}, nil
 	})), `
 spillway_events_total{event="coalesced"} 4
 spillway_events_total{event="failed"} 2
 spillway_events_total{event="received"} 9
 spillway_events_total{event="synced"} 3
+spillway_oldest_pending_seconds 0
+spillway_paused 1
 spillway_pending_contacts{state="active"} 1
 spillway_pending_contacts{state="parked"} 8
 spillway_pending_contacts{state="pending"} 5
 spillway_pending_contacts{state="retrying"} 7
 `)
+}
+
+func TestTheBacklogHasAnAge(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		oldest := time.Now()
+		time.Sleep(90 * time.Second) // in the bubble: no time passes outside
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
+			return pending.Stats{Pending: 1, Oldest: oldest}, nil
+		})))
+		require.Equal(t, "spillway_oldest_pending_seconds 90", exposed(t, registry, "spillway_oldest_pending_seconds"))
+	})
 }
 
 func TestScrapesShareAReadingAndNeverWaitLongForOne(t *testing.T) {

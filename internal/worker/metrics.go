@@ -65,14 +65,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) observe(event history.Event, took time.Duration) {
+func (m *metrics) observe(event history.Event) {
 	code := event.Code
 	if event.Kind == history.Synced {
 		code = event.Outcome
 		m.waited.Observe((time.Duration(event.Waited) * time.Millisecond).Seconds())
 	}
 	m.passes.WithLabelValues(event.Action, event.Kind, m.bounded(code)).Inc()
-	m.duration.Observe(took.Seconds())
+	m.duration.Observe((time.Duration(event.Took) * time.Millisecond).Seconds())
 }
 
 // asynqLog writes asynq's own messages into the log. They hold task ids and

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"spillway/internal/contact"
 	"spillway/internal/history"
@@ -42,10 +45,11 @@ type Options struct {
 	Contacts    *pending.Contacts
 	Syncer      Passer
 	Gate        Gate
-	Timelines   *history.Timelines
 	Concurrency int
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer
+	// Tracer records the passes of webhooks that are traced; nil: none.
+	Tracer trace.TracerProvider
 	// SweepInterval is how often lost wake-ups are looked for; zero: 5 s.
 	SweepInterval time.Duration
 }
@@ -61,6 +65,9 @@ func New(options Options) *Worker {
 	if options.SweepInterval == 0 {
 		options.SweepInterval = 5 * time.Second
 	}
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider()
+	}
 	return &Worker{options: options, metrics: newMetrics(options.Registerer)}
 }
 
@@ -71,9 +78,13 @@ const drainTime = pending.PassTimeout + 5*time.Second
 // Run works until ctx ends, then takes no new contacts and returns when the
 // passes under way are done.
 func (w *Worker) Run(ctx context.Context) error {
+	queues := make(map[string]int)
+	for _, name := range w.options.Contacts.Queues() {
+		queues[name] = 1
+	}
 	server := asynq.NewServerFromRedisClient(w.options.Redis, asynq.Config{
 		Concurrency: w.options.Concurrency,
-		Queues:      map[string]int{w.options.Contacts.Queue(): 1},
+		Queues:      queues,
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
 		TaskCheckInterval:        100 * time.Millisecond,
@@ -135,6 +146,21 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // spreads load, guards nothing
 }
 
+// longestHold bounds for how long a wake-up is put back by a gate that is closed.
+const longestHold = time.Minute
+
+// heldBack returns when a wake-up that was not admitted comes again. While a
+// system is away that is no earlier than the next probe, and late enough that a
+// hundred thousand wake-ups are not taken and put back in a loop: each of the
+// few that a worker takes waits at the gate first, and then for as long again.
+func heldBack(err error) time.Duration {
+	outage, ok := contact.AsOutage(err)
+	if !ok || outage.Outage() <= 0 {
+		return spread(2 * time.Second)
+	}
+	return spread(min(outage.Outage()+admitWait, longestHold))
+}
+
 // admitWait bounds the wait for the site's gate, so that a wake-up's time-out
 // leaves room for the pass.
 const admitWait = 10 * time.Second
@@ -145,17 +171,21 @@ func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
 	release, err := w.options.Gate.Admit(admitCtx)
 	cancel()
 	if err != nil {
-		return &later{after: spread(2 * time.Second), reason: "the site takes no more contacts now"}
+		return &later{after: heldBack(err), reason: "no pass may begin now"}
 	}
 	defer release()
 
 	claim, err := w.options.Contacts.Claim(ctx, id)
 	var busy *pending.Busy
+	var unsettled *pending.Unsettled
 	switch {
 	case errors.Is(err, pending.ErrStale):
 		return nil
 	case errors.As(err, &busy):
 		return &later{after: busy.For + time.Second, reason: "another pass holds the contact"}
+	case errors.As(err, &unsettled):
+		// asynq cuts off the fraction of the second.
+		return &later{after: unsettled.For + time.Second, reason: "the contact is to settle"}
 	case err != nil:
 		w.options.Log.Warn().Err(err).Msg("claim failed; the contact is tried again")
 		return &later{after: spread(2 * time.Second), reason: "claim failed"}
@@ -183,14 +213,15 @@ func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
 			cancel()
 			return err
 		}
-		w.record(endCtx, claim, took, history.Event{
-			Kind: history.Synced, Outcome: string(result.Outcome), UserID: result.UserID, Notes: result.Notes,
-		})
-		again, err := claim.Finish(endCtx)
-		if again && err == nil && (pass >= passesInPlace || time.Since(began) > inPlaceTime) {
-			err = claim.Release(endCtx)
+		event := w.event(claim, took)
+		event.Kind, event.Outcome, event.UserID, event.Notes = history.Synced, string(result.Outcome), result.UserID, result.Notes
+		event.PasswordReturned = result.PasswordReturned
+		w.ended(claim, event, nil)
+		again, err := claim.Finish(endCtx, event.Encode())
+		if again && err == nil && (claim.Hold > 0 || pass >= passesInPlace || time.Since(began) > inPlaceTime) {
+			err = claim.Release(endCtx, claim.Hold, "")
 			cancel()
-			return w.settle(claim, err, &later{reason: "more webhooks arrived"})
+			return w.settle(claim, err, &later{after: claim.Hold, reason: "more webhooks arrived"})
 		}
 		cancel()
 		if err != nil || !again {
@@ -203,10 +234,15 @@ func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
 func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 	switch {
 	case errors.Is(err, pending.ErrLost):
-		// Another wake-up has the contact; this one is stale from now on.
+		// Another wake-up has the contact, and this one finds itself stale. Or
+		// an answer of Redis was lost and the end of the claim was sent twice:
+		// then this wake-up is still the contact's.
 		w.metrics.lost.Inc()
 		w.options.Log.Warn().Stringer("contact", claim.Ref).Msg("the claim was lost during the pass; another pass follows")
-		return nil
+		if next == nil {
+			next = &later{after: spread(2 * time.Second), reason: "the claim was lost"}
+		}
+		return next
 	case err != nil:
 		// The lock ends by itself, then this wake-up or the sweep claims anew.
 		w.options.Log.Warn().Err(err).Stringer("contact", claim.Ref).Msg("ending the claim failed; the contact is synced again")
@@ -221,6 +257,7 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
 	began := time.Now()
 	w.metrics.underWay.Inc()
+	ctx, span := w.startSpan(ctx, claim)
 	defer func() {
 		if p := recover(); p != nil {
 			w.options.Log.Error().Stringer("contact", claim.Ref).Bytes("stack", debug.Stack()).
@@ -229,6 +266,7 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 		}
 		took = time.Since(began)
 		w.metrics.underWay.Dec()
+		endSpan(span, claim, result, err)
 	}()
 	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent)
 	return result, 0, err
@@ -238,27 +276,26 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 func (w *Worker) fail(ctx context.Context, claim *pending.Claim, took time.Duration, cause error) error {
 	judgement := syncer.Judge(cause, claim.Attempts)
 	failure := pending.Failure{Code: judgement.Code, Text: shorten(cause.Error())}
-	event := history.Event{Kind: history.Retrying, Code: failure.Code, Error: failure.Text}
-	log := w.options.Log.With().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
-		Int("attempt", claim.Attempts+1).Str("code", judgement.Code).Logger()
+	event := w.event(claim, took)
+	event.Kind, event.Code, event.Error = history.Retrying, failure.Code, failure.Text
 
 	if judgement.Verdict == syncer.Park {
-		parked, err := claim.Park(ctx, failure)
+		asParked := event
+		asParked.Kind = history.Parked
+		parked, err := claim.Park(ctx, failure, asParked.Encode())
 		if parked {
-			event.Kind = history.Parked
-			w.record(ctx, claim, took, event)
-			log.Error().Err(cause).Msg("contact parked")
+			w.ended(claim, asParked, cause)
 			return nil
 		}
+		w.ended(claim, event, cause)
 		if err == nil { // a webhook arrived that may have mended it
-			err = claim.Release(ctx)
+			err = claim.Release(ctx, 0, event.Encode())
 		}
 		return w.settle(claim, err, &later{reason: "more webhooks arrived"})
 	}
-	w.record(ctx, claim, took, event)
+	w.ended(claim, event, cause)
 	after := judgement.Delay(claim.Tries, rand.Float64()) //nolint:gosec // spreads load, guards nothing
-	log.Warn().Err(cause).Dur("after_ms", after).Msg("pass failed, will be tried again")
-	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure)
+	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure, event.Encode())
 	return w.settle(claim, err, &later{after: after, reason: judgement.Code})
 }
 
@@ -267,22 +304,34 @@ const maxError = 500
 
 func shorten(text string) string {
 	if len(text) > maxError {
-		return text[:maxError] + "…"
+		return strings.ToValidUTF8(text[:maxError], "") + "…"
 	}
 	return text
 }
 
-// record counts a pass and adds it to the contact's timeline.
-func (w *Worker) record(ctx context.Context, claim *pending.Claim, took time.Duration, event history.Event) {
-	now := time.Now()
-	event.Time, event.Action = now.UTC(), claim.Intent.Action.String()
-	event.Took, event.Waited = took.Milliseconds(), max(0, now.Sub(claim.Since).Milliseconds())
-	w.metrics.observe(event, took)
-	if event.Kind == history.Synced {
-		w.options.Log.Debug().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
-			Str("outcome", event.Outcome).Strs("notes", event.Notes).Dur("took_ms", took).Msg("contact synced")
+// event says of a pass what does not depend on how it ended.
+func (w *Worker) event(claim *pending.Claim, took time.Duration) history.Event {
+	return history.Event{
+		Time: time.Now().UTC(), Action: claim.Intent.Action.String(),
+		Took: took.Milliseconds(), Waited: claim.Waited().Milliseconds(),
+		Webhooks: claim.Webhooks, Covered: claim.Covered, RequestID: claim.RequestID,
 	}
-	if err := w.options.Timelines.Add(ctx, claim.Ref, event); err != nil {
-		w.options.Log.Warn().Err(err).Msg("the timeline misses an event")
+}
+
+// ended counts a pass and writes its line into the log: info for one that
+// synced, warn for one that is tried again, error for one that parked.
+func (w *Worker) ended(claim *pending.Claim, event history.Event, cause error) {
+	w.metrics.observe(event)
+	line := w.options.Log.Info()
+	outcome := event.Outcome
+	if cause != nil {
+		line, outcome = w.options.Log.Warn(), event.Kind
+		if event.Kind == history.Parked {
+			line = w.options.Log.Error()
+		}
+		line = line.Err(cause).Str("code", event.Code).Int("attempt", claim.Attempts+1)
 	}
+	line.Stringer("contact", claim.Ref).Str("action", event.Action).Str("outcome", outcome).
+		Str("request_id", event.RequestID).Int("covered", event.Covered).
+		Int64("took_ms", event.Took).Int64("waited_ms", event.Waited).Strs("notes", event.Notes).Msg("pass ended")
 }
