@@ -306,7 +306,7 @@ func TestNoLogLineHoldsAKeyOrAQuery(t *testing.T) {
 		}
 	}
 	log := b.log.String()
-	require.Contains(t, log, `"contact":"5","action":"add"`)
+	require.Contains(t, log, `"contact":"default:5","action":"add"`)
 	require.Contains(t, log, `"outcome":"invalid_access_key"`)
 	for _, secret := range []string{key, wrong, "access_key=", "wpf_action", "someone", "example.com"} {
 		require.NotContains(t, log, secret)
