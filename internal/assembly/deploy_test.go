@@ -130,3 +130,29 @@ func used(t *testing.T) []string {
 	require.NotEmpty(t, names)
 	return names
 }
+
+func TestSystemdUnitsAreValidAndHardened(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze here: it comes with systemd")
+	}
+	units, err := filepath.Glob(filepath.Join(deployDir, "systemd", "*.service"))
+	require.NoError(t, err)
+	require.Len(t, units, 2)
+	dir := t.TempDir()
+	for _, unit := range units {
+		// The programs are not installed here; a missing one is an error.
+		text, err := os.ReadFile(unit)
+		require.NoError(t, err)
+		copied := filepath.Join(dir, strings.Replace(filepath.Base(unit), "@", "@8082", 1))
+		installed := regexp.MustCompile(`/usr/local/lib/spillway/\w+`).ReplaceAllString(string(text), "/bin/true")
+		require.NoError(t, os.WriteFile(copied, []byte(installed), 0o600))
+		out, err := exec.CommandContext(t.Context(), analyze, "verify", copied).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.NotContains(t, string(out), filepath.Base(copied)+":", "%s", out)
+		// 0 is best, 10 is worst; the threshold is in tenths.
+		out, err = exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", copied).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}
