@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -178,23 +176,4 @@ func TestUnknownPathsAndAnAbsentRedisAreAnsweredInJSON(t *testing.T) {
 	status, body = call(t, http.MethodGet, b.url+"/api/v1/stats", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, body, `"code":"unavailable"`)
-}
-
-func TestCollectorExposesStatesAndCounters(t *testing.T) {
-	b := setup(t, "")
-	b.park(t, "8")
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(b.contacts))
-	require.NoError(t, testutil.GatherAndCompare(registry, strings.NewReader(`
-# HELP spillway_contacts Contacts with outstanding work, by state; the same from every replica.
-# TYPE spillway_contacts gauge
-spillway_contacts{state="active"} 0
-spillway_contacts{state="parked"} 1
-spillway_contacts{state="pending"} 0
-spillway_contacts{state="retrying"} 0
-`), "spillway_contacts"))
-	b.redis.Kill()
-	families, err := registry.Gather()
-	require.NoError(t, err)
-	require.Empty(t, families)
 }
