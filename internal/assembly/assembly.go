@@ -123,6 +123,12 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		defer stopHealth()
 		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
 	})
+	if page := settings.Site.ProbeURL; page != "" {
+		group.Go(func() error {
+			throttle.NewProber(parts.guard, page).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
+			return nil
+		})
+	}
 	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
 	return group.Wait()
 }
@@ -151,6 +157,7 @@ func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) 
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	guard  *throttle.Guard
 	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
@@ -159,7 +166,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
-		if secrets, err = vault.New(rdb, settings.SecretKey, "spw:v:"); err != nil {
+		if secrets, err = vault.New(rdb, settings.SecretKey, VaultPrefix); err != nil {
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
@@ -174,9 +181,13 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
+	guard, err := throttle.NewGuard(rdb, settings.Site.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_SITE_BATCH: %w", err)
+	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker,
+		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
@@ -188,7 +199,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
+	return &parts{site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
 func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {

@@ -38,10 +38,14 @@ const (
 	// All is every part in one process. It may go without the CRM and the
 	// site altogether, see [Config.Unconfigured].
 	All
+	// Operator is a command that looks at an installation or steers it. It
+	// listens nowhere, reads whatever is given, and needs none of it.
+	Operator
 )
 
-func (r Role) ingests() bool { return r == Ingest || r == All }
-func (r Role) works() bool   { return r == Worker || r == All }
+func (r Role) ingests() bool { return r != Worker }
+func (r Role) works() bool   { return r != Ingest }
+func (r Role) listens() bool { return r != Operator }
 
 // Config is what the settings say, checked and with their defaults. Settings
 // that the role does not need are zero.
@@ -72,6 +76,7 @@ type Config struct {
 	DefaultRole         string // empty: the site's own
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it
 
+	PublicURL         string // where webhooks reach Spillway from outside; empty: not known
 	IngestAddr        string
 	AdminAddr         string
 	WorkerAddr        string
@@ -145,13 +150,16 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	c.Settle = s.duration("SPILLWAY_SETTLE", time.Minute)
 	// Without a CRM and a site there is nobody to send webhooks either.
 	firstRun := role == All && !s.anyGiven(connectionSettings())
+	needed := !firstRun && role != Operator
 	if role.ingests() {
-		s.ingest(&c, !firstRun)
+		s.ingest(&c, needed)
 	}
 	if role.works() {
-		s.worker(&c, !firstRun)
+		s.worker(&c, needed)
 	}
-	s.addresses(&c, role)
+	if role.listens() {
+		s.addresses(&c, role)
+	}
 	s.logging(&c)
 
 	if len(s.problems) > 0 {

@@ -47,6 +47,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	require.NoError(t, err)
 	want := config.Config{
 		RedisURL:   "redis://127.0.0.1:6379/0",
+		Queues:     1,
 		AccessKeys: []string{"abcdefgh12"},
 		CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
 		Site: config.Site{
@@ -88,14 +89,14 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student",
-		"SPILLWAY_SECRET_KEY=" + key32,
+		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
 		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_ADMIN_PASSWORD=let me in",
 		"SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_LOG_FORMAT=console",
 	})
 	require.NoError(t, err)
 	require.Equal(t, plain{
-		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
+		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true, Queues: 1,
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
@@ -116,6 +117,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 			16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
 		},
+		PublicURL:  "https://hooks.example.com",
 		IngestAddr: "[::]:9000", AdminAddr: ":9001", WorkerAddr: "0.0.0.0:9002", WorkerConcurrency: 7,
 		AdminPassword: "let me in", LogLevel: zerolog.DebugLevel, LogFormat: "console",
 	}, fields(c))

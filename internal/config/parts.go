@@ -33,6 +33,7 @@ func (s *settings) redis(c *Config, role Role) {
 func (s *settings) ingest(c *Config, needed bool) {
 	c.AccessKeys = s.accessKeys(needed)
 	c.TrustedProxies = s.trustedProxies()
+	c.PublicURL = s.baseURL("SPILLWAY_PUBLIC_URL", "", "the access key")
 	c.Certificate = s.certificate()
 	c.Files = s.files()
 }

@@ -47,6 +47,7 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_ROLES_ALLOWED", strings.Join(c.RolesAllowed, ",")},
 		{"SPILLWAY_DEFAULT_ROLE", c.DefaultRole},
 		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
+		{"SPILLWAY_PUBLIC_URL", c.PublicURL},
 		{"SPILLWAY_INGEST_ADDR", c.IngestAddr},
 		{"SPILLWAY_ADMIN_ADDR", c.AdminAddr},
 		{"SPILLWAY_WORKER_ADDR", c.WorkerAddr},

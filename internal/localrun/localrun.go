@@ -60,11 +60,20 @@ func Run(ctx context.Context, options Options) error {
 // runReal runs against the configured CRM and site.
 func runReal(ctx context.Context, options Options, settings config.Config) error {
 	log := observe.NewLogger(settings.LogLevel, settings.LogFormat, os.Stderr)
+	asked := settings.RedisURL
 	stopStore, err := provideStore(ctx, options, &settings, "redis")
 	if err != nil {
 		return err
 	}
 	defer stopStore()
+	// Of a Redis of its own nobody else knows the port.
+	if settings.RedisURL != asked {
+		withdraw, err := announce(options.Folder, settings, false)
+		if err != nil {
+			return err
+		}
+		defer withdraw()
+	}
 	say(options.Out, "Webhooks: %s   admin: http://%s/\n", settings.IngestAddr, settings.AdminAddr)
 	say(options.Out, "Stop with Ctrl-C.\n")
 	return serve(ctx, settings, log)

@@ -13,12 +13,12 @@ import (
 // site deferred, which it returns. A request that fails as a whole while the
 // site is well is halved until the contact that kills it stands alone. An
 // outage ends the halving and is returned.
-func (c *Client) deliver(ctx context.Context, batch []*waiter) (deferred []*waiter, outage error) {
+func (c *Client) deliver(ctx context.Context, f *flight, batch []*waiter) (deferred []*waiter, outage error) {
 	batch = stillAwaited(batch)
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	replies, err := c.send(ctx, batch)
+	replies, err := c.send(ctx, f, batch)
 	if err == nil {
 		return c.hand(batch, replies)
 	}
@@ -38,11 +38,11 @@ func (c *Client) deliver(ctx context.Context, batch []*waiter) (deferred []*wait
 		return nil, c.blame(ctx, batch[0], failure)
 	}
 	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
-	deferred, outage = c.deliver(ctx, first)
+	deferred, outage = c.deliver(ctx, f, first)
 	if outage != nil {
 		return deferred, failAll(second, outage)
 	}
-	more, outage := c.deliver(ctx, second)
+	more, outage := c.deliver(ctx, f, second)
 	return append(deferred, more...), outage
 }
 
@@ -61,7 +61,7 @@ func (c *Client) hand(batch []*waiter, replies []reply) (deferred []*waiter, out
 		case i >= len(replies) || replies[i].ContactID != w.id:
 			w.fail(fmt.Errorf("storing contact %s: the site's answer lacks it, or has another contact in its place", w.id))
 		case replies[i].Outcome != outcomeDeferred:
-			result, err := replies[i].read()
+			result, err := replies[i].read(w.values)
 			w.answer <- answer{result: result, err: err}
 		}
 	}

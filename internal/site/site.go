@@ -66,6 +66,21 @@ type Breaker interface {
 	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
 }
 
+// Guard decides how hard the site is pressed.
+type Guard interface {
+	// Batch returns how many contacts the next request may hold.
+	Batch() int
+	// Sending reports that a request leaves.
+	Sending(ctx context.Context)
+	// Answered reports a request that the site answered after took, having
+	// worked on its contacts for worked of that (zero: unknown). It returns how
+	// long the request's slot is to rest.
+	Answered(ctx context.Context, contacts int, took, worked time.Duration) (pause time.Duration)
+	// Refused reports one that met a busy site, no connection or no answer in
+	// time.
+	Refused(ctx context.Context, took time.Duration) (pause time.Duration)
+}
+
 // Options say where the site is and how hard it may be pressed.
 type Options struct {
 	URL         string // the site's address; a WordPress in a folder has the folder in it
@@ -77,6 +92,9 @@ type Options struct {
 	Slots Slots
 	// Breaker keeps requests from a site that is away. Nil: none does.
 	Breaker Breaker
+	// Guard decides how hard the site is pressed. Nil: batches shrink when
+	// requests get slow, and no slot rests.
+	Guard Guard
 	// RolesAllowed and DefaultRole go with every request.
 	RolesAllowed []string
 	DefaultRole  string
@@ -111,15 +129,15 @@ type Request struct {
 
 // Client stores contacts on one site. It is safe for concurrent use.
 type Client struct {
-	options   Options
-	contacts  string // address of the route
-	status    string
-	http      *http.Client
-	slots     Slots
-	line      *line
-	gate      *gate
-	batchSize *batchSize
-	health    *health
+	options  Options
+	contacts string // address of the route
+	status   string
+	http     *http.Client
+	slots    Slots
+	line     *line
+	gate     *gate
+	guard    Guard
+	health   *health
 
 	wake    chan struct{} // the dispatcher is to look at the line again
 	closing chan struct{} // nothing new is accepted
@@ -157,6 +175,9 @@ func New(options Options) (*Client, error) {
 	if options.Slots == nil {
 		options.Slots = make(oneAtATime, 1)
 	}
+	if options.Guard == nil {
+		options.Guard = newBatchSize(options.Batch)
+	}
 	if options.Breaker == nil {
 		options.Breaker = noBreaker{}
 	}
@@ -164,17 +185,17 @@ func New(options Options) (*Client, error) {
 		options.RolesAllowed = []string{} // null is no list
 	}
 	c := &Client{
-		options:   options,
-		contacts:  base.JoinPath("wp-json/spillway/v1/contacts").String(),
-		status:    base.JoinPath("wp-json/spillway/v1/status").String(),
-		http:      httpClient(options.HTTP, options.Roots),
-		slots:     options.Slots,
-		line:      newLine(),
-		batchSize: newBatchSize(options.Batch),
-		health:    newHealth(),
-		wake:      make(chan struct{}, 1),
-		closing:   make(chan struct{}),
-		done:      make(chan struct{}),
+		options:  options,
+		contacts: base.JoinPath("wp-json/spillway/v1/contacts").String(),
+		status:   base.JoinPath("wp-json/spillway/v1/status").String(),
+		http:     httpClient(options.HTTP, options.Roots),
+		slots:    options.Slots,
+		line:     newLine(),
+		guard:    options.Guard,
+		health:   newHealth(),
+		wake:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	c.gate = newGate(c.underWayLimit, c.look)
 	ctx, abort := context.WithCancel(context.Background())
@@ -216,7 +237,7 @@ func (c *Client) Store(ctx context.Context, change contact.Change) (contact.Resu
 	if ctx.Err() != nil {
 		return contact.Result{}, notSent(ctx, change.ContactID)
 	}
-	w := &waiter{id: change.ContactID, encoded: encoded, arrived: time.Now(), answer: make(chan answer, 1)}
+	w := &waiter{id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(), answer: make(chan answer, 1)}
 	if !c.line.join(w) {
 		return contact.Result{}, errClosed
 	}

@@ -82,7 +82,7 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	case err != nil:
 		return httpAnswer{}, c.lost(ctx, err, true)
 	case len(read) > largestAnswer:
-		return httpAnswer{}, &wholeFailure{fatal, fmt.Sprintf("the request was answered with more than %d MiB", largestAnswer>>20)}
+		return httpAnswer{}, &wholeFailure{kind: fatal, what: fmt.Sprintf("the request was answered with more than %d MiB", largestAnswer>>20)}
 	}
 	return httpAnswer{response.StatusCode, response.Header, read}, nil
 }
@@ -95,9 +95,9 @@ func (c *Client) lost(ctx context.Context, err error, connected bool) error {
 	case !connected:
 		return &Unavailable{Reason: "no connection: " + connectError(err)}
 	case isTimeout(err):
-		return &wholeFailure{slow, "the request got no answer in time"}
+		return &wholeFailure{kind: slow, what: "the request got no answer in time"}
 	default:
-		return &wholeFailure{fatal, "the connection broke during the request"}
+		return &wholeFailure{kind: fatal, what: "the connection broke during the request"}
 	}
 }
 

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"time"
 
@@ -34,18 +35,23 @@ func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
 	defer cancel()
 	var crm, site, budget *redis.MapStringStringCmd
 	var inFlight *redis.IntCmd
+	var guard *redis.StringCmd
 	// In a cluster the keys are on several nodes; a pipeline may be, too.
 	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		crm, site = pipe.HGetAll(ctx, breakerKey(CRM)), pipe.HGetAll(ctx, breakerKey(Site))
 		budget, inFlight = pipe.HGetAll(ctx, BudgetKey), pipe.ZCard(ctx, SlotsKey)
+		guard = pipe.Get(ctx, GuardKey)
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, &Unavailable{Attempt: "reading the state of the systems", Err: err}
 	}
 	statuses := []Status{statusOf(CRM, crm.Val()), statusOf(Site, site.Val())}
 	if rate, err := strconv.ParseFloat(budget.Val()["rate"], 64); err == nil {
 		statuses[0].Facts["rate_per_second"] = rate
+	}
+	if p, ok := parsePressure([]byte(guard.Val())); ok {
+		statuses[1].Facts = p.facts(time.Now())
 	}
 	statuses[1].Facts["in_flight"] = float64(inFlight.Val())
 	return statuses, nil

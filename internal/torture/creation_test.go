@@ -164,6 +164,7 @@ func TestMain(m *testing.M) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
+	needRedis(t)
 	bin, err := binaries()
 	require.NoError(t, err)
 	r := &run{
@@ -215,11 +216,11 @@ func (r *rig) worker(tr *trap, change ...string) *process {
 }
 
 // killAt lets a worker add the contact and kills it in the trap.
-func (r *rig) killAt(tr *trap) {
+func (r *rig) killAt(tr *trap, change ...string) {
 	r.t.Helper()
 	tr.sprung = make(chan struct{})
 	r.add(tr.contact)
-	worker := r.worker(tr)
+	worker := r.worker(tr, change...)
 	select {
 	case <-tr.sprung:
 	case <-time.After(60 * time.Second):

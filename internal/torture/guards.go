@@ -10,8 +10,8 @@ var guards = []Mutation{
 	{
 		Name: "gen", Why: "a webhook that arrives during a pass causes another pass",
 		Cuts: []Cut{{
-			File: "internal/pending/claim.go",
-			Old:  "if rec[3] == ARGV[4] then\n  redis.call('DEL', KEYS[1])",
+			File: "internal/pending/finish.go",
+			Old:  "if rec[3] == ARGV[8] then\n  redis.call('DEL', KEYS[1])",
 			New:  "if true then\n  redis.call('DEL', KEYS[1])",
 		}},
 	},
@@ -19,8 +19,8 @@ var guards = []Mutation{
 		Name: "epoch", Why: "a wake-up that was replaced finds itself stale",
 		Cuts: []Cut{{
 			File: "internal/pending/claim.go",
-			Old:  "if rec[1] ~= ARGV[2] or rec[10] then return {'stale'} end",
-			New:  "if rec[10] then return {'stale'} end",
+			Old:  "if rec[1] ~= ARGV[2] or rec[2] then return {'stale'} end",
+			New:  "if rec[2] then return {'stale'} end",
 		}},
 	},
 	{
@@ -33,8 +33,8 @@ var guards = []Mutation{
 			},
 			{ // the sweep would leave a living pass alone for another reason
 				File: "internal/pending/sweep.go",
-				Old:  "if lease and tonumber(lease) > tonumber(time[1]) then return 0 end",
-				New:  "",
+				Old:  "return not lease or tonumber(lease) <= tonumber(time[1])",
+				New:  "return true",
 			},
 		},
 	},

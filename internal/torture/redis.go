@@ -103,31 +103,20 @@ func (s *server) up(ctx context.Context) error {
 	return poll(ctx, 30*time.Second, "waiting for "+s.name, s.ping)
 }
 
-// single is one server with an append-only file, behind one link per program.
+// single is one server with an append-only file.
 type single struct {
 	*server
-	network *network
-	links   map[string]*link
 }
 
-func newSingle(ctx context.Context, dir, fsync string, network *network, programs []string) (*single, error) {
+func newSingle(ctx context.Context, dir, fsync string) (*single, error) {
 	s, err := newServer("redis", dir, "appendonly yes", "appendfsync "+fsync)
 	if err != nil {
 		return nil, err
 	}
-	store := &single{server: s, network: network, links: map[string]*link{}}
-	if err := s.up(ctx); err != nil {
-		return nil, err
-	}
-	for _, program := range programs {
-		if store.links[program], err = network.connect(program+" to redis", s.addr); err != nil {
-			return nil, err
-		}
-	}
-	return store, nil
+	return &single{s}, s.up(ctx)
 }
 
-func (s *single) url(name string) string { return "redis://" + s.links[name].addr + "/0" }
+func (s *single) url(string) string { return "redis://" + s.addr + "/0" }
 
 func (s *single) client() redis.UniversalClient { return redis.NewClient(&redis.Options{Addr: s.addr}) }
 

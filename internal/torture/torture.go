@@ -49,7 +49,6 @@ type Options struct {
 	// Out gets a line of figures every few seconds; nil: nobody does.
 	Out io.Writer
 
-	Workers  int           // 0: 3
 	Contacts int           // 0: 120
 	Every    time.Duration // between two events, about; 0: 1.2 s
 	Pace     time.Duration // between two webhooks of a sender, about; 0: 120 ms
@@ -69,6 +68,7 @@ const (
 
 	passwordField = "wp_password"
 	ingestCount   = 2
+	workerCount   = 3
 	crmRate       = 300
 )
 
@@ -78,6 +78,7 @@ type run struct {
 	people  []*person
 	crm     *sandbox.CRM
 	site    *sandbox.Site
+	door    http.Handler // to another site in its place; nil: none
 	store   store
 	network *network
 	watch   *watch
@@ -97,9 +98,6 @@ type run struct {
 // Run runs once. The error is what kept it from coming to its end; what it
 // found is in the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
-	if options.Workers == 0 {
-		options.Workers = 3
-	}
 	if options.Contacts == 0 {
 		options.Contacts = 120
 	}
@@ -112,7 +110,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Calm == 0 {
 		options.Calm = 4 * time.Minute
 	}
-	r, err := setUp(ctx, options)
+	r, err := setUp(ctx, options, workerCount)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +118,8 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	return r.do(ctx)
 }
 
-func setUp(ctx context.Context, options Options) (r *run, err error) {
+// setUp starts everything, with a number of workers.
+func setUp(ctx context.Context, options Options, workers int) (r *run, err error) {
 	random := rand.New(rand.NewPCG(options.Seed, 0)) //nolint:gosec // repeatable on purpose
 	r = &run{
 		options: options, people: people(options.Contacts, random),
@@ -149,7 +148,7 @@ func setUp(ctx context.Context, options Options) (r *run, err error) {
 			return nil, err
 		}
 	}
-	for i := range options.Workers {
+	for i := range workers {
 		if _, err := r.addWorker(fmt.Sprintf("worker-%d", i+1), r.watch); err != nil {
 			return nil, err
 		}
@@ -164,22 +163,23 @@ func (r *run) openStore(ctx context.Context) (err error) {
 		r.store, err = newSentinelSet(ctx, r.options.Dir)
 		return err
 	}
-	var programs []string
-	for i := range ingestCount {
-		programs = append(programs, fmt.Sprintf("ingest-%d", i+1))
+	r.store, err = newSingle(ctx, r.options.Dir, string(r.options.Mode))
+	return err
+}
+
+// redisURL is how a program is to reach Redis: through a link of its own, but
+// for a Redis with Sentinels, which tell their clients an address.
+func (r *run) redisURL(program string) (string, error) {
+	s, ok := r.store.(*single)
+	if !ok {
+		return r.store.url(program), nil
 	}
-	for i := range r.options.Workers {
-		programs = append(programs, fmt.Sprintf("worker-%d", i+1))
-	}
-	single, err := newSingle(ctx, r.options.Dir, string(r.options.Mode), r.network, programs)
+	l, err := r.network.connect(program+" to redis", s.addr)
 	if err != nil {
-		return err
+		return "", err
 	}
-	r.store = single
-	for _, name := range programs {
-		r.addLink("redis", single.links[name])
-	}
-	return nil
+	r.addLink("redis", l)
+	return "redis://" + l.addr + "/0", nil
 }
 
 func (r *run) addLink(server string, l *link) {
@@ -196,8 +196,12 @@ func (r *run) addIngest(name string) error {
 	if err != nil {
 		return err
 	}
+	redis, err := r.redisURL(name)
+	if err != nil {
+		return err
+	}
 	env := []string{
-		"SPILLWAY_REDIS_URL=" + r.store.url(name), "SPILLWAY_ACCESS_KEYS=" + accessKey,
+		"SPILLWAY_REDIS_URL=" + redis, "SPILLWAY_ACCESS_KEYS=" + accessKey,
 		"SPILLWAY_INGEST_ADDR=" + webhooks, "SPILLWAY_ADMIN_ADDR=" + admin, "SPILLWAY_LOG_LEVEL=debug",
 	}
 	p := newProcess(name, filepath.Join(r.options.Bin, "ingest"), nil, env, r.options.Dir)
@@ -227,14 +231,18 @@ func (r *run) addWorker(name string, observer observer, change ...string) (*proc
 		r.addLink(to, l)
 		urls[to] = "http://" + l.addr
 	}
+	redis, err := r.redisURL(name)
+	if err != nil {
+		return nil, err
+	}
 	p.env = append([]string{
-		"SPILLWAY_REDIS_URL=" + r.store.url(name),
+		"SPILLWAY_REDIS_URL=" + redis,
 		"SPILLWAY_CRM_URL=" + urls["crm"], "SPILLWAY_CRM_TOKEN=" + crmToken, fmt.Sprintf("SPILLWAY_CRM_RATE=%d", crmRate),
 		"SPILLWAY_SITE_URL=" + urls["site"], "SPILLWAY_SITE_USER=" + siteUser, "SPILLWAY_SITE_APP_PASSWORD=" + appPassword,
 		"SPILLWAY_FIELDS=user_email=email,first_name=first_name,last_name=last_name,billing_company=company",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=" + passwordField,
 		"SPILLWAY_RETURN_FIELDS=user_login=wp_login,user_id=wp_id",
-		"SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
+		"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
 	}, change...)
 	r.workers = append(r.workers, p)
 	return p, p.start()
@@ -321,8 +329,11 @@ func (r *run) tearDown() {
 }
 
 func (r *run) standIn(name string) http.Handler {
-	if name == "crm" {
+	switch {
+	case name == "crm":
 		return r.crm
+	case r.door != nil:
+		return r.door
 	}
 	return r.site
 }

@@ -114,8 +114,8 @@ func (r *run) verifyPerson(p *person, report *Report) {
 // bounded in number or forget themselves.
 func (r *run) remains(poisoned string) *regexp.Regexp {
 	patterns := []string{
-		`spw:h:.*`,                                // timelines and counts over time
-		`spw:\{spillway\}:(stats|parked)`,         // counters; the index of the parked contact
+		`spw:\{spillway\}:[hn]:.*`,                // timelines and counts over time
+		`spw:\{spillway\}:(stats|parked|queues)`,  // counters; the index of the parked contact; a setting
 		`spw:\{spillway\}:c:default:` + poisoned,  // its record
 		`spw:v:password:default:` + poisoned,      // its sealed password: it may be retried
 		`(rate:)?spw:\{(crm|site)\}:.*`,           // limits that the workers share

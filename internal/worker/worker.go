@@ -80,7 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Queues:      queues,
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
-		TaskCheckInterval:        100 * time.Millisecond,
+		TaskCheckInterval:        25 * time.Millisecond,
 		DelayedTaskCheckInterval: time.Second,
 		ShutdownTimeout:          drainTime,
 		RetryDelayFunc:           retryDelay,
