@@ -19,6 +19,11 @@ func idOf(n int) string { return strconv.Itoa(n) }
 // drainRate is what the CRM allows here; a pass takes two calls.
 const drainRate = 200
 
+// drainContactCost is what a contact costs the stand-in site: what the plugin
+// takes for one that changed lightly, see the plugin's rows. With the
+// stand-in's own cost the site would be the bound.
+const drainContactCost = 3 * time.Millisecond
+
 // drainRows let workers drain contacts against the bound that the CRM sets.
 // The rate is that of the middle of the queue: its beginning and end say how
 // fast workers start and stop.
@@ -30,7 +35,7 @@ func drainRows(ctx context.Context, s *stage) []Row {
 		rows = append(rows, Row{
 			What:  fmt.Sprintf("passes per second against the CRM's bound, %d worker(s)", replicas),
 			Value: per / (drainRate / 2), Sense: AtLeast, Bound: 0.90,
-			Note: fmt.Sprintf("%.1f/s of %d/s, %d contacts, %.2f calls each; the CRM takes %v and %d calls/s", per, drainRate/2, count, calls, crmLatency, drainRate),
+			Note: fmt.Sprintf("%.1f/s of %d/s, %d contacts, %.2f calls each; the CRM takes %v and %d calls/s, the site 50 ms and %v a contact", per, drainRate/2, count, calls, crmLatency, drainRate, drainContactCost),
 		})
 	}
 	return rows
@@ -40,7 +45,7 @@ func drainRows(ctx context.Context, s *stage) []Row {
 func drain(ctx context.Context, s *stage, replicas, count int) (perSecond, calls float64) {
 	server := redistest.Start(s, everySecond()...)
 	stand := s.startCRM(sandbox.CRMOptions{Latency: crmLatency}, count)
-	site, siteURL := s.startSite(sandbox.SiteOptions{})
+	site, siteURL := s.startSite(sandbox.SiteOptions{ContactCost: drainContactCost})
 	s.users(stand, site, count)
 	contacts, _ := s.contacts(server.Addr)
 	s.submit(ctx, contacts, contact.Update, 1, count)

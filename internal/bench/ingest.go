@@ -165,15 +165,18 @@ func ingestRows(ctx context.Context, s *stage) []Row {
 			Note: fmt.Sprintf("%.1f ms against %.1f ms", median(unique.p99), median(plain.p99)),
 		},
 	}
-	rows = append(rows, offered(ctx, s, plain, unique, lasts)...)
-	return append(rows,
-		Row{What: "allocations per webhook", Value: median(unique.allocations), Unit: "objects", Note: fmt.Sprintf("%.1f kB; hot contacts %.0f, echo %.0f, echo and Enqueue %.0f", median(unique.size)/1000, median(hot.allocations), median(nothing.allocations), median(plain.allocations))},
-		Row{
+	costs := []Row{
+		{What: "allocations per webhook", Value: median(unique.allocations), Unit: "objects", Note: fmt.Sprintf("%.1f kB; hot contacts %.0f, echo %.0f, echo and Enqueue %.0f", median(unique.size)/1000, median(hot.allocations), median(nothing.allocations), median(plain.allocations))},
+		{
 			What: "processor time per webhook, ingest and Redis", Value: median(unique.perWebhook), Unit: "µs",
 			Note: fmt.Sprintf("%.0f of it in Redis; hot contacts %.0f, echo %.0f, echo and Enqueue %.0f; the generator takes %.0f for each", median(unique.inRedis), median(hot.perWebhook), median(nothing.perWebhook), median(plain.perWebhook), 1e6*median(unique.loadCPU)/median(unique.rates)),
 		},
-		Row{What: "the generator's share of the processor", Value: median(unique.loadCPU), Unit: "cores", Note: fmt.Sprintf("ingest %.2f; while echo was measured %.2f, echo itself %.2f", median(unique.cpu), median(nothing.loadCPU), median(nothing.cpu))},
-	)
+		{What: "the generator's share of the processor", Value: median(unique.loadCPU), Unit: "cores", Note: fmt.Sprintf("ingest %.2f; while echo was measured %.2f, echo itself %.2f", median(unique.cpu), median(nothing.loadCPU), median(nothing.cpu))},
+	}
+	// The rounds of the offered load begin anew, so what these showed is
+	// written down by now.
+	rows = append(rows, offered(ctx, s, plain, unique, lasts)...)
+	return append(rows, costs...)
 }
 
 // offered compares the two at one rate that both bear, half of what the slower
