@@ -56,12 +56,14 @@ type Config struct {
 	RolesAllowed        []string
 	DefaultRole         string // empty: the site's own
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it
+	SearchKey           []byte // 32 bytes, or nil: contacts are found by id only
 
 	IngestAddr        string
 	AdminAddr         string
 	WorkerAddr        string
 	WorkerConcurrency int
 	AdminPassword     string // empty: the admin address listens on loopback only
+	MonitorWritable   bool   // asynq's monitor may change tasks
 
 	LogLevel  zerolog.Level
 	LogFormat string // "json" or "console"
@@ -129,10 +131,12 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	firstRun := role == All && !s.anyGiven(connectionSettings())
 	if role.ingests() {
 		s.ingest(&c, !firstRun)
+		s.admin(&c, role)
 	}
 	if role.works() {
 		s.worker(&c, !firstRun)
 	}
+	c.SearchKey = s.key("SPILLWAY_SEARCH_KEY")
 	s.addresses(&c, role)
 	s.logging(&c)
 

@@ -31,6 +31,7 @@ type Flags struct {
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)."`
 	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)."`
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)."`
+	MonitorWritable     string `name:"monitor-writable" placeholder:"BOOL" help:"Let asynq's monitor change tasks (default false)."`
 	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)."`
 	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)."`
 	LogLevel            string `name:"log-level" placeholder:"LEVEL" help:"trace, debug, info, warn or error (default info)."`
@@ -41,7 +42,8 @@ type Flags struct {
 func secrets() []string {
 	return []string{
 		"SPILLWAY_ACCESS_KEYS", "SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET",
-		"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SECRET_KEY", "SPILLWAY_ADMIN_PASSWORD",
+		"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SECRET_KEY", "SPILLWAY_SEARCH_KEY",
+		"SPILLWAY_ADMIN_PASSWORD",
 	}
 }
 
