@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
@@ -45,14 +46,17 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
 	}
-	contacts := pending.New(fast, pending.DefaultQueue)
+	contacts := newContacts(fast, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
 	registry := observe.NewRegistry()
 	registry.MustRegister(dashboard.NewCollector(contacts))
 	server := ingest.New(ingest.Options{
-		Addr: settings.IngestAddr, Keys: keys, Pending: contacts, Site: contact.DefaultSite, Log: log, Registerer: registry,
+		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
 	admin := dashboard.New(dashboard.Options{
-		Contacts: pending.New(patient, pending.DefaultQueue), Timelines: history.New(patient), Redis: patient,
+		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
 		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
 		Health: observe.Handler(registry, observe.RedisCheck(patient)),
 	})
@@ -75,10 +79,14 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
+	contacts := newContacts(rdb, settings)
+	if err := adopt(ctx, contacts, log); err != nil {
+		return err
+	}
 	registry := observe.NewRegistry()
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Syncer: parts.syncer, Gate: parts.site,
-		Timelines: history.New(rdb), Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
+		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.site,
+		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, observe.RedisCheck(rdb))
 
@@ -97,6 +105,27 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	})
 	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
 	return group.Wait()
+}
+
+func newContacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
+	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle})
+}
+
+// adopt refuses a start with another number of queues than Redis holds contacts
+// in. While Redis is away nothing is known; every webhook is checked against
+// the number anyway.
+func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	err := contacts.Adopt(ctx)
+	var other *pending.OtherQueues
+	if errors.As(err, &other) {
+		return err
+	}
+	if err != nil {
+		log.Warn().Err(err).Msg("the number of queues was not checked")
+	}
+	return nil
 }
 
 // parts are what a pass needs.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // require reports a setting that is needed and not given at all.
@@ -51,6 +52,20 @@ func (s *settings) key(name string) []byte {
 		s.problem(name, ": not 32 bytes in base64, %s", keyRemedy)
 	}
 	return key
+}
+
+// duration reads a time from none to most.
+func (s *settings) duration(name string, most time.Duration) time.Duration {
+	text := s.text(name)
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 || d > most {
+		s.wrong(name, text, "use a time from 0 to %v with its unit, such as 1s or 500ms", most)
+		return 0
+	}
+	return d
 }
 
 func (s *settings) rate(name string, fallback float64) float64 {

@@ -15,6 +15,7 @@ package config
 
 import (
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -44,6 +45,9 @@ func (r Role) works() bool   { return r == Worker || r == All }
 type Config struct {
 	RedisURL   string // "embedded" only for All
 	RedisGiven bool   // set by someone, not the default
+
+	Queues int           // over how many queues contacts are spread
+	Settle time.Duration // for which a contact must have been without a webhook
 
 	AccessKeys []string
 
@@ -127,6 +131,8 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 
 	var c Config
 	s.redis(&c, role)
+	c.Queues = s.number("SPILLWAY_QUEUES", 1, 256)
+	c.Settle = s.duration("SPILLWAY_SETTLE", time.Minute)
 	// Without a CRM and a site there is nobody to send webhooks either.
 	firstRun := role == All && !s.anyGiven(connectionSettings())
 	if role.ingests() {

@@ -18,6 +18,8 @@ type Setting struct{ Name, Value string }
 func (c Config) Settings() []Setting {
 	list := []Setting{
 		{"SPILLWAY_REDIS_URL", withoutCredentials(c.RedisURL)},
+		{"SPILLWAY_QUEUES", count(c.Queues)},
+		{"SPILLWAY_SETTLE", c.Settle.String()},
 		{"SPILLWAY_ACCESS_KEYS", count(len(c.AccessKeys))},
 	}
 	list = append(list, c.CRM.settings()...)

@@ -52,4 +52,7 @@ type Result struct {
 	UserLogin string   `json:"user_login"`
 	Role      string   `json:"role"`
 	Notes     []string `json:"notes"`
+	// PasswordReturned says that the CRM has stored the password that was
+	// generated for the user. The site does not send it.
+	PasswordReturned bool `json:"-"`
 }

@@ -9,4 +9,7 @@ type Receipt struct {
 	Action Action    `json:"action"`
 	// RequestID names the webhook in the logs of ingest and of the worker.
 	RequestID string `json:"request_id,omitempty"`
+	// Trace is the W3C traceparent of a webhook that is traced, 55 bytes at
+	// most; empty: it is not.
+	Trace string `json:"-"`
 }

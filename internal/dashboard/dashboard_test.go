@@ -19,6 +19,7 @@ import (
 	"spillway/internal/history"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
+	"spillway/internal/shard"
 )
 
 type bundle struct {
@@ -33,7 +34,7 @@ func setup(t *testing.T, password string) *bundle {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client()
-	b := &bundle{contacts: pending.New(rdb, "q"), timelines: history.New(rdb), redis: server}
+	b := &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), redis: server}
 	health := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "health of "+r.URL.Path) })
 	web := httptest.NewServer(dashboard.New(dashboard.Options{
 		Contacts: b.contacts, Timelines: b.timelines, Redis: rdb, Password: password,
@@ -69,13 +70,13 @@ func call(t *testing.T, method, url, password string, headers ...string) (int, s
 func (b *bundle) park(t *testing.T, id string) {
 	t.Helper()
 	ref := contact.Ref{Site: contact.DefaultSite, ID: id}
-	_, err := b.contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Add})
+	_, err := b.contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Add}, contact.Receipt{})
 	require.NoError(t, err)
-	epoch, err := b.redis.Client().HGet(t.Context(), "spw:{q}:c:"+ref.String(), "epoch").Result()
+	epoch, err := b.redis.Client().HGet(t.Context(), "spw:{spillway}:c:"+ref.String(), "epoch").Result()
 	require.NoError(t, err)
 	claim, err := b.contacts.Claim(t.Context(), ref.String()+":"+epoch)
 	require.NoError(t, err)
-	_, err = claim.Park(t.Context(), pending.Failure{Code: "no_email", Text: "the contact has <no> email"})
+	_, err = claim.Park(t.Context(), pending.Failure{Code: "no_email", Text: "the contact has <no> email"}, "")
 	require.NoError(t, err)
 }
 
@@ -121,7 +122,8 @@ func TestContactTellsItsStateAndTimeline(t *testing.T) {
 
 	ref := contact.Ref{Site: contact.DefaultSite, ID: "5"}
 	now := time.Now().UTC()
-	require.NoError(t, b.timelines.Add(t.Context(), ref, history.Event{Time: now, Kind: history.Synced, Outcome: "created", UserID: 3}))
+	synced := history.Event{Time: now, Kind: history.Synced, Outcome: "created", UserID: 3}
+	require.NoError(t, b.redis.Client().LPush(t.Context(), shard.Timeline("spillway", ref), synced.Encode()).Err())
 	b.park(t, "5")
 	_, body = call(t, http.MethodGet, b.url+"/api/v1/contacts/5", "")
 	var view struct {

@@ -1,7 +1,12 @@
-// Package history keeps what happened to each contact: a short timeline in
-// Redis that forgets itself. It is for the operator's eyes. A timeline may miss
-// an event that a crash cut off; nothing is decided by it. It holds no personal
-// data.
+// Package history tells what happened to each contact, and how much happened
+// when: a short timeline for each contact and counts for each minute and hour,
+// in Redis, which forget themselves. It is for the operator's eyes; nothing is
+// decided by it. It holds no personal data.
+//
+// It only reads. An event is written by the script that ends the pass it tells
+// of, in the same round trip, as the text that [Event.Encode] returns; the
+// counts are written by the scripts that take webhooks and end passes. Package
+// shard says where they lie.
 package history
 
 import (
@@ -9,16 +14,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
-)
-
-const (
-	length = 20                  // events of a contact
-	keep   = 30 * 24 * time.Hour // after its last event
+	"spillway/internal/shard"
 )
 
 // Event is the end of one pass.
@@ -37,6 +39,14 @@ type Event struct {
 	Took   int64  `json:"took_ms"`
 	Code   string `json:"code,omitempty"`
 	Error  string `json:"error,omitempty"`
+	// PasswordReturned says that the CRM was given the user's new password.
+	PasswordReturned bool `json:"password_returned,omitempty"`
+	// Webhooks are the latest of those that this pass was the first to see, the
+	// newest last; Covered is how many there were in all. A retry may have none.
+	Webhooks []contact.Receipt `json:"webhooks,omitempty"`
+	Covered  int               `json:"covered"`
+	// RequestID names the contact's newest webhook in the logs.
+	RequestID string `json:"request_id,omitempty"`
 }
 
 // The kinds of events.
@@ -46,57 +56,55 @@ const (
 	Parked   = "parked"
 )
 
-// Timelines are the contacts' timelines.
-type Timelines struct {
-	rdb redis.UniversalClient
+// Encode returns the event as timelines hold it.
+func (e Event) Encode() string {
+	text, err := json.Marshal(e)
+	if err != nil { // no part of an event can fail
+		return ""
+	}
+	if e.Kind == Synced {
+		return shard.SyncedMark + string(text)
+	}
+	return string(text)
 }
 
-// New returns the timelines in a Redis.
-func New(rdb redis.UniversalClient) *Timelines { return &Timelines{rdb: rdb} }
+// decode reads what Encode wrote.
+func decode(text string) (Event, bool) {
+	var event Event
+	err := json.Unmarshal([]byte(strings.TrimPrefix(text, shard.SyncedMark)), &event)
+	return event, err == nil
+}
 
-func timelineKey(ref contact.Ref) string { return "spw:h:" + ref.String() }
-func lastKey(ref contact.Ref) string     { return "spw:h:" + ref.String() + ":last" }
+// Timelines are the contacts' timelines and the counts over time.
+type Timelines struct {
+	rdb    redis.UniversalClient
+	queues shard.Queues
+}
 
-// Add appends an event. The last sync is kept apart, so that many failures do
-// not push it out.
-func (t *Timelines) Add(ctx context.Context, ref contact.Ref, event Event) error {
-	text, err := json.Marshal(event)
-	if err != nil {
-		return fmt.Errorf("encoding an event of contact %s: %w", ref, err)
-	}
-	key := timelineKey(ref)
-	_, err = t.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		pipe.LPush(ctx, key, text)
-		pipe.LTrim(ctx, key, 0, length-1)
-		pipe.Expire(ctx, key, keep)
-		if event.Kind == Synced {
-			pipe.Set(ctx, lastKey(ref), event.Time.UTC().Format(time.RFC3339Nano), keep)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("keeping an event of contact %s: %w", ref, err)
-	}
-	return nil
+// New returns the timelines of contacts that are spread over so many queues.
+func New(rdb redis.UniversalClient, queues int) *Timelines {
+	return &Timelines{rdb: rdb, queues: shard.Over(queues)}
 }
 
 // Timeline returns a contact's events, the newest first, and when it was last
 // synced; the time is zero if that is not known.
 func (t *Timelines) Timeline(ctx context.Context, ref contact.Ref) (events []Event, lastSync time.Time, err error) {
-	texts, err := t.rdb.LRange(ctx, timelineKey(ref), 0, -1).Result()
-	if err != nil {
+	queue := t.queues.Of(ref)
+	pipe := t.rdb.Pipeline()
+	texts := pipe.LRange(ctx, shard.Timeline(queue, ref), 0, -1)
+	last := pipe.Get(ctx, shard.LastSync(queue, ref))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, time.Time{}, fmt.Errorf("reading the timeline of contact %s: %w", ref, err)
 	}
-	last, err := t.rdb.Get(ctx, lastKey(ref)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return nil, time.Time{}, fmt.Errorf("reading the last sync of contact %s: %w", ref, err)
-	}
-	lastSync, _ = time.Parse(time.RFC3339Nano, last)
-	for _, text := range texts {
-		var event Event
-		if json.Unmarshal([]byte(text), &event) == nil { // an older format is skipped
-			events = append(events, event)
+	for _, text := range append(texts.Val(), last.Val()) {
+		event, ok := decode(text)
+		if !ok { // none, or of an older format
+			continue
 		}
+		if event.Kind == Synced && lastSync.IsZero() {
+			lastSync = event.Time
+		}
+		events = append(events, event)
 	}
 	return events, lastSync, nil
 }

@@ -1,21 +1,37 @@
 package history_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
 	"spillway/internal/history"
+	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
 )
+
+var ref = contact.Ref{Site: contact.DefaultSite, ID: "7"}
+
+// pass takes a webhook through a pass that ends as end says.
+func pass(t *testing.T, contacts *pending.Contacts, rdb *redis.Client, end func(*pending.Claim) error) {
+	t.Helper()
+	_, err := contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Update}, contact.Receipt{RequestID: "r1"})
+	require.NoError(t, err)
+	epoch, err := rdb.HGet(t.Context(), "spw:{spillway}:c:default:7", "epoch").Result()
+	require.NoError(t, err)
+	claim, err := contacts.Claim(t.Context(), ref.String()+":"+epoch)
+	require.NoError(t, err)
+	require.NoError(t, end(claim))
+}
 
 func TestTimelineKeepsTheNewestEventsAndTheLastSync(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	timelines := history.New(rdb)
-	ref := contact.Ref{Site: contact.DefaultSite, ID: "7"}
+	timelines, contacts := history.New(rdb, 1), pending.New(rdb, pending.Options{})
 
 	events, last, err := timelines.Timeline(t.Context(), ref)
 	require.NoError(t, err)
@@ -23,16 +39,103 @@ func TestTimelineKeepsTheNewestEventsAndTheLastSync(t *testing.T) {
 	require.True(t, last.IsZero())
 
 	synced := time.Date(2026, 1, 2, 3, 4, 5, 6000000, time.UTC)
-	require.NoError(t, timelines.Add(t.Context(), ref, history.Event{Time: synced, Kind: history.Synced, Outcome: "created", UserID: 3}))
+	pass(t, contacts, rdb, func(claim *pending.Claim) error {
+		event := history.Event{
+			Time: synced, Kind: history.Synced, Outcome: "created", UserID: 3, PasswordReturned: true,
+			Webhooks: claim.Webhooks, Covered: claim.Covered, RequestID: claim.RequestID,
+		}
+		_, err := claim.Finish(t.Context(), event.Encode())
+		return err
+	})
+	events, last, err = timelines.Timeline(t.Context(), ref)
+	require.NoError(t, err)
+	require.Equal(t, synced, last)
+	require.Len(t, events, 1)
+	require.True(t, events[0].PasswordReturned)
+	require.Equal(t, 1, events[0].Covered)
+	require.Len(t, events[0].Webhooks, 1)
+	require.Equal(t, contact.Update, events[0].Webhooks[0].Action)
+	require.Equal(t, "r1", events[0].Webhooks[0].RequestID)
+	require.WithinDuration(t, time.Now(), events[0].Webhooks[0].At, time.Minute)
+
 	for range 40 {
-		require.NoError(t, timelines.Add(t.Context(), ref, history.Event{Time: synced.Add(time.Hour), Kind: history.Retrying, Code: "outage"}))
+		pass(t, contacts, rdb, func(claim *pending.Claim) error {
+			event := history.Event{Time: synced.Add(time.Hour), Kind: history.Retrying, Code: "outage"}
+			return claim.Retry(t.Context(), 0, false, pending.Failure{Code: "outage"}, event.Encode())
+		})
 	}
 	events, last, err = timelines.Timeline(t.Context(), ref)
 	require.NoError(t, err)
-	require.Len(t, events, 20)
+	require.Len(t, events, 21, "20 and the last sync")
 	require.Equal(t, "outage", events[0].Code)
 	require.Equal(t, synced, last)
-	ttl, err := rdb.TTL(t.Context(), "spw:h:default:7").Result()
-	require.NoError(t, err)
-	require.Positive(t, ttl)
+	for _, key := range []string{"spw:{spillway}:h:default:7", "spw:{spillway}:h:default:7:last"} {
+		ttl, err := rdb.TTL(t.Context(), key).Result()
+		require.NoError(t, err)
+		require.Positive(t, ttl, key)
+	}
 }
+
+func TestSeriesCountsWhatHappenedInAMinuteAndInAnHour(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	timelines, contacts := history.New(rdb, 1), pending.New(rdb, pending.Options{})
+	for range 2 {
+		_, err := contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Update}, contact.Receipt{})
+		require.NoError(t, err)
+	}
+	pass(t, contacts, rdb, func(claim *pending.Claim) error {
+		return claim.Retry(t.Context(), 0, true, pending.Failure{Code: "failed"}, "event")
+	})
+	pass(t, contacts, rdb, func(claim *pending.Claim) error {
+		_, err := claim.Finish(t.Context(), "event")
+		return err
+	})
+	pass(t, contacts, rdb, func(claim *pending.Claim) error {
+		_, err := claim.Park(t.Context(), pending.Failure{Code: "no_email"}, "event")
+		return err
+	})
+	// An old count, and one that is not kept any more.
+	hour := time.Now().Add(-3*time.Hour).Unix() / 3600
+	require.NoError(t, rdb.HSet(t.Context(), "spw:{spillway}:n:m:"+itoa(hour), "0:synced", 5).Err())
+
+	for _, step := range []history.Step{history.Minute, history.Hour} {
+		points, err := timelines.Series(t.Context(), step, 10)
+		require.NoError(t, err)
+		require.Len(t, points, 10)
+		var sum history.Point
+		for i, point := range points {
+			if i > 0 {
+				require.Equal(t, time.Duration(step), point.At.Sub(points[i-1].At))
+			}
+			sum.Received += point.Received
+			sum.Coalesced += point.Coalesced
+			sum.Synced += point.Synced
+			sum.Failed += point.Failed
+			sum.Parked += point.Parked
+		}
+		require.Equal(t, history.Point{Received: 5, Coalesced: 3, Synced: 1, Failed: 2, Parked: 1}, sum)
+		require.WithinDuration(t, time.Now(), points[9].At, time.Duration(step)+time.Minute)
+	}
+	points, err := timelines.Series(t.Context(), history.Minute, 1<<20)
+	require.NoError(t, err)
+	require.Len(t, points, 24*60)
+	var synced int64
+	for _, point := range points {
+		synced += point.Synced
+	}
+	require.Equal(t, int64(6), synced)
+	_, err = timelines.Series(t.Context(), history.Step(time.Second), 3)
+	require.ErrorContains(t, err, "per minute and per hour")
+
+	keys, err := rdb.Keys(t.Context(), "spw:{spillway}:n:*").Result()
+	require.NoError(t, err)
+	for _, key := range keys {
+		if ttl, err := rdb.TTL(t.Context(), key).Result(); key != "spw:{spillway}:n:m:"+itoa(hour) {
+			require.NoError(t, err)
+			require.Positive(t, ttl, key)
+		}
+	}
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -31,7 +31,7 @@ import (
 // the work will be done; coalesced says that there was work for the contact
 // already.
 type Submitter interface {
-	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error)
+	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error)
 }
 
 // Options are what a server is made of.

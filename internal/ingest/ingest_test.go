@@ -33,13 +33,13 @@ const (
 )
 
 // submit is a Submitter of one function.
-type submit func(context.Context, contact.Ref, contact.Intent) (bool, error)
+type submit func(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error)
 
-func (s submit) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent) (bool, error) {
-	return s(ctx, ref, intent)
+func (s submit) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (bool, error) {
+	return s(ctx, ref, intent, receipt)
 }
 
-func accept(context.Context, contact.Ref, contact.Intent) (bool, error) { return false, nil }
+func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) { return false, nil }
 
 // buffer is a log that handlers may write side by side.
 type buffer struct {
@@ -117,7 +117,7 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 		intent contact.Intent
 	}
 	var got []submission
-	b := setup(t, submit(func(ctx context.Context, ref contact.Ref, intent contact.Intent) (bool, error) {
+	b := setup(t, submit(func(ctx context.Context, ref contact.Ref, intent contact.Intent, _ contact.Receipt) (bool, error) {
 		deadline, ok := ctx.Deadline()
 		require.True(t, ok, "a submission needs a deadline")
 		require.LessOrEqual(t, time.Until(deadline), 3*time.Second)
@@ -230,7 +230,7 @@ func TestRequestOfAnAbsoluteAddressIsAWebhook(t *testing.T) {
 func TestSubmissionThatFailsIsAnsweredWithComeBackLater(t *testing.T) {
 	t.Parallel()
 
-	b := setup(t, submit(func(context.Context, contact.Ref, contact.Intent) (bool, error) {
+	b := setup(t, submit(func(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool, error) {
 		return false, fmt.Errorf("recording contact default:98765: %w", syscall.ECONNREFUSED)
 	}))
 	for range 20 {
@@ -247,7 +247,7 @@ func TestSubmissionThatFailsIsAnsweredWithComeBackLater(t *testing.T) {
 func TestCallerThatHangsUpIsHeardAllTheSame(t *testing.T) {
 	t.Parallel()
 
-	b := setup(t, submit(func(ctx context.Context, _ contact.Ref, _ contact.Intent) (bool, error) {
+	b := setup(t, submit(func(ctx context.Context, _ contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
 		return false, ctx.Err()
 	}))
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -259,7 +259,7 @@ func TestCallerThatHangsUpIsHeardAllTheSame(t *testing.T) {
 func TestPanicIsAnsweredAndLoggedWithoutWhatWasHandled(t *testing.T) {
 	t.Parallel()
 
-	b := setup(t, submit(func(_ context.Context, ref contact.Ref, _ contact.Intent) (bool, error) {
+	b := setup(t, submit(func(_ context.Context, ref contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
 		panic(errors.New("cannot handle " + ref.String()))
 	}))
 	w := b.call(http.MethodGet, query+"wpf_action=update&contact_id=98765", "")
@@ -273,7 +273,7 @@ func TestNoLogLineHoldsAKeyOrAQuery(t *testing.T) {
 	t.Parallel()
 
 	const wrong = "wr0ng-key"
-	b := setup(t, submit(func(_ context.Context, ref contact.Ref, _ contact.Intent) (bool, error) {
+	b := setup(t, submit(func(_ context.Context, ref contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
 		if ref.ID == "6" {
 			return false, errors.New("away")
 		}
@@ -367,7 +367,7 @@ func TestWebhookIsKeptInRedis(t *testing.T) {
 	t.Parallel()
 
 	redis := redistest.Start(t)
-	contacts := pending.New(redis.Client(), pending.DefaultQueue)
+	contacts := pending.New(redis.Client(), pending.Options{})
 	b := setup(t, contacts)
 	for _, coalesced := range []bool{false, true} {
 		w := b.call(http.MethodGet, query+"wpf_action=update&contact_id=5", "")

@@ -39,7 +39,7 @@ func TestStopFinishesTheWebhookUnderWay(t *testing.T) {
 	t.Parallel()
 
 	entered, release := make(chan struct{}), make(chan struct{})
-	b := setup(t, submit(func(ctx context.Context, _ contact.Ref, _ contact.Intent) (bool, error) {
+	b := setup(t, submit(func(ctx context.Context, _ contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
 		close(entered)
 		<-release
 		return false, ctx.Err()

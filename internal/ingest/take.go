@@ -51,13 +51,15 @@ func (o outcome) result() string {
 // not told of it either.
 func (s *Server) take(c echo.Context) error {
 	began := time.Now()
-	o := s.record(c.Request())
+	id := requestID(c.Request())
+	c.Response().Header().Set(requestIDHeader, id)
+	o := s.record(c.Request(), id)
 	err := write(c, o)
 	took := time.Since(began)
 
 	s.metrics.observe(o.result(), took)
 	// No path and no query: both can hold a key, the one by mistake.
-	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took)
+	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took).Str("request_id", id)
 	if o.hook.ID != "" {
 		line.Str("contact", o.hook.ID).Stringer("action", o.hook.Intent.Action)
 	}
@@ -66,7 +68,7 @@ func (s *Server) take(c echo.Context) error {
 }
 
 // record checks a request and submits what it asks for.
-func (s *Server) record(r *http.Request) (o outcome) {
+func (s *Server) record(r *http.Request, id string) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			// The reason may quote the request.
@@ -89,7 +91,8 @@ func (s *Server) record(r *http.Request) (o outcome) {
 	// counts all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), submitTimeout)
 	defer cancel()
-	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent)
+	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id}
+	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
 		return outcome{refusal: &webhook.Error{

@@ -82,7 +82,7 @@ func ratio(a, b int64) float64 {
 
 func readStats(ctx context.Context, settings config.Config) (pending.Stats, error) {
 	// Not through the admin API: it may ask for a password.
-	return statsOf(ctx, settings.RedisURL)
+	return statsOf(ctx, settings.RedisURL, settings.Queues)
 }
 
 // drain waits until no contact has outstanding work but parked ones.

@@ -183,11 +183,11 @@ func freePort(ctx context.Context) (int, error) {
 }
 
 // statsOf reads the counters straight from Redis.
-func statsOf(ctx context.Context, url string) (pending.Stats, error) {
+func statsOf(ctx context.Context, url string, queues int) (pending.Stats, error) {
 	client, err := redisconn.Open(url, redisconn.ForWorker)
 	if err != nil {
 		return pending.Stats{}, err
 	}
 	defer client.Close()
-	return pending.New(client, pending.DefaultQueue).Stats(ctx)
+	return pending.New(client, pending.Options{Queues: queues}).Stats(ctx)
 }

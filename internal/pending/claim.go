@@ -28,102 +28,54 @@ type Busy struct {
 
 func (b *Busy) Error() string { return fmt.Sprintf("the contact is claimed for another %v", b.For) }
 
+// Unsettled says that webhooks of the contact arrived too lately.
+type Unsettled struct {
+	For time.Duration // until it has settled, if none arrives meanwhile
+}
+
+func (u *Unsettled) Error() string {
+	return fmt.Sprintf("the contact is to settle for another %v", u.For)
+}
+
+// settledLua returns how many ms a contact has to wait until it has settled. A
+// wait ends after ten times the time, whatever arrives.
+const settledLua = `
+local function unsettled(settle, since, last)
+  if settle == 0 or not last then return 0 end
+  return math.max(0, math.min(last + settle, since + 10 * settle) - now)
+end
+`
+
 // claimScript locks a record for one pass.
 //
 // KEYS[1] record  KEYS[2] due  KEYS[3] active  KEYS[4] retrying
 // ARGV[1] SITE:ID  ARGV[2] epoch of the wake-up  ARGV[3] lock token
 // ARGV[4] lock in ms  ARGV[5] ms after the lock when the sweep looks
+// ARGV[6] ms for which a contact settles  ARGV[7] ms after that when the sweep
+// looks
 //
-// Returns {"stale"}, {"busy", ms left} or
-// {"claimed", gen, action, role, notify, attempts, tries, since}.
-var claimScript = redis.NewScript(`
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock_until', 'gen', 'action', 'role', 'notify', 'attempts', 'tries', 'since', 'parked')
-if rec[1] ~= ARGV[2] or rec[10] then return {'stale'} end
-if rec[2] and tonumber(rec[2]) > now then return {'busy', rec[2] - now} end
+// Returns {"stale"}, {"busy", ms left}, {"unsettled", ms left} or {"claimed",
+// now, attempts, tries} and then as finishScript does.
+var claimScript = redis.NewScript(clockLua + settledLua + `
+local rec = redis.call('HMGET', KEYS[1], 'epoch', 'parked', 'lock_until', 'since', 'last', 'attempts', 'tries')
+if rec[1] ~= ARGV[2] or rec[2] then return {'stale'} end
+if rec[3] and tonumber(rec[3]) > now then return {'busy', rec[3] - now} end
+local wait = unsettled(tonumber(ARGV[6]), rec[4], rec[5])
+if wait > 0 then
+  redis.call('ZADD', KEYS[2], now + wait + ARGV[7], ARGV[1])
+  return {'unsettled', wait}
+end
 redis.call('HSET', KEYS[1], 'lock', ARGV[3], 'lock_until', now + ARGV[4])
+redis.call('HDEL', KEYS[1], 'next', 'later')
 redis.call('ZADD', KEYS[2], now + ARGV[4] + ARGV[5], ARGV[1])
-redis.call('ZADD', KEYS[3], now, ARGV[1])
+redis.call('ZADD', KEYS[3], rec[4], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
-return {'claimed', rec[3], rec[4], rec[5], rec[6], rec[7], rec[8], rec[9]}
+local work = redis.call('HMGET', KEYS[1], ` + workLua + `)
+return {'claimed', now, rec[6], rec[7], unpack(work)}
 `)
 
-// finishScript ends a claim whose pass succeeded.
-//
-// KEYS[1] record  KEYS[2] due  KEYS[3] active  KEYS[4] stats
-// ARGV[1] SITE:ID  ARGV[2] epoch  ARGV[3] lock token  ARGV[4] gen that the pass
-// began with  ARGV[5] lock in ms  ARGV[6] ms after the lock when the sweep looks
-//
-// Returns {"lost"}, {"done"}, or, when webhooks arrived since the pass began,
-// {"again", gen, action, role, notify} with the lock renewed.
-var finishScript = redis.NewScript(`
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'action', 'role', 'notify')
-if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return {'lost'} end
-redis.call('HINCRBY', KEYS[4], 'synced', 1)
-if rec[3] == ARGV[4] then
-  redis.call('DEL', KEYS[1])
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  redis.call('ZREM', KEYS[3], ARGV[1])
-  return {'done'}
-end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'lock_until', now + ARGV[5], 'attempts', 0, 'tries', 0)
-redis.call('HDEL', KEYS[1], 'error', 'code', 'next')
-redis.call('ZADD', KEYS[2], now + ARGV[5] + ARGV[6], ARGV[1])
-return {'again', rec[3], rec[4], rec[5], rec[6]}
-`)
-
-// releaseScript ends a claim whose contact has to be looked at again.
-//
-// KEYS[1] record  KEYS[2] due  KEYS[3] active  KEYS[4] retrying  KEYS[5] stats
-// ARGV[1] SITE:ID  ARGV[2] epoch  ARGV[3] lock token  ARGV[4] ms until the next
-// pass  ARGV[5] ms after that when the sweep looks  ARGV[6] attempts to add
-// ARGV[7] "1": the pass failed  ARGV[8] code of the error  ARGV[9] its text
-//
-// Returns 1, or 0 if the claim was lost.
-var releaseScript = redis.NewScript(`
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock')
-if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return 0 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HDEL', KEYS[1], 'lock', 'lock_until')
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[2], now + ARGV[4] + ARGV[5], ARGV[1])
-if ARGV[7] == '1' then
-  redis.call('HINCRBY', KEYS[1], 'attempts', ARGV[6])
-  redis.call('HINCRBY', KEYS[1], 'tries', 1)
-  redis.call('HSET', KEYS[1], 'code', ARGV[8], 'error', ARGV[9], 'next', now + ARGV[4])
-  redis.call('ZADD', KEYS[4], now, ARGV[1])
-  redis.call('HINCRBY', KEYS[5], 'failed', 1)
-end
-return 1
-`)
-
-// parkScript ends a claim whose contact cannot be synced as it is.
-//
-// KEYS[1] record  KEYS[2] due  KEYS[3] active  KEYS[4] parked  KEYS[5] stats
-// ARGV[1] SITE:ID  ARGV[2] epoch  ARGV[3] lock token  ARGV[4] gen that the pass
-// began with  ARGV[5] code of the error  ARGV[6] its text
-//
-// Returns "lost", "parked", or "again" when webhooks arrived since the pass
-// began: they may have mended the contact, and the claim is still held.
-var parkScript = redis.NewScript(`
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen')
-if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return 'lost' end
-if rec[3] ~= ARGV[4] then return 'again' end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-redis.call('HSET', KEYS[1], 'parked', now, 'code', ARGV[5], 'error', ARGV[6])
-redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HDEL', KEYS[1], 'lock', 'lock_until', 'next')
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('ZADD', KEYS[4], now, ARGV[1])
-redis.call('HINCRBY', KEYS[5], 'failed', 1)
-return 'parked'
-`)
+// workLua names the fields of a record that say what a pass is to do.
+const workLua = `'gen', 'action', 'role', 'notify', 'since', 'covered', 'trace', ` + ringLua
 
 // Claim is the right to run one pass over a contact. Its holder ends it with
 // Finish, Release, Retry or Park before [PassTimeout].
@@ -135,23 +87,44 @@ type Claim struct {
 	Attempts, Tries int
 	// Since is when the contact's work became outstanding, by Redis's clock.
 	Since time.Time
+	// Covered is how many webhooks no earlier pass has seen; Webhooks are the
+	// latest of them, the newest last.
+	Covered  int
+	Webhooks []contact.Receipt
+	// RequestID names the newest webhook, seen by an earlier pass or not.
+	RequestID string
+	// Trace is the traceparent of the newest sampled webhook, or empty.
+	Trace string
+	// Hold is set by a Finish that says again: how long the next pass has to
+	// wait, since the contact is to settle or work is paused. Zero: not at all.
+	Hold time.Duration
 
 	contacts     *Contacts
+	queue        *queue
 	epoch, token string
 	gen          string
+	outstanding  time.Duration // when claimed, by Redis's clock
+	claimed      time.Time     // by the local clock
 }
 
+// Waited is how long the contact's work has been outstanding. It does not
+// depend on the clocks of Redis and of this machine being equal.
+func (c *Claim) Waited() time.Duration { return c.outstanding + time.Since(c.claimed) }
+
 // Claim locks the contact that a wake-up names. It returns [ErrStale] when
-// there is nothing to do, and [*Busy] when another pass holds the contact.
+// there is nothing to do, [*Busy] when another pass holds the contact, and
+// [*Unsettled] when its webhooks are too fresh.
 func (c *Contacts) Claim(ctx context.Context, taskID string) (*Claim, error) {
 	ref, epoch, err := ParseTaskID(taskID)
 	if err != nil {
 		return nil, fmt.Errorf("claiming a contact: %w: %w", ErrStale, err)
 	}
-	claim := &Claim{Ref: ref, contacts: c, epoch: epoch, token: newToken()}
+	q := c.of(ref)
+	claim := &Claim{Ref: ref, contacts: c, queue: q, epoch: epoch, token: newToken()}
 	answer, err := claimScript.Run(ctx, c.rdb,
-		[]string{c.keys.of(ref), c.keys.due, c.keys.active, c.keys.retrying},
+		[]string{q.of(ref), q.due, q.active, q.retrying},
 		ref.String(), epoch, claim.token, Lock.Milliseconds(), lockGrace.Milliseconds(),
+		c.settle.Milliseconds(), grace.Milliseconds(),
 	).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("claiming contact %s: %w", ref, err)
@@ -160,99 +133,58 @@ func (c *Contacts) Claim(ctx context.Context, taskID string) (*Claim, error) {
 	case outcome == "stale":
 		return nil, ErrStale
 	case outcome == "busy" && len(answer) == 2:
-		return nil, &Busy{For: time.Duration(number(answer[1])) * time.Millisecond}
-	case outcome != "claimed" || len(answer) != 8:
+		return nil, &Busy{For: millis(answer[1])}
+	case outcome == "unsettled" && len(answer) == 2:
+		return nil, &Unsettled{For: millis(answer[1])}
+	case outcome != "claimed" || len(answer) != 4+workFields:
 		return nil, fmt.Errorf("claiming contact %s: unexpected answer %q", ref, outcome)
 	}
-	claim.gen, claim.Intent = text(answer[1]), intentOf(answer[2:5])
-	claim.Attempts, claim.Tries = atoi(answer[5]), atoi(answer[6])
-	claim.Since = time.UnixMilli(int64(atoi(answer[7])))
+	claim.Attempts, claim.Tries = int(number(answer[2])), int(number(answer[3]))
+	claim.take(number(answer[1]), answer[4:])
 	return claim, nil
 }
 
-// Finish ends the claim after a pass that succeeded. again means that webhooks
-// arrived during the pass: the claim goes on with the merged intent and a fresh
-// lock, and the caller runs another pass or releases the claim.
-func (c *Claim) Finish(ctx context.Context) (again bool, err error) {
-	k := c.contacts.keys
-	answer, err := finishScript.Run(ctx, c.contacts.rdb,
-		[]string{k.of(c.Ref), k.due, k.active, k.stats},
-		c.Ref.String(), c.epoch, c.token, c.gen, Lock.Milliseconds(), lockGrace.Milliseconds(),
-	).Slice()
-	if err != nil {
-		return false, fmt.Errorf("finishing contact %s: %w", c.Ref, err)
+// workFields is how many fields workLua names.
+const workFields = 7 + ring
+
+// take reads what the pass is to do, as workLua's fields say at a time of
+// Redis.
+func (c *Claim) take(now int64, work []any) {
+	c.gen = text(work[0])
+	c.Intent = contact.Intent{
+		Action: contact.Action(number(work[1])), Role: text(work[2]), Notify: text(work[3]) == "1",
 	}
-	switch outcome := text(answer[0]); {
-	case outcome == "done":
-		return false, nil
-	case outcome == "lost":
-		return false, ErrLost
-	case outcome != "again" || len(answer) != 5:
-		return false, fmt.Errorf("finishing contact %s: unexpected answer %q", c.Ref, outcome)
+	since := number(work[4])
+	c.Since = time.UnixMilli(since)
+	c.outstanding, c.claimed = time.Duration(max(0, now-since))*time.Millisecond, time.Now()
+	gen, covered := number(work[0]), number(work[5])
+	c.Covered, c.Trace = int(gen-covered), text(work[6])
+	values := make([]string, 0, ring)
+	for _, value := range work[7:] {
+		values = append(values, text(value))
 	}
-	c.gen, c.Intent, c.Attempts, c.Tries = text(answer[1]), intentOf(answer[2:5]), 0, 0
-	return true, nil
+	c.Webhooks, c.RequestID = receipts(values, covered, gen)
 }
 
-// Failure describes a pass that failed: a code for programs and a text for the
-// operator, both free of secrets and personal data.
-type Failure struct {
-	Code, Text string
-}
-
-// Release gives the contact back for another pass by its wake-up; nothing
-// failed.
-func (c *Claim) Release(ctx context.Context) error {
-	return c.release(ctx, 0, false, false, Failure{})
-}
-
-// Retry gives the contact back for a pass after a time, since this one failed.
-// counted says that the failure uses up an attempt.
-func (c *Claim) Retry(ctx context.Context, after time.Duration, counted bool, failure Failure) error {
-	return c.release(ctx, after, true, counted, failure)
-}
-
-func (c *Claim) release(ctx context.Context, after time.Duration, failed, counted bool, failure Failure) error {
-	k := c.contacts.keys
-	held, err := releaseScript.Run(ctx, c.contacts.rdb,
-		[]string{k.of(c.Ref), k.due, k.active, k.retrying, k.stats},
-		c.Ref.String(), c.epoch, c.token, after.Milliseconds(), grace.Milliseconds(),
-		flag(counted), flag(failed), failure.Code, failure.Text,
-	).Int()
-	if err != nil {
-		return fmt.Errorf("giving back contact %s: %w", c.Ref, err)
+func flag(on bool) string {
+	if on {
+		return "1"
 	}
-	if held == 0 {
-		return ErrLost
-	}
-	return nil
+	return "0"
 }
 
-// Park keeps the contact with its failure until its next webhook or until the
-// operator retries it. parked is false when webhooks arrived during the pass:
-// the claim is still held, and the caller gives the contact back for another
-// pass.
-func (c *Claim) Park(ctx context.Context, failure Failure) (parked bool, err error) {
-	k := c.contacts.keys
-	outcome, err := parkScript.Run(ctx, c.contacts.rdb,
-		[]string{k.of(c.Ref), k.due, k.active, k.parked, k.stats},
-		c.Ref.String(), c.epoch, c.token, c.gen, failure.Code, failure.Text,
-	).Text()
-	if err != nil {
-		return false, fmt.Errorf("parking contact %s: %w", c.Ref, err)
-	}
-	if outcome == "lost" {
-		return false, ErrLost
-	}
-	return outcome == "parked", nil
+func text(v any) string {
+	s, _ := v.(string)
+	return s
 }
 
-// intentOf reads action, role and notify as a script returns them.
-func intentOf(fields []any) contact.Intent {
-	return contact.Intent{Action: contact.Action(atoi(fields[0])), Role: text(fields[1]), Notify: text(fields[2]) == "1"}
-}
-
-func atoi(v any) int {
-	n, _ := strconv.Atoi(text(v))
+// number reads a number as Redis returns it, from a script or from a hash.
+func number(v any) int64 {
+	if n, ok := v.(int64); ok {
+		return n
+	}
+	n, _ := strconv.ParseInt(text(v), 10, 64)
 	return n
 }
+
+func millis(v any) time.Duration { return time.Duration(number(v)) * time.Millisecond }

@@ -14,29 +14,26 @@
 // epoch and a new wake-up, and a wake-up whose epoch is not the record's finds
 // itself stale.
 //
-// All keys of a queue, asynq's included, carry the queue's hash tag, so one
-// script changes them together, in a cluster too.
+// Contacts are spread over queues. All keys of a queue, asynq's included, carry
+// the queue's hash tag, so one script changes them together, in a cluster too:
+// a webhook is one script, which changes the record and writes the wake-up.
 package pending
 
 import (
-	"context"
 	"crypto/rand"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
-	"fmt"
-	"math"
 	"strings"
+	"sync/atomic"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
+	"spillway/internal/shard"
 )
 
 const (
-	// DefaultQueue is the asynq queue of an installation that has one.
-	DefaultQueue = "spillway"
 	// TaskType is the type of every wake-up.
 	TaskType = "contact"
 	// PassTimeout ends a pass. asynq schedules a repetition then, while the
@@ -51,64 +48,71 @@ const (
 	lockGrace = 2 * time.Second
 )
 
-// Contacts is the set of contacts with outstanding work in one queue.
+// Options say how contacts are kept.
+type Options struct {
+	// Queues is over how many queues contacts are spread; zero: one. It is the
+	// same for every process of an installation, see [Contacts.Adopt].
+	Queues int
+	// Settle is how long a contact must have been without a webhook before its
+	// pass begins. The wait ends after ten times that, counted from the first
+	// webhook. Zero: passes begin at once.
+	Settle time.Duration
+}
+
+// Contacts is the set of contacts with outstanding work.
 type Contacts struct {
-	rdb   redis.UniversalClient
-	tasks *asynq.Client
-	queue string
-	keys  keys
+	rdb    redis.UniversalClient
+	names  shard.Queues
+	queues []*queue
+	settle time.Duration
+
+	published  atomic.Int64 // when asynq was last told of the queues, Unix ms
+	publishing atomic.Bool
 }
 
-// New returns the contacts of a queue, whose name holds no braces.
-func New(rdb redis.UniversalClient, queue string) *Contacts {
-	return &Contacts{rdb: rdb, tasks: asynq.NewClientFromRedisClient(rdb), queue: queue, keys: keysOf(queue)}
+// New returns the contacts kept in a Redis.
+func New(rdb redis.UniversalClient, options Options) *Contacts {
+	c := &Contacts{rdb: rdb, names: shard.Over(options.Queues), settle: options.Settle}
+	for _, name := range c.names {
+		c.queues = append(c.queues, newQueue(name))
+	}
+	return c
 }
 
-// Queue returns the name of the asynq queue that wakes the contacts.
-func (c *Contacts) Queue() string { return c.queue }
+// Queues returns the names of the asynq queues that wake the contacts.
+func (c *Contacts) Queues() []string { return append([]string(nil), c.names...) }
 
-// keys are the names of a queue's keys.
-type keys struct {
+// of returns the queue that a contact belongs to.
+func (c *Contacts) of(ref contact.Ref) *queue { return c.queues[c.names.Index(ref)] }
+
+// queue names the keys of a queue.
+type queue struct {
+	name     string
 	due      string // sorted set SITE:ID → next check in ms: every record that is not parked
-	active   string // sorted set SITE:ID → since ms: claimed
-	retrying string // sorted set SITE:ID → since ms: failed, waiting for the next attempt
+	active   string // sorted set SITE:ID → outstanding since ms: claimed
+	retrying string // sorted set SITE:ID → outstanding since ms: failed, waiting for the next attempt
 	parked   string // sorted set SITE:ID → since ms: failed for good
 	stats    string // hash of counters
+	fixed    string // how many queues there are
 	record   string // prefix of the records
-	task     string // prefix of asynq's tasks
-	lease    string // asynq's leases
+	counts   string // prefix of the counts over time
+
+	// asynq's keys.
+	task, waiting, scheduled, retries, lease, paused string
+	message                                          message
 }
 
-func keysOf(queue string) keys {
-	ours, theirs := "spw:{"+queue+"}:", "asynq:{"+queue+"}:"
-	return keys{
-		due: ours + "due", active: ours + "active", retrying: ours + "retrying", parked: ours + "parked",
-		stats: ours + "stats", record: ours + "c:", task: theirs + "t:", lease: theirs + "lease",
+func newQueue(name string) *queue {
+	ours, theirs := shard.Prefix(name), "asynq:{"+name+"}:"
+	return &queue{
+		name: name, due: ours + "due", active: ours + "active", retrying: ours + "retrying", parked: ours + "parked",
+		stats: ours + "stats", fixed: ours + "queues", record: ours + "c:", counts: shard.Counts(name),
+		task: theirs + "t:", waiting: theirs + "pending", scheduled: theirs + "scheduled", retries: theirs + "retry",
+		lease: theirs + "lease", paused: theirs + "paused", message: newMessage(name),
 	}
 }
 
-func (k keys) of(ref contact.Ref) string { return k.record + ref.String() }
-
-// wakeUp enqueues the task that makes a worker look at the contact. The same
-// epoch enqueued twice is one task, so a repetition after a lost answer is
-// harmless.
-func (c *Contacts) wakeUp(ctx context.Context, ref contact.Ref, epoch string) error {
-	_, err := c.tasks.EnqueueContext(ctx, asynq.NewTask(TaskType, nil),
-		asynq.TaskID(taskID(ref, epoch)),
-		asynq.Queue(c.queue),
-		asynq.Timeout(PassTimeout),
-		// The record counts attempts. A task that asynq gave up on would be
-		// archived, and dropped when the archive is full.
-		asynq.MaxRetry(math.MaxInt32),
-		asynq.Retention(0),
-	)
-	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {
-		return fmt.Errorf("enqueueing the wake-up of contact %s: %w", ref, err)
-	}
-	return nil
-}
-
-func taskID(ref contact.Ref, epoch string) string { return ref.String() + ":" + epoch }
+func (q *queue) of(ref contact.Ref) string { return q.record + ref.String() }
 
 // ParseTaskID reads the contact and the epoch from a wake-up's id.
 func ParseTaskID(id string) (contact.Ref, string, error) {
@@ -128,5 +132,5 @@ func ParseTaskID(id string) (contact.Ref, string, error) {
 func newToken() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return hex.EncodeToString(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
 }

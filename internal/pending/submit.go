@@ -2,140 +2,215 @@ package pending
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
 )
 
-// submitScript records that a contact has work to do.
+// submitScript records that contacts have work to do and writes their wake-ups.
 //
-// KEYS[1] record  KEYS[2] due  KEYS[3] retrying  KEYS[4] parked  KEYS[5] stats
-// ARGV[1] SITE:ID  ARGV[2] epoch for a new record  ARGV[3] action rank, 0: none
-// ARGV[4] role, empty: none  ARGV[5] "1": send the mail
-// ARGV[6] prefix of asynq's task keys (the epoch inside the record completes it;
-// the key shares the hash tag of all others)
-// ARGV[7] ms until the sweep looks for the wake-up
-// ARGV[8] "webhook", "resync" (as a webhook, but not counted as one, and now) or
-// "retry" (now, and only if there is a record)
+// KEYS[1] due  KEYS[2] retrying  KEYS[3] parked  KEYS[4] stats  KEYS[5] number
+// of queues  KEYS[6] asynq's waiting wake-ups  KEYS[7] its scheduled ones
+// ARGV[1] number of queues  ARGV[2] prefix of the records  ARGV[3] prefix of
+// asynq's tasks (both share the hash tag of the keys)  ARGV[4], ARGV[5] the two
+// parts of asynq's message  ARGV[6] prefix of the counts  ARGV[7] ms until the
+// sweep looks for a wake-up  ARGV[8] ms for which a contact settles
+// and then for each contact: SITE:ID, an epoch for a new record, three
+// characters, the role (empty: none), the request id, the trace (empty: none).
+// The characters are the cause: "w" a webhook, "s" a resync (as a webhook, but
+// not counted as one, and now) or "r" a retry (now, and only if there is a
+// record); the rank of the action, 0: none; and "1": send the mail.
 //
-// Returns {epoch, existed, enqueue}: the record's epoch; 1 if there was a
-// record; 1 if a wake-up of that epoch must be enqueued. Epoch "" means that
-// there is no record and none was to be made.
+// Returns a character for each contact: "0" it had no record and has one now,
+// "1" it had one, "-" it has none and none was to be made. An error "QUEUES n"
+// says that the contacts are kept in another number of queues.
 //
 // A record that was parked starts anew: its attempts are forgotten and it gets
 // a new epoch. For the operator so does one that is not locked: it is to be
 // looked at now, whenever its wake-up would have come.
-var submitScript = redis.NewScript(`
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'action', 'parked', 'lock_until')
-local epoch, existed, enqueue = rec[1], 1, 1
-if not epoch then
-  if ARGV[8] == 'retry' then return {'', 0, 0} end
-  existed, epoch = 0, ARGV[2]
-  redis.call('HSET', KEYS[1], 'epoch', epoch, 'gen', 1, 'action', ARGV[3], 'role', ARGV[4],
-    'notify', ARGV[5], 'since', now, 'attempts', 0, 'tries', 0)
-else
-  redis.call('HINCRBY', KEYS[1], 'gen', 1)
-  if tonumber(ARGV[3]) > tonumber(rec[2]) then redis.call('HSET', KEYS[1], 'action', ARGV[3]) end
-  if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'role', ARGV[4]) end
-  if ARGV[5] == '1' then redis.call('HSET', KEYS[1], 'notify', '1') end
-  local locked = rec[4] and tonumber(rec[4]) > now
-  if rec[3] or (ARGV[8] ~= 'webhook' and not locked) then
-    epoch = ARGV[2]
-    redis.call('HSET', KEYS[1], 'epoch', epoch, 'since', now, 'attempts', 0, 'tries', 0)
-    redis.call('HDEL', KEYS[1], 'parked', 'error', 'code', 'next')
-    redis.call('ZREM', KEYS[3], ARGV[1])
-    redis.call('ZREM', KEYS[4], ARGV[1])
+//
+// The script may run twice for one call: that counts the webhooks twice and
+// changes nothing else.
+var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + `
+local fixed = redis.call('GET', KEYS[5])
+if not fixed then
+  redis.call('SET', KEYS[5], ARGV[1])
+elseif fixed ~= ARGV[1] then
+  return redis.error_reply('QUEUES ' .. fixed)
+end
+local q = {task = ARGV[3], head = ARGV[4], tail = ARGV[5], waiting = KEYS[6], scheduled = KEYS[7]}
+local settle = tonumber(ARGV[8])
+local answers, received, coalesced = {}, 0, 0
+for i = 9, #ARGV, 6 do
+  local ref, fresh, role, id, trace = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
+  local by, rank, notify = string.sub(ARGV[i + 2], 1, 1), string.sub(ARGV[i + 2], 2, 2), string.sub(ARGV[i + 2], 3, 3)
+  local key = ARGV[2] .. ref
+  local rec = redis.call('HMGET', key, 'epoch', 'action', 'parked', 'lock_until', 'gen', 'later')
+  local epoch, answer, wake, anew = rec[1], '1', true, false
+  local gen = (rec[5] or 0) + 1
+  local set = {key, 'gen', gen}
+  if role ~= '' then set[#set + 1] = 'role'; set[#set + 1] = role end
+  if notify == '1' then set[#set + 1] = 'notify'; set[#set + 1] = '1' end
+  if trace ~= '' then set[#set + 1] = 'trace'; set[#set + 1] = trace end
+  if by == 'w' and settle > 0 then set[#set + 1] = 'last'; set[#set + 1] = now end
+  if by ~= 'r' then receipt(set, gen, rank, id) end
+  if not epoch then
+    if by == 'r' then
+      answer, wake = '-', false
+    else
+      answer, epoch, anew = '0', fresh, true
+      set[#set + 1] = 'action'; set[#set + 1] = rank
+    end
   else
-    local state = redis.call('HGET', ARGV[6] .. ARGV[1] .. ':' .. epoch, 'state')
-    if state and state ~= 'archived' and state ~= 'completed' then
-      enqueue = 0
-    elseif state then
-      epoch = ARGV[2]
-      redis.call('HSET', KEYS[1], 'epoch', epoch)
+    if tonumber(rank) > tonumber(rec[2]) then set[#set + 1] = 'action'; set[#set + 1] = rank end
+    local locked = rec[4] and tonumber(rec[4]) > now
+    if rec[3] or (by ~= 'w' and not locked) then
+      epoch, anew = fresh, true
+      redis.call('HDEL', key, 'parked', 'error', 'code', 'next', 'attempts', 'tries', 'later')
+      redis.call('ZREM', KEYS[2], ref)
+      if rec[3] then redis.call('ZREM', KEYS[3], ref) end
+    else
+      if locked and not rec[6] then set[#set + 1] = 'later'; set[#set + 1] = now end
+      local state = redis.call('HGET', ARGV[3] .. ref .. ':' .. epoch, 'state')
+      if state and state ~= 'archived' and state ~= 'completed' then
+        wake = false
+      elseif state then
+        epoch = fresh
+        set[#set + 1] = 'epoch'; set[#set + 1] = epoch
+      end
+    end
+  end
+  if anew then
+    set[#set + 1] = 'epoch'; set[#set + 1] = epoch
+    set[#set + 1] = 'since'; set[#set + 1] = now
+  end
+  if answer ~= '-' then redis.call('HSET', unpack(set)) end
+  if wake then
+    local at
+    if anew and by == 'w' and settle > 0 then at = now + settle end
+    redis.call('ZADD', KEYS[1], (at or now) + ARGV[7], ref)
+    enqueue(q, ref, epoch, at)
+  end
+  if by == 'w' then
+    received = received + 1
+    if answer == '1' then coalesced = coalesced + 1 end
+  end
+  answers[#answers + 1] = answer
+end
+if received > 0 then
+  redis.call('HINCRBY', KEYS[4], 'received', received)
+  if coalesced > 0 then redis.call('HINCRBY', KEYS[4], 'coalesced', coalesced) end
+  count(ARGV[6], {'received', received, 'coalesced', coalesced})
+end
+return table.concat(answers)
+`)
+
+// countLua adds to the counts of this minute and this hour; package shard says
+// where they lie. what is a list of names and amounts. The minutes are kept for
+// a day, the hours for a month, each a little longer than that.
+const countLua = `
+local function count(prefix, what)
+  local minute = math.floor(time[1] / 60)
+  local hour = math.floor(minute / 60)
+  local minutes, hours = prefix .. 'm:' .. hour, prefix .. 'h:' .. math.floor(hour / 24)
+  for i = 1, #what, 2 do
+    local name, n = what[i], what[i + 1]
+    if n > 0 then
+      if redis.call('HINCRBY', minutes, minute % 60 .. ':' .. name, n) == n then redis.call('EXPIRE', minutes, 93600) end
+      if redis.call('HINCRBY', hours, hour % 24 .. ':' .. name, n) == n then redis.call('EXPIRE', hours, 2764800) end
     end
   end
 end
-if enqueue == 1 then
-  redis.call('ZADD', KEYS[2], now + ARGV[7], ARGV[1])
-end
-if ARGV[8] == 'webhook' then
-  redis.call('HINCRBY', KEYS[5], 'received', 1)
-  if existed == 1 then redis.call('HINCRBY', KEYS[5], 'coalesced', 1) end
-end
-return {epoch, existed, enqueue}
-`)
+`
 
-// cause says who asks for a pass.
+// cause says who asks for a pass, as submitScript reads it.
 type cause string
 
 const (
-	byWebhook cause = "webhook"
-	byResync  cause = "resync"
-	byRetry   cause = "retry"
+	byWebhook cause = "w"
+	byResync  cause = "s"
+	byRetry   cause = "r"
 )
 
-// Submit records a webhook's intent and makes sure that a wake-up exists. When
-// it returns nil a pass that begins afterwards will carry the intent out.
-// coalesced says that the contact had outstanding work already. After an error
-// the intent may or may not be recorded; the caller must not acknowledge it.
-func (c *Contacts) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error) {
-	_, coalesced, err = c.submit(ctx, ref, intent, byWebhook)
-	return coalesced, err
+// Webhook is what a webhook says of a contact.
+type Webhook struct {
+	Ref     contact.Ref
+	Intent  contact.Intent
+	Receipt contact.Receipt // its time is ignored: Redis's counts
+}
+
+// Submit records a webhook's intent and makes sure that a wake-up exists, in
+// one round trip. When it returns nil a pass that begins afterwards will carry
+// the intent out. coalesced says that the contact had outstanding work already.
+// After an error the intent may or may not be recorded; the caller must not
+// acknowledge it.
+func (c *Contacts) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
+	answers, err := c.submit(ctx, c.of(ref), byWebhook, []Webhook{{ref, intent, receipt}})
+	return err == nil && answers[0] == existed, err
 }
 
 // Resync is Submit for the operator: it is not counted as a webhook, and a
 // contact that waits for a retry or is parked is looked at now.
 func (c *Contacts) Resync(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error) {
-	_, coalesced, err = c.submit(ctx, ref, intent, byResync)
-	return coalesced, err
+	receipt := contact.Receipt{Action: intent.Action}
+	answers, err := c.submit(ctx, c.of(ref), byResync, []Webhook{{ref, intent, receipt}})
+	return err == nil && answers[0] == existed, err
 }
 
 // Retry wakes a contact that has outstanding work now, parked or not, with its
 // attempts forgotten. found is false if it has none.
 func (c *Contacts) Retry(ctx context.Context, ref contact.Ref) (found bool, err error) {
-	epoch, _, err := c.submit(ctx, ref, contact.Intent{}, byRetry)
-	return epoch != "", err
+	answers, err := c.submit(ctx, c.of(ref), byRetry, []Webhook{{Ref: ref}})
+	return err == nil && answers[0] == existed, err
 }
 
-func (c *Contacts) submit(ctx context.Context, ref contact.Ref, intent contact.Intent, by cause) (epoch string, existed bool, err error) {
-	if intent.Action == 0 && by != byRetry {
-		return "", false, fmt.Errorf("recording contact %s: the intent has no action", ref)
-	}
-	answer, err := submitScript.Run(ctx, c.rdb,
-		[]string{c.keys.of(ref), c.keys.due, c.keys.retrying, c.keys.parked, c.keys.stats},
-		ref.String(), newToken(), int(intent.Action), intent.Role, flag(intent.Notify),
-		c.keys.task, grace.Milliseconds(), string(by),
-	).Slice()
-	if err != nil {
-		return "", false, fmt.Errorf("recording contact %s: %w", ref, err)
-	}
-	if len(answer) != 3 {
-		return "", false, fmt.Errorf("recording contact %s: unexpected answer of %d elements", ref, len(answer))
-	}
-	epoch, existed = text(answer[0]), number(answer[1]) == 1
-	if number(answer[2]) == 1 {
-		err = c.wakeUp(ctx, ref, epoch)
-	}
-	return epoch, existed, err
+// existed is submitScript's answer for a contact that had a record.
+const existed = '1'
+
+// OtherQueues says that the contacts in Redis are spread over another number
+// of queues than this process was told.
+type OtherQueues struct {
+	Kept, Asked string
+	// Contacts is how many there are; zero: not counted.
+	Contacts int64
 }
 
-func flag(on bool) string {
-	if on {
-		return "1"
+func (e *OtherQueues) Error() string {
+	return fmt.Sprintf("Redis keeps contacts in %s queue(s), SPILLWAY_QUEUES says %s: set it to %s everywhere, or let all contacts drain and retry or drop the parked ones first",
+		e.Kept, e.Asked, e.Kept)
+}
+
+// submit runs the script over webhooks of one queue and returns a character for
+// each.
+func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []Webhook) (answers string, err error) {
+	c.publish()
+	args := make([]any, 0, 8+6*len(webhooks))
+	args = append(args, len(c.queues), q.record, q.task, q.message.head, q.message.tail, q.counts,
+		grace.Milliseconds(), c.settle.Milliseconds())
+	for _, w := range webhooks {
+		if w.Intent.Action == 0 && by != byRetry {
+			return "", fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
+		}
+		what := [3]byte{by[0], '0' + byte(w.Intent.Action), '0'}
+		if w.Intent.Notify {
+			what[2] = '1'
+		}
+		args = append(args, w.Ref.String(), newToken(), string(what[:]), w.Intent.Role, w.Receipt.RequestID, w.Receipt.Trace)
 	}
-	return "0"
-}
-
-func text(v any) string {
-	s, _ := v.(string)
-	return s
-}
-
-func number(v any) int64 {
-	n, _ := v.(int64)
-	return n
+	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled}
+	answers, err = submitScript.Run(ctx, c.rdb, keys, args...).Text()
+	switch kept, other := "", false; {
+	case err != nil:
+		if kept, other = strings.CutPrefix(err.Error(), "QUEUES "); other {
+			err = &OtherQueues{Kept: kept, Asked: fmt.Sprint(len(c.queues))}
+		}
+		return "", fmt.Errorf("recording contact %s: %w", webhooks[0].Ref, err)
+	case len(answers) != len(webhooks):
+		return "", errors.New("recording contacts: unexpected answer of Redis")
+	}
+	return answers, nil
 }

@@ -2,110 +2,89 @@ package pending
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"spillway/internal/contact"
 )
 
-// reviveScript gives a record whose wake-up is lost a new epoch.
+// sweepScript looks at contacts that are due and gives those whose wake-up is
+// lost a new epoch and a new wake-up.
 //
-// KEYS[1] record  KEYS[2] due  KEYS[3] active  KEYS[4] asynq's task of the
-// epoch in ARGV[2]  KEYS[5] asynq's leases
-// ARGV[1] SITE:ID  ARGV[2] epoch that the caller read  ARGV[3] new epoch
-// ARGV[4] asynq's id of the task  ARGV[5] ms until the next look
+// KEYS[1] due  KEYS[2] active  KEYS[3] retrying  KEYS[4] asynq's leases
+// KEYS[5] its waiting wake-ups
+// ARGV[1] prefix of the records  ARGV[2] prefix of asynq's tasks (both share the
+// hash tag of the keys)  ARGV[3], ARGV[4] the two parts of asynq's message
+// ARGV[5] ms until the next look  ARGV[6] ms after a lock when to look
+// ARGV[7] most contacts to look at  ARGV[8] what new epochs begin with
 //
-// Returns 1 if the new epoch's wake-up must be enqueued, else 0.
+// Returns {contacts looked at, contacts woken}.
 //
 // Lost are: a task that is missing, archived or completed, and an active one
 // whose lease has vanished or ended (asynq never recovers the former; leases
 // are seconds of the workers' clocks). A record that is locked belongs to a
-// living pass or ends by its lock. Nothing is done if the record changed since
-// the caller read it.
-var reviveScript = redis.NewScript(`
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock_until', 'parked')
-if not rec[1] or rec[3] then
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  return 0
+// living pass or ends by its lock. A new wake-up comes first: its contact has
+// waited longest.
+var sweepScript = redis.NewScript(clockLua + enqueueLua + `
+local q = {task = ARGV[2], head = ARGV[3], tail = ARGV[4], waiting = KEYS[5]}
+local refs = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[7])
+local woken = 0
+local function lost(id)
+  local state = redis.call('HGET', q.task .. id, 'state')
+  if state ~= 'active' then return not state or state == 'archived' or state == 'completed' end
+  local lease = redis.call('ZSCORE', KEYS[4], id)
+  return not lease or tonumber(lease) <= tonumber(time[1])
 end
-if rec[1] ~= ARGV[2] then return 0 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local due = redis.call('ZSCORE', KEYS[2], ARGV[1])
-if due and tonumber(due) > now then return 0 end
-if rec[2] and tonumber(rec[2]) > now then
-  redis.call('ZADD', KEYS[2], rec[2] + ARGV[5], ARGV[1])
-  return 0
+for i, ref in ipairs(refs) do
+  local key = ARGV[1] .. ref
+  local rec = redis.call('HMGET', key, 'epoch', 'lock_until', 'parked')
+  if not rec[1] or rec[3] then
+    for k = 1, 3 do redis.call('ZREM', KEYS[k], ref) end
+  elseif rec[2] and tonumber(rec[2]) > now then
+    redis.call('ZADD', KEYS[1], rec[2] + ARGV[6], ref)
+  else
+    redis.call('ZADD', KEYS[1], now + ARGV[5], ref)
+    if lost(ref .. ':' .. rec[1]) then
+      local epoch = ARGV[8] .. '-' .. i
+      redis.call('HSET', key, 'epoch', epoch)
+      redis.call('HDEL', key, 'lock', 'lock_until', 'next')
+      redis.call('ZREM', KEYS[2], ref)
+      redis.call('ZREM', KEYS[3], ref)
+      enqueue(q, ref, epoch, nil, true)
+      woken = woken + 1
+    end
+  end
 end
-redis.call('ZADD', KEYS[2], now + ARGV[5], ARGV[1])
-local state = redis.call('HGET', KEYS[4], 'state')
-if state == 'active' then
-  local lease = redis.call('ZSCORE', KEYS[5], ARGV[4])
-  if lease and tonumber(lease) > tonumber(time[1]) then return 0 end
-elseif state and state ~= 'archived' and state ~= 'completed' then
-  return 0
-end
-redis.call('HSET', KEYS[1], 'epoch', ARGV[3])
-redis.call('HDEL', KEYS[1], 'lock', 'lock_until')
-redis.call('ZREM', KEYS[3], ARGV[1])
-return 1
+return {#refs, woken}
 `)
 
-// sweepBatch bounds one call of [Contacts.Sweep].
-const sweepBatch = 500
+const (
+	// sweepBatch bounds how long Redis is kept from other work.
+	sweepBatch = 100
+	// sweepBatches bounds one call of [Contacts.Sweep], for each queue.
+	sweepBatches = 10
+)
 
-// Sweep looks at the records that are due and wakes those whose wake-up was
-// lost. It returns how many it woke. Any number of workers may sweep at once.
+// Sweep looks at contacts that are due and wakes those whose wake-up was lost.
+// It returns how many it woke. Any number of workers may sweep at once.
 func (c *Contacts) Sweep(ctx context.Context) (woken int, err error) {
-	// The clock of Redis decides in the script; a local clock that is fast or
-	// slow by minutes only makes this list longer or shorter, so it is Redis's.
-	now, err := c.rdb.Time(ctx).Result()
-	if err != nil {
-		return 0, fmt.Errorf("sweeping: reading the time of Redis: %w", err)
-	}
-	members, err := c.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: c.keys.due, ByScore: true, Start: "-inf", Stop: strconv.FormatInt(now.UnixMilli(), 10), Count: sweepBatch,
-	}).Result()
-	if err != nil {
-		return 0, fmt.Errorf("sweeping: listing due contacts: %w", err)
-	}
-	for _, member := range members {
-		ref, err := contact.ParseRef(member)
-		if err != nil {
-			return woken, fmt.Errorf("sweeping: the index holds %q: %w", member, err)
-		}
-		revived, err := c.revive(ctx, ref)
-		if err != nil {
-			return woken, fmt.Errorf("sweeping: %w", err)
-		}
-		if revived {
-			woken++
+	for _, q := range c.queues {
+		for range sweepBatches {
+			answer, err := sweepScript.Run(ctx, c.rdb,
+				[]string{q.due, q.active, q.retrying, q.lease, q.waiting},
+				q.record, q.task, q.message.head, q.message.tail, grace.Milliseconds(), lockGrace.Milliseconds(),
+				sweepBatch, newToken(),
+			).Slice()
+			if err != nil {
+				return woken, fmt.Errorf("sweeping queue %s: %w", q.name, err)
+			}
+			woken += int(number(answer[1]))
+			if number(answer[0]) < sweepBatch {
+				break
+			}
 		}
 	}
 	return woken, nil
-}
-
-func (c *Contacts) revive(ctx context.Context, ref contact.Ref) (bool, error) {
-	epoch, err := c.rdb.HGet(ctx, c.keys.of(ref), "epoch").Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return false, fmt.Errorf("reading contact %s: %w", ref, err)
-	}
-	next, task := newToken(), taskID(ref, epoch)
-	enqueue, err := reviveScript.Run(ctx, c.rdb,
-		[]string{c.keys.of(ref), c.keys.due, c.keys.active, c.keys.task + task, c.keys.lease},
-		ref.String(), epoch, next, task, grace.Milliseconds(),
-	).Int()
-	if err != nil {
-		return false, fmt.Errorf("reviving contact %s: %w", ref, err)
-	}
-	if enqueue == 0 {
-		return false, nil
-	}
-	return true, c.wakeUp(ctx, ref, next)
 }
 
 // RunSweep sweeps until ctx ends, every interval give or take a third, so that

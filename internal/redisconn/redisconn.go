@@ -62,7 +62,12 @@ func Open(rawURL string, use Use) (redis.UniversalClient, error) {
 		options.PoolSize = 96
 	}
 	if strings.HasPrefix(rawURL, "redis-cluster:") {
-		return redis.NewClusterClient(options.Cluster()), nil
+		cluster := options.Cluster()
+		// A node that does not answer may have been replaced: ask another one
+		// who has its slots, instead of dialling it five times for each try.
+		cluster.DialerRetries = 1
+		cluster.ClusterStateReloadInterval = time.Second
+		return redis.NewClusterClient(cluster), nil
 	}
 	return redis.NewUniversalClient(options), nil
 }

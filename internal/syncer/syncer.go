@@ -185,6 +185,7 @@ func (s *Syncer) addWithPassword(
 			return result, fmt.Errorf("confirming the returned password of contact %s: %w", ref.ID, err)
 		}
 	}
+	result.PasswordReturned = result.Outcome == contact.Created
 	if err := s.vault.Delete(ctx, vaultName(ref)); err != nil {
 		return result, fmt.Errorf("removing the confirmed password of contact %s: %w", ref.ID, err)
 	}

@@ -45,14 +45,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 	}
 }
 
-func (m *metrics) observe(event history.Event, took time.Duration) {
+func (m *metrics) observe(event history.Event) {
 	result := event.Code
 	if event.Kind == history.Synced {
 		result = event.Outcome
 		m.waited.Observe((time.Duration(event.Waited) * time.Millisecond).Seconds())
 	}
 	m.passes.WithLabelValues(event.Action, result).Inc()
-	m.duration.Observe(took.Seconds())
+	m.duration.Observe((time.Duration(event.Took) * time.Millisecond).Seconds())
 }
 
 // asynqLog writes asynq's own messages into the log. They hold task ids and

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +43,6 @@ type Options struct {
 	Contacts    *pending.Contacts
 	Syncer      Passer
 	Gate        Gate
-	Timelines   *history.Timelines
 	Concurrency int
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer
@@ -71,9 +71,13 @@ const drainTime = pending.PassTimeout + 5*time.Second
 // Run works until ctx ends, then takes no new contacts and returns when the
 // passes under way are done.
 func (w *Worker) Run(ctx context.Context) error {
+	queues := make(map[string]int)
+	for _, name := range w.options.Contacts.Queues() {
+		queues[name] = 1
+	}
 	server := asynq.NewServerFromRedisClient(w.options.Redis, asynq.Config{
 		Concurrency: w.options.Concurrency,
-		Queues:      map[string]int{w.options.Contacts.Queue(): 1},
+		Queues:      queues,
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
 		TaskCheckInterval:        100 * time.Millisecond,
@@ -151,11 +155,15 @@ func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
 
 	claim, err := w.options.Contacts.Claim(ctx, id)
 	var busy *pending.Busy
+	var unsettled *pending.Unsettled
 	switch {
 	case errors.Is(err, pending.ErrStale):
 		return nil
 	case errors.As(err, &busy):
 		return &later{after: busy.For + time.Second, reason: "another pass holds the contact"}
+	case errors.As(err, &unsettled):
+		// asynq cuts off the fraction of the second.
+		return &later{after: unsettled.For + time.Second, reason: "the contact is to settle"}
 	case err != nil:
 		w.options.Log.Warn().Err(err).Msg("claim failed; the contact is tried again")
 		return &later{after: spread(2 * time.Second), reason: "claim failed"}
@@ -183,14 +191,15 @@ func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
 			cancel()
 			return err
 		}
-		w.record(endCtx, claim, took, history.Event{
-			Kind: history.Synced, Outcome: string(result.Outcome), UserID: result.UserID, Notes: result.Notes,
-		})
-		again, err := claim.Finish(endCtx)
-		if again && err == nil && (pass >= passesInPlace || time.Since(began) > inPlaceTime) {
-			err = claim.Release(endCtx)
+		event := w.event(claim, took)
+		event.Kind, event.Outcome, event.UserID, event.Notes = history.Synced, string(result.Outcome), result.UserID, result.Notes
+		event.PasswordReturned = result.PasswordReturned
+		w.ended(claim, event, nil)
+		again, err := claim.Finish(endCtx, event.Encode())
+		if again && err == nil && (claim.Hold > 0 || pass >= passesInPlace || time.Since(began) > inPlaceTime) {
+			err = claim.Release(endCtx, claim.Hold, "")
 			cancel()
-			return w.settle(claim, err, &later{reason: "more webhooks arrived"})
+			return w.settle(claim, err, &later{after: claim.Hold, reason: "more webhooks arrived"})
 		}
 		cancel()
 		if err != nil || !again {
@@ -203,10 +212,15 @@ func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
 func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 	switch {
 	case errors.Is(err, pending.ErrLost):
-		// Another wake-up has the contact; this one is stale from now on.
+		// Another wake-up has the contact, and this one finds itself stale. Or
+		// an answer of Redis was lost and the end of the claim was sent twice:
+		// then this wake-up is still the contact's.
 		w.metrics.lost.Inc()
 		w.options.Log.Warn().Stringer("contact", claim.Ref).Msg("the claim was lost during the pass; another pass follows")
-		return nil
+		if next == nil {
+			next = &later{after: spread(2 * time.Second), reason: "the claim was lost"}
+		}
+		return next
 	case err != nil:
 		// The lock ends by itself, then this wake-up or the sweep claims anew.
 		w.options.Log.Warn().Err(err).Stringer("contact", claim.Ref).Msg("ending the claim failed; the contact is synced again")
@@ -238,27 +252,26 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 func (w *Worker) fail(ctx context.Context, claim *pending.Claim, took time.Duration, cause error) error {
 	judgement := syncer.Judge(cause, claim.Attempts)
 	failure := pending.Failure{Code: judgement.Code, Text: shorten(cause.Error())}
-	event := history.Event{Kind: history.Retrying, Code: failure.Code, Error: failure.Text}
-	log := w.options.Log.With().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
-		Int("attempt", claim.Attempts+1).Str("code", judgement.Code).Logger()
+	event := w.event(claim, took)
+	event.Kind, event.Code, event.Error = history.Retrying, failure.Code, failure.Text
 
 	if judgement.Verdict == syncer.Park {
-		parked, err := claim.Park(ctx, failure)
+		asParked := event
+		asParked.Kind = history.Parked
+		parked, err := claim.Park(ctx, failure, asParked.Encode())
 		if parked {
-			event.Kind = history.Parked
-			w.record(ctx, claim, took, event)
-			log.Error().Err(cause).Msg("contact parked")
+			w.ended(claim, asParked, cause)
 			return nil
 		}
+		w.ended(claim, event, cause)
 		if err == nil { // a webhook arrived that may have mended it
-			err = claim.Release(ctx)
+			err = claim.Release(ctx, 0, event.Encode())
 		}
 		return w.settle(claim, err, &later{reason: "more webhooks arrived"})
 	}
-	w.record(ctx, claim, took, event)
+	w.ended(claim, event, cause)
 	after := judgement.Delay(claim.Tries, rand.Float64()) //nolint:gosec // spreads load, guards nothing
-	log.Warn().Err(cause).Dur("after_ms", after).Msg("pass failed, will be tried again")
-	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure)
+	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure, event.Encode())
 	return w.settle(claim, err, &later{after: after, reason: judgement.Code})
 }
 
@@ -267,22 +280,34 @@ const maxError = 500
 
 func shorten(text string) string {
 	if len(text) > maxError {
-		return text[:maxError] + "…"
+		return strings.ToValidUTF8(text[:maxError], "") + "…"
 	}
 	return text
 }
 
-// record counts a pass and adds it to the contact's timeline.
-func (w *Worker) record(ctx context.Context, claim *pending.Claim, took time.Duration, event history.Event) {
-	now := time.Now()
-	event.Time, event.Action = now.UTC(), claim.Intent.Action.String()
-	event.Took, event.Waited = took.Milliseconds(), max(0, now.Sub(claim.Since).Milliseconds())
-	w.metrics.observe(event, took)
-	if event.Kind == history.Synced {
-		w.options.Log.Debug().Stringer("contact", claim.Ref).Stringer("action", claim.Intent.Action).
-			Str("outcome", event.Outcome).Strs("notes", event.Notes).Dur("took_ms", took).Msg("contact synced")
+// event says of a pass what does not depend on how it ended.
+func (w *Worker) event(claim *pending.Claim, took time.Duration) history.Event {
+	return history.Event{
+		Time: time.Now().UTC(), Action: claim.Intent.Action.String(),
+		Took: took.Milliseconds(), Waited: claim.Waited().Milliseconds(),
+		Webhooks: claim.Webhooks, Covered: claim.Covered, RequestID: claim.RequestID,
 	}
-	if err := w.options.Timelines.Add(ctx, claim.Ref, event); err != nil {
-		w.options.Log.Warn().Err(err).Msg("the timeline misses an event")
+}
+
+// ended counts a pass and writes its line into the log: info for one that
+// synced, warn for one that is tried again, error for one that parked.
+func (w *Worker) ended(claim *pending.Claim, event history.Event, cause error) {
+	w.metrics.observe(event)
+	line := w.options.Log.Info()
+	outcome := event.Outcome
+	if cause != nil {
+		line, outcome = w.options.Log.Warn(), event.Kind
+		if event.Kind == history.Parked {
+			line = w.options.Log.Error()
+		}
+		line = line.Err(cause).Str("code", event.Code).Int("attempt", claim.Attempts+1)
 	}
+	line.Stringer("contact", claim.Ref).Str("action", event.Action).Str("outcome", outcome).
+		Str("request_id", event.RequestID).Int("covered", event.Covered).
+		Int64("took_ms", event.Took).Int64("waited_ms", event.Waited).Strs("notes", event.Notes).Msg("pass ended")
 }

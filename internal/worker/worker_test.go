@@ -57,7 +57,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	return &bundle{contacts: pending.New(rdb, "q"), timelines: history.New(rdb), rdb: rdb}
+	return &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), rdb: rdb}
 }
 
 // start runs a worker and returns a function that stops it and waits.
@@ -66,7 +66,7 @@ func (b *bundle) start(t *testing.T, pass passFunc) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Syncer: pass, Gate: openGate{}, Timelines: b.timelines, Concurrency: 16,
+		Redis: b.rdb, Contacts: b.contacts, Syncer: pass, Gate: openGate{}, Concurrency: 16,
 		Log: zerolog.Nop(), Registerer: prometheus.NewRegistry(), SweepInterval: 500 * time.Millisecond,
 	})
 	go func() { done <- w.Run(ctx) }()
@@ -83,7 +83,7 @@ func (b *bundle) start(t *testing.T, pass passFunc) (stop func()) {
 
 func (b *bundle) submit(t *testing.T, ref contact.Ref, intent contact.Intent) {
 	t.Helper()
-	_, err := b.contacts.Submit(t.Context(), ref, intent)
+	_, err := b.contacts.Submit(t.Context(), ref, intent, contact.Receipt{RequestID: "r"})
 	require.NoError(t, err)
 }
 
@@ -161,7 +161,7 @@ func TestPassesOfOneContactNeverOverlap(t *testing.T) {
 			for n := range webhooks / 4 {
 				i := (n*7 + s) % contacts
 				version[i].Add(1)
-				_, err := b.contacts.Submit(context.Background(), contact.Ref{Site: contact.DefaultSite, ID: fmt.Sprint(i + 1)}, upd)
+				_, err := b.contacts.Submit(context.Background(), contact.Ref{Site: contact.DefaultSite, ID: fmt.Sprint(i + 1)}, upd, contact.Receipt{})
 				if err != nil {
 					t.Errorf("submit: %v", err)
 				}
@@ -255,11 +255,11 @@ func TestStoppingWaitsForThePassUnderWay(t *testing.T) {
 func TestSweepOfAWorkerWakesAContactThatLostItsWakeUp(t *testing.T) {
 	b := setup(t)
 	b.submit(t, ann, upd)
-	require.NoError(t, b.rdb.Del(t.Context(), "asynq:{q}:pending").Err())
-	keys, err := b.rdb.Keys(t.Context(), "asynq:{q}:t:*").Result()
+	require.NoError(t, b.rdb.Del(t.Context(), "asynq:{spillway}:pending").Err())
+	keys, err := b.rdb.Keys(t.Context(), "asynq:{spillway}:t:*").Result()
 	require.NoError(t, err)
 	require.NoError(t, b.rdb.Del(t.Context(), keys...).Err())
-	require.NoError(t, b.rdb.ZAdd(t.Context(), "spw:{q}:due", redis.Z{Score: 1, Member: ann.String()}).Err())
+	require.NoError(t, b.rdb.ZAdd(t.Context(), "spw:{spillway}:due", redis.Z{Score: 1, Member: ann.String()}).Err())
 	b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
 		return contact.Result{Outcome: contact.Updated}, nil
 	})
@@ -272,7 +272,7 @@ func TestClosedGateHoldsTheContactBack(t *testing.T) {
 	done := make(chan error, 1)
 	var gate countingGate
 	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Gate: &gate, Timelines: b.timelines, Concurrency: 2,
+		Redis: b.rdb, Contacts: b.contacts, Gate: &gate, Concurrency: 2,
 		Syncer: passFunc(func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
 			return contact.Result{Outcome: contact.Updated}, nil
 		}),

@@ -1,6 +1,6 @@
-// Package redistest starts real, private Redis servers for tests: each on a
-// free port of 127.0.0.1 with a folder of its own, ended by its pid when the
-// test ends.
+// Package redistest starts real, private Redis servers for tests, alone, as a
+// cluster, or watched by Sentinels: each on a free port of 127.0.0.1 with a
+// folder of its own, ended by its pid when the test ends.
 package redistest
 
 import (
@@ -25,6 +25,7 @@ type Server struct {
 	tb   testing.TB
 	dir  string
 	args []string
+	bus  int // port of the cluster bus, in a cluster
 	cmd  *exec.Cmd
 }
 

@@ -1,0 +1,126 @@
+package pending
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"spillway/internal/contact"
+)
+
+// Intake submits webhooks that arrive at the same time together. While a round
+// trip to Redis is under way the next webhooks gather, and all that have
+// gathered go with the next one: a lone webhook waits for nothing, and the more
+// arrive, the more share a script.
+//
+// It guarantees for each webhook what [Contacts.Submit] does. When a script
+// fails, each webhook in it gets the error.
+type Intake struct {
+	contacts *Contacts
+	lines    []*line // one per queue: a script changes one queue
+}
+
+const (
+	// underWay is how many scripts of a queue are under way at once: Redis runs
+	// one while the answers of the other are read and the next ones gather.
+	underWay = 2
+	// mostGathered bounds a script's time, during which Redis does nothing
+	// else, to a millisecond or so.
+	mostGathered = 128
+	// intakeTimeout ends a script's round trip. Each caller has a deadline of
+	// its own besides.
+	intakeTimeout = 5 * time.Second
+)
+
+// NewIntake returns an intake. It starts goroutines only while webhooks wait
+// and needs no closing.
+func NewIntake(contacts *Contacts) *Intake {
+	i := &Intake{contacts: contacts}
+	for _, q := range contacts.queues {
+		i.lines = append(i.lines, &line{queue: q})
+	}
+	return i
+}
+
+// line is where the webhooks of a queue gather.
+type line struct {
+	queue    *queue
+	mu       sync.Mutex
+	waiting  []*waiting
+	underWay int
+}
+
+type waiting struct {
+	webhook Webhook
+	done    chan answer // takes one answer without anyone listening
+}
+
+type answer struct {
+	coalesced bool
+	err       error
+}
+
+// Submit is [Contacts.Submit], together with others. It returns early when ctx
+// ends; the webhook may be recorded all the same.
+func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
+	if intent.Action == 0 {
+		return false, errors.New("recording contact " + ref.String() + ": the intent has no action")
+	}
+	w := &waiting{webhook: Webhook{ref, intent, receipt}, done: make(chan answer, 1)}
+	l := i.lines[i.contacts.names.Index(ref)]
+	l.mu.Lock()
+	l.waiting = append(l.waiting, w)
+	start := l.underWay < underWay
+	if start {
+		l.underWay++
+	}
+	l.mu.Unlock()
+	if start {
+		go i.carry(l) //nolint:gosec // outlives this webhook: it carries those of others
+	}
+	select {
+	case a := <-w.done:
+		return a.coalesced, a.err
+	case <-ctx.Done():
+		return false, context.Cause(ctx)
+	}
+}
+
+// carry submits what has gathered until nothing has.
+func (i *Intake) carry(l *line) {
+	var batch []*waiting
+	var webhooks []Webhook
+	for {
+		if batch = l.take(batch[:0]); len(batch) == 0 {
+			return
+		}
+		webhooks = webhooks[:0]
+		for _, w := range batch {
+			webhooks = append(webhooks, w.webhook)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), intakeTimeout)
+		answers, err := i.contacts.submit(ctx, l.queue, byWebhook, webhooks)
+		cancel()
+		for n, w := range batch {
+			w.done <- answer{coalesced: err == nil && answers[n] == existed, err: err}
+		}
+	}
+}
+
+// take moves what has gathered into batch. When it returns nothing the caller
+// is no longer counted as under way.
+func (l *line) take(batch []*waiting) []*waiting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := min(len(l.waiting), mostGathered)
+	if n == 0 {
+		l.underWay--
+		return batch
+	}
+	batch = append(batch, l.waiting[:n]...)
+	left := copy(l.waiting, l.waiting[n:])
+	clear(l.waiting[left:])
+	l.waiting = l.waiting[:left]
+	return batch
+}

@@ -1,0 +1,68 @@
+// Package shard spreads contacts over the queues of an installation and names
+// the keys that more than one package shares.
+//
+// A queue's keys carry its name as their hash tag, so all of them live on one
+// node of a Redis Cluster and one script can change them together. More queues
+// use more nodes. A contact belongs to one queue for as long as the number of
+// queues stays what it is.
+package shard
+
+import (
+	"strconv"
+
+	"spillway/internal/contact"
+)
+
+// Queues are the names of an installation's queues.
+type Queues []string
+
+// Over returns the names of n queues: "spillway" alone, or "spillway-0" and so
+// on. Less than one is one.
+func Over(n int) Queues {
+	if n <= 1 {
+		return Queues{"spillway"}
+	}
+	queues := make(Queues, n)
+	for i := range queues {
+		queues[i] = "spillway-" + strconv.Itoa(i)
+	}
+	return queues
+}
+
+// Index returns which queue a contact belongs to. The hash (FNV-1a) must stay
+// what it is: records lie where it once put them.
+func (q Queues) Index(ref contact.Ref) int {
+	if len(q) == 1 {
+		return 0
+	}
+	const offset, prime = 2166136261, 16777619
+	hash := uint32(offset)
+	for _, part := range [...]string{ref.Site, ":", ref.ID} {
+		for i := range len(part) {
+			hash = (hash ^ uint32(part[i])) * prime
+		}
+	}
+	return int(hash % uint32(len(q)))
+}
+
+// Of returns the name of the queue that a contact belongs to.
+func (q Queues) Of(ref contact.Ref) string { return q[q.Index(ref)] }
+
+// Prefix begins every key of a queue.
+func Prefix(queue string) string { return "spw:{" + queue + "}:" }
+
+// Timeline is the list of what happened to a contact, the newest first. A text
+// that begins with [SyncedMark] tells of a sync.
+func Timeline(queue string, ref contact.Ref) string { return Prefix(queue) + "h:" + ref.String() }
+
+// LastSync holds the text of a contact's last sync when its timeline has grown
+// too long to hold it.
+func LastSync(queue string, ref contact.Ref) string { return Timeline(queue, ref) + ":last" }
+
+// SyncedMark begins the text of an event that tells of a sync.
+const SyncedMark = "+"
+
+// Counts begins the keys of the counts over time: hashes "m:HOUR" with a field
+// "MINUTE:NAME" for every minute of an hour, and "h:DAY" with a field
+// "HOUR:NAME" for every hour of a day. HOUR and DAY count since 1970 in UTC.
+func Counts(queue string) string { return Prefix(queue) + "n:" }
