@@ -13,15 +13,17 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"spillway/internal/addresses"
 	"spillway/internal/config"
 	"spillway/internal/contact"
 	"spillway/internal/dashboard"
-	"spillway/internal/history"
 	"spillway/internal/ingest"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
 	"spillway/internal/redisconn"
+	"spillway/internal/refusals"
+	"spillway/internal/roster"
 	"spillway/internal/site"
 	"spillway/internal/syncer"
 	"spillway/internal/throttle"
@@ -52,15 +54,17 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	}
 	registry := observe.NewRegistry()
 	registry.MustRegister(dashboard.NewCollector(contacts))
+	refused := refusals.New(patient)
 	server := ingest.New(ingest.Options{
-		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
+		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Refusals: refused,
+		Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
-	admin := dashboard.New(dashboard.Options{
-		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
-		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Health: observe.Handler(registry, observe.RedisCheck(patient)),
-	})
+	admin := newAdmin(patient, newContacts(patient, settings), settings,
+		observe.Handler(registry, observe.RedisCheck(patient)), log)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
+	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
+	group.Go(func() error { return admin.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error { return observe.Serve(ctx, settings.AdminAddr, admin, log) })
 	log.Info().Str("webhooks", settings.IngestAddr).Str("admin", settings.AdminAddr).Msg("ingest is up")
@@ -75,7 +79,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer rdb.Close()
-	parts, err := newParts(rdb, settings)
+	parts, err := newParts(rdb, settings, log)
 	if err != nil {
 		return err
 	}
@@ -84,8 +88,9 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return err
 	}
 	registry := observe.NewRegistry()
+	passes := &counting{Passer: parts.syncer}
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.site,
+		Redis: rdb, Contacts: contacts, Syncer: passes, Gate: parts.site,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, observe.RedisCheck(rdb))
@@ -99,6 +104,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		defer stopWork() // without its address nobody would notice the worker
 		return observe.Serve(healthCtx, settings.WorkerAddr, health, log)
 	})
+	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, passes.count, log); return nil })
 	group.Go(func() error {
 		defer stopHealth()
 		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
@@ -134,7 +140,7 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error) {
+func newParts(rdb redis.UniversalClient, settings config.Config, log zerolog.Logger) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -163,7 +169,14 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+	var source syncer.CRM = crm
+	if len(settings.SearchKey) > 0 {
+		source = addresses.Noting{
+			CRM: crm, Index: addresses.New(rdb, settings.SearchKey), Site: contact.DefaultSite,
+			Field: settings.Fields.CRMField("user_email", "email"), Missed: seldom(log, "a contact cannot be found by its address yet"),
+		}
+	}
+	return &parts{site: client, syncer: syncer.New(source, client, secrets, options)}, nil
 }
 
 func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {

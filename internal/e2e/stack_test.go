@@ -234,8 +234,14 @@ func (s *stack) stats(t *testing.T) map[string]int {
 	t.Helper()
 	status, body := get(t.Context(), s.admin+"/api/v1/stats")
 	require.Equal(t, http.StatusOK, status, body)
+	members := make(map[string]any)
+	require.NoError(t, json.Unmarshal([]byte(body), &members))
 	stats := make(map[string]int)
-	require.NoError(t, json.Unmarshal([]byte(body), &stats))
+	for name, value := range members {
+		if n, ok := value.(float64); ok {
+			stats[name] = int(n)
+		}
+	}
 	return stats
 }
 

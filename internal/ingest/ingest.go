@@ -42,6 +42,8 @@ type Options struct {
 	// [Server.SetKeys].
 	Keys    *webhook.Keyring
 	Pending Submitter
+	// Refusals is told the code of each refusal; nil: nobody is.
+	Refusals interface{ Count(code string) }
 	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
 	Site string
 	Log  zerolog.Logger
@@ -66,6 +68,7 @@ type Server struct {
 	addr       string
 	keys       atomic.Pointer[webhook.Keyring]
 	pending    Submitter
+	refusals   interface{ Count(code string) }
 	site       string
 	log        zerolog.Logger
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
@@ -77,7 +80,7 @@ type Server struct {
 func New(options Options) *Server {
 	s := &Server{
 		addr:    options.Addr,
-		pending: options.Pending,
+		pending: options.Pending, refusals: options.Refusals,
 		site:    options.Site,
 		log:     options.Log,
 		complaints: options.Log.Sample(&zerolog.BurstSampler{

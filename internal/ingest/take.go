@@ -58,6 +58,9 @@ func (s *Server) take(c echo.Context) error {
 	took := time.Since(began)
 
 	s.metrics.observe(o.result(), took)
+	if o.refusal != nil && s.refusals != nil {
+		s.refusals.Count(o.refusal.Code)
+	}
 	// No path and no query: both can hold a key, the one by mistake.
 	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took).Str("request_id", id)
 	if o.hook.ID != "" {
