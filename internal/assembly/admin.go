@@ -23,9 +23,11 @@ import (
 )
 
 // newAdmin returns the admin address of an ingest process.
-func newAdmin(rdb redis.UniversalClient, contacts *pending.Contacts, settings config.Config, health http.Handler, log zerolog.Logger) *dashboard.Dashboard {
+func newAdmin(
+	rdb redis.UniversalClient, contacts *pending.Contacts, systems dashboard.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
+) *dashboard.Dashboard {
 	options := dashboard.Options{
-		Contacts: contacts, Timelines: history.New(rdb, settings.Queues), Redis: rdb, Password: settings.AdminPassword,
+		Contacts: contacts, Timelines: history.New(rdb, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
 		Health: health, Site: contact.DefaultSite, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
 	}

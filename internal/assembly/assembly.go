@@ -53,14 +53,14 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return err
 	}
 	registry := observe.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(contacts))
-	refused := refusals.New(patient)
+	systems, refused := throttle.NewStatuses(patient), refusals.New(patient)
+	registry.MustRegister(dashboard.NewCollector(contacts), throttle.NewCollector(systems))
 	server := ingest.New(ingest.Options{
 		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Refusals: refused,
 		Site: contact.DefaultSite, Log: log, Registerer: registry,
 	})
-	admin := newAdmin(patient, newContacts(patient, settings), settings,
-		observe.Handler(registry, observe.RedisCheck(patient)), log)
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
+	admin := newAdmin(patient, newContacts(patient, settings), systems, settings, health, log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
 	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
@@ -87,13 +87,14 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err := adopt(ctx, contacts, log); err != nil {
 		return err
 	}
-	registry := observe.NewRegistry()
+	registry, systems := observe.NewRegistry(), throttle.NewStatuses(rdb)
+	registry.MustRegister(throttle.NewCollector(systems))
 	passes := &counting{Passer: parts.syncer}
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: contacts, Syncer: passes, Gate: parts.site,
+		Redis: rdb, Contacts: contacts, Syncer: passes, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, observe.RedisCheck(rdb))
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
@@ -137,6 +138,7 @@ func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) 
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
 
@@ -148,17 +150,20 @@ func newParts(rdb redis.UniversalClient, settings config.Config, log zerolog.Log
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, secrets)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	// A request to the site carries many contacts: fewer of them tell as much.
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	crm, err := newCRM(rdb, settings.CRM, secrets, crmBreaker)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Batch: settings.Site.Batch, Slots: slots, Breaker: siteBreaker, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
 		return nil, err
@@ -176,11 +181,13 @@ func newParts(rdb redis.UniversalClient, settings config.Config, log zerolog.Log
 			Field: settings.Fields.CRMField("user_email", "email"), Missed: seldom(log, "a contact cannot be found by its address yet"),
 		}
 	}
-	return &parts{site: client, syncer: syncer.New(source, client, secrets, options)}, nil
+	return &parts{
+		site: client, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(source, client, secrets, options),
+	}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
@@ -202,7 +209,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 		}
 	}
 	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency,
 	})
 	if err != nil {
 		return nil, err

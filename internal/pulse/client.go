@@ -38,6 +38,8 @@ type Options struct {
 	Tokens Tokens
 	// Budget is asked before each call. Nil: calls are not counted.
 	Budget Budget
+	// Breaker keeps calls from a CRM that is away. Nil: every call is made.
+	Breaker Breaker
 	// Concurrency is the number of calls at once of this client; 0 stands for 16.
 	Concurrency int
 	// Timeout bounds one call, its answer included; 0 stands for 10 seconds.
@@ -58,6 +60,17 @@ type Budget interface {
 	Limited(ctx context.Context, retryAfter time.Duration)
 }
 
+// Breaker learns how calls went, and refuses them while the CRM is away.
+type Breaker interface {
+	// Allow returns nil, or an outage while no call is to be made.
+	Allow(ctx context.Context) error
+	// Succeeded reports a call that the CRM answered, whatever it answered.
+	Succeeded(ctx context.Context)
+	// Failed reports a call that met an outage. weight says as how many it
+	// counts, asked for how long the CRM wants to be left alone.
+	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
+}
+
 // Call is one HTTP exchange, for metrics.
 type Call struct {
 	Route    string        // "contact", "tags", "update", "find", "tagged", "fields", "all_tags", "token"
@@ -70,6 +83,7 @@ type Client struct {
 	base    string // ends with /api/v1/
 	tokens  Tokens
 	budget  Budget
+	breaker Breaker
 	slots   chan struct{}
 	timeout time.Duration
 	http    *http.Client
@@ -98,7 +112,7 @@ func New(o Options) (*Client, error) {
 		o.Observe = func(Call) {}
 	}
 	return &Client{
-		base: base, tokens: o.Tokens, budget: o.Budget, slots: make(chan struct{}, o.Concurrency),
+		base: base, tokens: o.Tokens, budget: o.Budget, breaker: o.Breaker, slots: make(chan struct{}, o.Concurrency),
 		timeout: o.Timeout, http: withoutRedirects(o.HTTP, o.Concurrency), observe: o.Observe,
 	}, nil
 }

@@ -66,7 +66,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 
 // turn waits for a slot; false: the line was answered without one.
 func (c *Client) turn(ctx context.Context) (release func(), ok bool) {
-	if err := c.health.held(time.Now()); err != nil {
+	if err := c.held(ctx, time.Now()); err != nil {
 		c.failLine(err)
 		return nil, false
 	}

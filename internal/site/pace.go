@@ -69,11 +69,7 @@ func (h *health) answered(contacts int) {
 const longestHold = 15 * time.Minute
 
 // away takes note of an outage.
-func (h *health) away(err error) {
-	outage, ok := contact.AsOutage(err)
-	if !ok {
-		return
-	}
+func (h *health) away(outage contact.Outage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.isAway = true

@@ -57,7 +57,7 @@ func (r reply) read() (contact.Result, error) {
 // is an outage or a *wholeFailure.
 func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
 	began := time.Now()
-	if err := c.health.held(began); err != nil {
+	if err := c.held(ctx, began); err != nil {
 		return nil, err
 	}
 	replies, err := c.post(ctx, batch)
@@ -69,6 +69,7 @@ func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
 	case err == nil:
 		c.blamed.Store(0)
 		c.health.answered(stored(replies))
+		c.options.Breaker.Succeeded(ctx)
 		c.batchSize.answered(took)
 	case errors.As(err, &failure):
 		request.Outcome = "failed"
@@ -78,7 +79,7 @@ func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
 	default:
 		request.Outcome = "outage"
 		if ctx.Err() == nil { // else the client gave up, not the site
-			c.health.away(err)
+			_ = c.away(ctx, 1, err)
 		}
 	}
 	if c.options.Observe != nil {

@@ -54,6 +54,17 @@ type Slots interface {
 	Acquire(ctx context.Context) (release func(), err error)
 }
 
+// Breaker learns how requests went, and refuses them while the site is away.
+type Breaker interface {
+	// Allow returns nil, or an outage while no request is to be sent.
+	Allow(ctx context.Context) error
+	// Succeeded reports a request that the site answered.
+	Succeeded(ctx context.Context)
+	// Failed reports a request that met an outage. weight says as how many it
+	// counts, asked for how long the site wants to be left alone.
+	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
+}
+
 // Options say where the site is and how hard it may be pressed.
 type Options struct {
 	URL         string // the site's address; a WordPress in a folder has the folder in it
@@ -63,6 +74,8 @@ type Options struct {
 	Batch int
 	// Slots bounds the requests at once. Nil: one at a time for this client.
 	Slots Slots
+	// Breaker keeps requests from a site that is away. Nil: none does.
+	Breaker Breaker
 	// RolesAllowed and DefaultRole go with every request.
 	RolesAllowed []string
 	DefaultRole  string
@@ -140,6 +153,9 @@ func New(options Options) (*Client, error) {
 	options.MaxUnderWay = orDefault(options.MaxUnderWay, defaultUnderWay)
 	if options.Slots == nil {
 		options.Slots = make(oneAtATime, 1)
+	}
+	if options.Breaker == nil {
+		options.Breaker = noBreaker{}
 	}
 	if options.RolesAllowed == nil {
 		options.RolesAllowed = []string{} // null is no list
@@ -244,6 +260,18 @@ func (c *Client) look() {
 	default: // it will look anyway
 	}
 }
+
+// noBreaker lets everything through.
+type noBreaker struct{}
+
+// Allow returns nil.
+func (noBreaker) Allow(context.Context) error { return nil }
+
+// Succeeded does nothing.
+func (noBreaker) Succeeded(context.Context) {}
+
+// Failed does nothing.
+func (noBreaker) Failed(context.Context, int, time.Duration, string) {}
 
 // oneAtATime is the slot of a client that shares the site with no other.
 type oneAtATime chan struct{}
