@@ -281,6 +281,26 @@ func TestTwoBreakersBothLetAPassThrough(t *testing.T) {
 		"the CRM is not probed by a pass that the site would refuse")
 }
 
+// everyone admits each pass and counts those under way.
+type everyone struct{ underWay atomic.Int32 }
+
+func (e *everyone) Admit(context.Context) (func(), error) {
+	e.underWay.Add(1)
+	return func() { e.underWay.Add(-1) }, nil
+}
+
+func TestAGateHandsPassesOnAndBack(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var next everyone
+	gate := throttle.NewGate(&next, throttle.NewBreaker(server.Client(), throttle.CRM, throttle.BreakerOptions{}))
+	release, err := gate.Admit(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, int32(1), next.underWay.Load())
+	release()
+	require.Zero(t, next.underWay.Load())
+}
+
 func TestBreakersFailSafeWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -46,12 +46,12 @@ func (g *Gate) Admit(ctx context.Context) (release func(), err error) {
 	if err != nil || g.next == nil {
 		return end, err
 	}
-	release, err = g.next.Admit(ctx)
+	leave, err := g.next.Admit(ctx)
 	if err != nil {
 		end()
 		return nil, err
 	}
-	return func() { release(); end() }, nil
+	return func() { leave(); end() }, nil
 }
 
 // pass waits for all breakers.
