@@ -41,18 +41,18 @@ type failure struct {
 
 // contactView is a contact as the API shows it.
 type contactView struct {
-	ContactID   string          `json:"contact_id"`
-	State       pending.State   `json:"state"`
-	Action      string          `json:"action,omitempty"`
-	Webhooks    int64           `json:"webhooks"`
-	Attempts    int             `json:"attempts"`
-	Since       *time.Time      `json:"since,omitempty"`
-	NextAttempt *time.Time      `json:"next_attempt,omitempty"`
-	LastSync    *time.Time      `json:"last_sync"`
-	LastError   *failure        `json:"last_error"`
+	ContactID   string        `json:"contact_id"`
+	State       pending.State `json:"state"`
+	Action      string        `json:"action,omitempty"`
+	Webhooks    int64         `json:"webhooks"`
+	Attempts    int           `json:"attempts"`
+	Since       *time.Time    `json:"since,omitempty"`
+	NextAttempt *time.Time    `json:"next_attempt,omitempty"`
+	LastSync    *time.Time    `json:"last_sync"`
+	LastError   *failure      `json:"last_error"`
 	// Received are the webhooks that no pass has covered yet.
 	Received []contact.Receipt `json:"received,omitempty"`
-	Timeline    []history.Event `json:"timeline,omitempty"`
+	Timeline []history.Event   `json:"timeline,omitempty"`
 }
 
 func moment(t time.Time) *time.Time {

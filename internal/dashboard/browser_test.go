@@ -196,7 +196,10 @@ func (c *chromium) eventually(expression string) {
 	}, 90*time.Second, 50*time.Millisecond, "never true: %s", expression)
 }
 
-func (c *chromium) has(text string) { c.t.Helper(); c.eventually(fmt.Sprintf("document.body.innerText.includes(%q)", text)) }
+func (c *chromium) has(text string) {
+	c.t.Helper()
+	c.eventually(fmt.Sprintf("document.body.innerText.includes(%q)", text))
+}
 
 // picture takes one of what is seen, if pictures are asked for.
 func (c *chromium) picture(name string) {

@@ -81,8 +81,8 @@ func New(options Options) *Server {
 	s := &Server{
 		addr:    options.Addr,
 		pending: options.Pending, refusals: options.Refusals,
-		site:    options.Site,
-		log:     options.Log,
+		site: options.Site,
+		log:  options.Log,
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),
