@@ -18,16 +18,17 @@ import (
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"spillway/internal/addresses"
 	"spillway/internal/config"
 	"spillway/internal/contact"
-	"spillway/internal/dashboard"
-	"spillway/internal/history"
 	"spillway/internal/ingest"
 	"spillway/internal/metrics"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
 	"spillway/internal/redisconn"
+	"spillway/internal/refusals"
+	"spillway/internal/roster"
 	"spillway/internal/site"
 	"spillway/internal/syncer"
 	"spillway/internal/throttle"
@@ -66,7 +67,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return err
 	}
 	registry := observe.NewRegistry()
-	systems := throttle.NewStatuses(patient)
+	systems, refused := throttle.NewStatuses(patient), refusals.New(patient)
 	registry.MustRegister(
 		metrics.Contacts(newContacts(patient, settings)), metrics.Systems(systems), metrics.Redis(patient),
 		metrics.Queues(patient, contacts.Queues()),
@@ -78,15 +79,16 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	}
 	defer traces.Stop(ctx)
 	server := ingest.New(ingest.Options{
-		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite,
-		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies, Log: log, Registerer: registry,
+		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Refusals: refused,
+		Site: contact.DefaultSite, Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
+		Log: log, Registerer: registry,
 	})
-	admin := dashboard.New(dashboard.Options{
-		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
-		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Systems: systems, Health: observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...),
-	})
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
+	admin := newAdmin(patient, newContacts(patient, settings), systems, settings, health, log)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
+	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
+	group.Go(func() error { return admin.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
 		rotate(ctx, server, settings, hangUps, log)
@@ -107,7 +109,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	defer rdb.Close()
 	registry := observe.NewRegistry()
 	registry.MustRegister(metrics.Redis(rdb), metrics.Pools(map[string]redis.UniversalClient{"worker": rdb}))
-	parts, err := newParts(rdb, settings, registry)
+	parts, err := newParts(rdb, settings, registry, log)
 	if err != nil {
 		return err
 	}
@@ -115,14 +117,14 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err := adopt(ctx, contacts, log); err != nil {
 		return err
 	}
-	systems := throttle.NewStatuses(rdb)
+	systems, passes := throttle.NewStatuses(rdb), &counting{Passer: parts.syncer}
 	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
 	if err != nil {
 		return err
 	}
 	defer traces.Stop(ctx)
 	w := worker.New(worker.Options{
-		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
+		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: passes, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
@@ -136,6 +138,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		defer stopWork() // without its address nobody would notice the worker
 		return observe.Serve(healthCtx, settings.WorkerAddr, health, log)
 	})
+	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, passes.count, log); return nil })
 	group.Go(func() error {
 		defer stopHealth()
 		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
@@ -179,7 +182,7 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config, registry prometheus.Registerer) (*parts, error) {
+func newParts(rdb redis.UniversalClient, settings config.Config, registry prometheus.Registerer, log zerolog.Logger) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -217,7 +220,17 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
+	var source syncer.CRM = crm
+	if len(settings.SearchKey) > 0 {
+		source = addresses.Noting{
+			CRM: crm, Index: addresses.New(rdb, settings.SearchKey), Site: contact.DefaultSite,
+			Field: settings.Fields.CRMField("user_email", "email"), Missed: seldom(log, "a contact cannot be found by its address yet"),
+		}
+	}
+	return &parts{
+		site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker),
+		syncer: syncer.New(source, client, secrets, options),
+	}, nil
 }
 
 func newCRM(

@@ -30,6 +30,32 @@ func (s *settings) number(name string, fallback, most int) int {
 	return n
 }
 
+// flag reads true or false; not given is false.
+func (s *settings) flag(name string) bool {
+	text := s.text(name)
+	if text == "" {
+		return false
+	}
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		s.wrong(name, text, "use true or false")
+	}
+	return on
+}
+
+// key reads 32 bytes in base64; nil: not given, or wrong and reported.
+func (s *settings) key(name string) []byte {
+	encoded := s.secret(name)
+	if encoded == "" {
+		return nil
+	}
+	key := decodeKey(encoded)
+	if key == nil {
+		s.problem(name, ": not 32 bytes in base64, %s", keyRemedy)
+	}
+	return key
+}
+
 // duration reads a time from none to most.
 func (s *settings) duration(name string, most time.Duration) time.Duration {
 	text := s.text(name)

@@ -75,6 +75,7 @@ type Config struct {
 	RolesAllowed        []string
 	DefaultRole         string // empty: the site's own
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it
+	SearchKey           []byte // 32 bytes, or nil: contacts are found by id only
 
 	PublicURL         string // where webhooks reach Spillway from outside; empty: not known
 	IngestAddr        string
@@ -82,6 +83,7 @@ type Config struct {
 	WorkerAddr        string
 	WorkerConcurrency int
 	AdminPassword     string // empty: the admin address listens on loopback only
+	MonitorWritable   bool   // asynq's monitor may change tasks
 
 	LogLevel  zerolog.Level
 	LogFormat string // "json" or "console"
@@ -153,6 +155,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	needed := !firstRun && role != Operator
 	if role.ingests() {
 		s.ingest(&c, needed)
+		s.admin(&c, role)
 	}
 	if role.works() {
 		s.worker(&c, needed)
@@ -160,6 +163,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	if role.listens() {
 		s.addresses(&c, role)
 	}
+	c.SearchKey = s.key("SPILLWAY_SEARCH_KEY")
 	s.logging(&c)
 
 	if len(s.problems) > 0 {

@@ -90,12 +90,17 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student",
-		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
+		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_MONITOR_WRITABLE=true",
+		"SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
 		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_QUEUES=4", "SPILLWAY_SETTLE=1500ms", "SPILLWAY_ADMIN_PASSWORD=let me in",
 		"SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_LOG_FORMAT=console",
 	})
 	require.NoError(t, err)
+	counting := []byte{
+		0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
+		16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
+	}
 	require.Equal(t, plain{
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
 		Queues: 4, Settle: 1500 * time.Millisecond,
@@ -115,10 +120,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		ReturnPasswordField: "wp_password",
 		ReturnFields:        map[string]string{"user_login": "wp_login", "user_id": "wp_id"},
 		RolesAllowed:        []string{"customer", "student"}, DefaultRole: "student",
-		SecretKey: []byte{
-			0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
-			16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
-		},
+		SecretKey: counting, SearchKey: counting, MonitorWritable: true,
 		PublicURL:  "https://hooks.example.com",
 		IngestAddr: "[::]:9000", AdminAddr: ":9001", WorkerAddr: "0.0.0.0:9002", WorkerConcurrency: 7,
 		AdminPassword: "let me in", LogLevel: zerolog.DebugLevel, LogFormat: "console",
@@ -240,8 +242,9 @@ func TestAProgramReadsOnlyWhatItNeeds(t *testing.T) {
 	t.Parallel()
 	c, err := config.Load(config.Ingest, nil, complete("SPILLWAY_SITE_BATCH=wrong", "SPILLWAY_SECRET_KEY_FILE=/nowhere"))
 	require.NoError(t, err)
-	require.Zero(t, c.CRM)
-	require.Zero(t, c.Site)
+	// The addresses are for the dashboard's links.
+	require.Equal(t, config.CRM{URL: "https://app.example.thepulsespot.com"}, c.CRM)
+	require.Equal(t, config.Site{URL: "https://www.example.com"}, c.Site)
 
 	c, err = config.Load(config.Worker, nil, complete("SPILLWAY_ADMIN_ADDR=:8081", "SPILLWAY_ACCESS_KEYS=short"))
 	require.NoError(t, err)
@@ -362,7 +365,7 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 		"SPILLWAY_ACCESS_KEYS=s3cret-key", "SPILLWAY_CRM_URL=https://app.example.com",
 		"SPILLWAY_CRM_CLIENT_ID=s3cret", "SPILLWAY_CRM_CLIENT_SECRET=s3cret", "SPILLWAY_CRM_REFRESH_TOKEN=s3cret",
 		"SPILLWAY_SITE_URL=https://www.example.com", "SPILLWAY_SITE_USER=s3cret", "SPILLWAY_SITE_APP_PASSWORD=s3cret",
-		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_ADMIN_PASSWORD=s3cret",
+		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_ADMIN_PASSWORD=s3cret",
 		"SPILLWAY_FIELDS=user_email=email", "SPILLWAY_RETURN_FIELDS=user_id=wp_id,user_login=wp_login",
 	}
 	c, err := config.Load(config.All, nil, environ)

@@ -35,6 +35,7 @@ type Flags struct {
 	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)." group:"Webhooks"`
 	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)." group:"Programs"`
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)." group:"Programs"`
+	MonitorWritable     string `name:"monitor-writable" placeholder:"BOOL" help:"Let asynq's monitor change tasks (default false)." group:"Programs"`
 	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)." group:"Programs"`
 	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)." group:"Programs"`
 	Queues              string `name:"queues" placeholder:"N" help:"Over how many queues contacts are spread, the same for all programs; more than one is for a Redis Cluster (default 1)." group:"Programs"`

@@ -15,7 +15,7 @@ import (
 // keep, have about ten characters.
 const minAccessKey = 8
 
-// keyRemedy makes a value for SPILLWAY_SECRET_KEY.
+// keyRemedy makes a value for SPILLWAY_SECRET_KEY or SPILLWAY_SEARCH_KEY.
 const keyRemedy = "make one with: openssl rand -base64 32"
 
 func (s *settings) redis(c *Config, role Role) {
@@ -58,6 +58,16 @@ func (s *settings) accessKeys(needed bool) (keys []string) {
 	return keys
 }
 
+// admin reads what the dashboard shows and allows. The addresses of the CRM and
+// the site are for its links only; a worker needs and checks them.
+func (s *settings) admin(c *Config, role Role) {
+	if !role.works() {
+		c.CRM.URL = s.baseURL("SPILLWAY_CRM_URL", "/api/v1", "")
+		c.Site.URL = s.baseURL("SPILLWAY_SITE_URL", "/wp-json", "")
+	}
+	c.MonitorWritable = s.flag("SPILLWAY_MONITOR_WRITABLE")
+}
+
 func (s *settings) worker(c *Config, connected bool) {
 	s.crm(&c.CRM, connected)
 	s.site(&c.Site, connected)
@@ -65,11 +75,7 @@ func (s *settings) worker(c *Config, connected bool) {
 	s.roles(c)
 
 	const name = "SPILLWAY_SECRET_KEY"
-	if encoded := s.secret(name); encoded != "" {
-		if c.SecretKey = decodeKey(encoded); c.SecretKey == nil {
-			s.problem(name, ": not 32 bytes in base64, %s", keyRemedy)
-		}
-	}
+	c.SecretKey = s.key(name)
 	// Generated passwords under way and renewed tokens are kept in Redis.
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
 	s.require(connected && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)

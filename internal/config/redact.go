@@ -48,11 +48,13 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_DEFAULT_ROLE", c.DefaultRole},
 		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
 		{"SPILLWAY_PUBLIC_URL", c.PublicURL},
+		{"SPILLWAY_SEARCH_KEY", hidden(string(c.SearchKey))},
 		{"SPILLWAY_INGEST_ADDR", c.IngestAddr},
 		{"SPILLWAY_ADMIN_ADDR", c.AdminAddr},
 		{"SPILLWAY_WORKER_ADDR", c.WorkerAddr},
 		{"SPILLWAY_WORKER_CONCURRENCY", count(c.WorkerConcurrency)},
 		{"SPILLWAY_ADMIN_PASSWORD", hidden(c.AdminPassword)},
+		{"SPILLWAY_MONITOR_WRITABLE", on(c.MonitorWritable)},
 		{"SPILLWAY_LOG_LEVEL", c.LogLevel.String()},
 		{"SPILLWAY_LOG_FORMAT", c.LogFormat},
 	}...)
@@ -141,6 +143,13 @@ func hidden(secret string) string {
 		return ""
 	}
 	return "(set)"
+}
+
+func on(is bool) string {
+	if !is {
+		return ""
+	}
+	return "true"
 }
 
 func count(n int) string {

@@ -32,6 +32,7 @@ func flaglessSettings() []flaglessSetting {
 		{"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_CRM_CLIENT_SECRET", "OAuth: for the first renewal; the tokens after it are kept in Redis.", true},
 		{"SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SITE_USER", "That user's application password.", true},
 		{"SPILLWAY_SECRET_KEY", "SPILLWAY_DEFAULT_ROLE", "32 bytes in base64: seals returned passwords and OAuth tokens in Redis. Make one with: spillway keys", true},
+		{"SPILLWAY_SEARCH_KEY", "SPILLWAY_SECRET_KEY", "32 bytes in base64, the same on ingest and workers: the dashboard then finds contacts by e-mail address, of which Redis holds keyed hashes.", true},
 		{"SPILLWAY_ACCESS_KEYS", "SPILLWAY_PUBLIC_URL", "The keys that webhooks carry, comma-separated, 8 characters or more each; WP Fusion's own may be kept, two while one is being replaced. Make one with: spillway keys", true},
 		{"SPILLWAY_ADMIN_PASSWORD", "SPILLWAY_ADMIN_ADDR", "Password of the user admin; without one the admin address must be a loopback one.", true},
 		{"SPILLWAY_CA", "SPILLWAY_REDIS_URL", "Certificates (PEM) of an authority of your own for Redis, the CRM and the site; name their file with SPILLWAY_CA_FILE.", false},

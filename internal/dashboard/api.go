@@ -13,23 +13,23 @@ import (
 	"spillway/internal/throttle"
 )
 
-func (d *dashboard) stats(c echo.Context) error {
-	stats, err := d.Contacts.Stats(c.Request().Context())
+func (d *Dashboard) stats(c echo.Context) error {
+	ctx := c.Request().Context()
+	stats, err := d.Contacts.Stats(ctx)
 	if err != nil {
 		return d.unavailable(c, err)
 	}
-	view := statsView{Stats: stats}
-	if d.Systems != nil {
-		if view.Systems, err = d.Systems.Read(c.Request().Context()); err != nil {
-			return d.unavailable(c, err)
-		}
+	systems, err := d.systems(ctx)
+	if err != nil {
+		return d.unavailable(c, err)
 	}
-	return c.JSON(http.StatusOK, view)
+	return c.JSON(http.StatusOK, statsView{stats, systems})
 }
 
-// statsView is the statistics as the API shows them.
+// statsView is the counters and how the systems fare.
 type statsView struct {
 	pending.Stats
+
 	Systems []throttle.Status `json:"systems,omitempty"`
 }
 
@@ -41,16 +41,18 @@ type failure struct {
 
 // contactView is a contact as the API shows it.
 type contactView struct {
-	ContactID   string          `json:"contact_id"`
-	State       pending.State   `json:"state"`
-	Action      string          `json:"action,omitempty"`
-	Webhooks    int64           `json:"webhooks"`
-	Attempts    int             `json:"attempts"`
-	Since       *time.Time      `json:"since,omitempty"`
-	NextAttempt *time.Time      `json:"next_attempt,omitempty"`
-	LastSync    *time.Time      `json:"last_sync"`
-	LastError   *failure        `json:"last_error"`
-	Timeline    []history.Event `json:"timeline,omitempty"`
+	ContactID   string        `json:"contact_id"`
+	State       pending.State `json:"state"`
+	Action      string        `json:"action,omitempty"`
+	Webhooks    int64         `json:"webhooks"`
+	Attempts    int           `json:"attempts"`
+	Since       *time.Time    `json:"since,omitempty"`
+	NextAttempt *time.Time    `json:"next_attempt,omitempty"`
+	LastSync    *time.Time    `json:"last_sync"`
+	LastError   *failure      `json:"last_error"`
+	// Received are the webhooks that no pass has covered yet.
+	Received []contact.Receipt `json:"received,omitempty"`
+	Timeline []history.Event   `json:"timeline,omitempty"`
 }
 
 func moment(t time.Time) *time.Time {
@@ -63,7 +65,7 @@ func moment(t time.Time) *time.Time {
 func viewOf(record pending.Record) contactView {
 	view := contactView{
 		ContactID: record.Ref.ID, State: record.State, Webhooks: record.Webhooks, Attempts: record.Attempts,
-		Since: moment(record.Since), NextAttempt: moment(record.Next),
+		Since: moment(record.Since), NextAttempt: moment(record.Next), Received: record.Received,
 	}
 	if record.State != pending.Idle {
 		view.Action = record.Intent.Action.String()
@@ -74,7 +76,7 @@ func viewOf(record pending.Record) contactView {
 	return view
 }
 
-func (d *dashboard) contact(c echo.Context) error {
+func (d *Dashboard) contact(c echo.Context) error {
 	ref, err := d.ref(c)
 	if err != nil {
 		return err
@@ -104,7 +106,7 @@ func (d *dashboard) contact(c echo.Context) error {
 
 // syncContact syncs a contact now, whatever state it is in. ?action=add creates
 // the user if there is none; without it the sync is an update.
-func (d *dashboard) syncContact(c echo.Context) error {
+func (d *Dashboard) syncContact(c echo.Context) error {
 	ref, err := d.ref(c)
 	if err != nil {
 		return err
@@ -116,11 +118,10 @@ func (d *dashboard) syncContact(c echo.Context) error {
 			return refuse(http.StatusBadRequest, "unknown_action", "action is one of update_tags, update, add")
 		}
 	}
-	coalesced, err := d.Contacts.Resync(c.Request().Context(), ref, contact.Intent{Action: action})
+	coalesced, err := d.resync(c, ref, action)
 	if err != nil {
-		return d.unavailable(c, err)
+		return err
 	}
-	d.Log.Info().Stringer("contact", ref).Stringer("action", action).Msg("sync asked for by the operator")
 	return c.JSON(http.StatusAccepted, map[string]any{
 		"status": "queued", "contact_id": ref.ID, "action": action.String(), "coalesced": coalesced,
 	})
@@ -128,23 +129,25 @@ func (d *dashboard) syncContact(c echo.Context) error {
 
 const longestList = 500
 
-func (d *dashboard) listParked(c echo.Context) error {
-	number := func(name string, fallback int) (int, error) {
-		text := c.QueryParam(name)
-		if text == "" {
-			return fallback, nil
-		}
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 {
-			return 0, refuse(http.StatusBadRequest, "invalid_"+name, name+" is a whole number, zero or more")
-		}
-		return n, nil
+// numberOf reads a whole number from the query.
+func numberOf(c echo.Context, name string, fallback int) (int, error) {
+	text := c.QueryParam(name)
+	if text == "" {
+		return fallback, nil
 	}
-	offset, err := number("offset", 0)
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, refuse(http.StatusBadRequest, "invalid_"+name, name+" is a whole number, zero or more")
+	}
+	return n, nil
+}
+
+func (d *Dashboard) listParked(c echo.Context) error {
+	offset, err := numberOf(c, "offset", 0)
 	if err != nil {
 		return err
 	}
-	limit, err := number("limit", 100)
+	limit, err := numberOf(c, "limit", 100)
 	if err != nil {
 		return err
 	}
@@ -159,11 +162,22 @@ func (d *dashboard) listParked(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"contacts": views})
 }
 
-func (d *dashboard) retryParked(c echo.Context) error {
-	woken, err := d.Contacts.RetryParked(c.Request().Context())
+// dropParked forgets a parked contact; its next webhook brings it back.
+func (d *Dashboard) dropParked(c echo.Context) error {
+	dropped, err := d.drop(c)
 	if err != nil {
-		return d.unavailable(c, err)
+		return err
 	}
-	d.Log.Info().Int("contacts", woken).Msg("parked contacts woken by the operator")
+	if !dropped {
+		return refuse(http.StatusNotFound, "not_parked", "this contact is not parked")
+	}
+	return c.JSON(http.StatusOK, map[string]any{"status": "dropped", "contact_id": c.Param("id")})
+}
+
+func (d *Dashboard) retryParked(c echo.Context) error {
+	woken, err := d.retryAll(c)
+	if err != nil {
+		return err
+	}
 	return c.JSON(http.StatusAccepted, map[string]any{"status": "queued", "contacts": woken})
 }

@@ -1,20 +1,23 @@
 // Package dashboard is the admin address: health, metrics, the API that shows
-// and moves contacts, a page for people, and asynq's own monitor.
+// and moves contacts, pages for people, and asynq's own monitor.
 //
-// Health and metrics are open; everything else asks for HTTP Basic
-// authentication as user admin, if a password is set. Without one the address
+// Health and metrics are open. Everything else asks for the password of the
+// user admin, if one is set: a person signs in on a page and gets a session, a
+// program sends HTTP Basic with each request. Wrong passwords are limited by
+// the client's address and over all clients. Without a password the address
 // must be a loopback one, and only requests for a loopback host name are
 // served, so that no page in the operator's browser can reach the API through a
 // host name of its own. Requests that change something are refused when they
 // come from another origin.
+//
+// The pages work without JavaScript. With it they update themselves: one loop
+// per process reads what is being looked at once a second, renders it, and
+// sends what changed to everyone who looks at it.
 package dashboard
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"html/template"
-	"net"
 	"net/http"
 	"time"
 
@@ -27,19 +30,30 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/roster"
 	"spillway/internal/throttle"
 )
+
+// Systems tells how the CRM and the site fare.
+type Systems interface {
+	Read(ctx context.Context) ([]throttle.Status, error)
+}
+
+// Addresses finds the contacts that have an e-mail address.
+type Addresses interface {
+	Find(ctx context.Context, site, address string) (ids []string, err error)
+}
 
 // Options are what the admin address is made of.
 type Options struct {
 	Contacts  *pending.Contacts
 	Timelines *history.Timelines
-	// Systems tells whether the CRM and the site are called, held or probed.
-	// Nil: the statistics leave it out.
-	Systems interface {
-		Read(ctx context.Context) ([]throttle.Status, error)
-	}
-	// Redis is the connection of asynq's monitor.
+	// Systems may be nil: then nothing is said of the CRM and the site.
+	Systems Systems
+	// Addresses may be nil: contacts are then found by id only.
+	Addresses Addresses
+	// Redis is the connection of asynq's monitor, of sessions, and of what
+	// replicas leave there.
 	Redis redis.UniversalClient
 	// Password of the user admin; empty: no authentication, loopback only.
 	Password string
@@ -47,7 +61,14 @@ type Options struct {
 	Health http.Handler
 	// Site is the name of the site whose contacts are shown.
 	Site string
-	Log  zerolog.Logger
+	// CRMURL and SiteURL are what links to the CRM's record and to the
+	// WordPress user begin with; empty: there are no links.
+	CRMURL, SiteURL string
+	// Settings are those of this process, secrets masked.
+	Settings []roster.Setting
+	// MonitorWritable lets asynq's monitor change tasks.
+	MonitorWritable bool
+	Log             zerolog.Logger
 }
 
 // User is the name that goes with the password.
@@ -56,14 +77,36 @@ const User = "admin"
 // callTimeout bounds the work of one request.
 const callTimeout = 20 * time.Second
 
-type dashboard struct {
+// Dashboard is the admin address.
+type Dashboard struct {
 	Options
-	template *template.Template
+
+	handler    http.Handler
+	pages      map[string]*template.Template
+	roster     *roster.Roster
+	sessions   *sessions
+	attempts   *attempts
+	live       *live
+	pace       *pace
+	complaints zerolog.Logger // as Log, but a line in some seconds
 }
 
-// New returns the handler of the admin address.
-func New(options Options) http.Handler {
-	d := &dashboard{Options: options, template: parsePage()}
+// New returns the admin address. Its pages update themselves while
+// [Dashboard.Run] runs.
+func New(options Options) *Dashboard {
+	d := &Dashboard{
+		Options: options, pages: parsePages(), roster: roster.New(options.Redis),
+		sessions: &sessions{rdb: options.Redis, password: options.Password},
+		attempts: newAttempts(time.Now), live: newLive(), pace: &pace{},
+		complaints: options.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second}),
+	}
+	d.handler = d.routes()
+	return d
+}
+
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.handler.ServeHTTP(w, r) }
+
+func (d *Dashboard) routes() http.Handler {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = d.answerError
@@ -73,27 +116,55 @@ func New(options Options) http.Handler {
 			d.Log.Error().Err(err).Bytes("stack", stack).Msg("a request of the admin address panicked")
 			return err
 		},
-	}), middleware.BodyLimit("64K"), middleware.ContextTimeout(callTimeout))
+	}), middleware.BodyLimit("64K"), middleware.ContextTimeoutWithConfig(middleware.ContextTimeoutConfig{
+		Timeout: callTimeout,
+		Skipper: func(c echo.Context) bool { return c.Path() == eventsPath }, // streams last
+	}))
 
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-		e.GET(path, echo.WrapHandler(options.Health))
+		e.GET(path, echo.WrapHandler(d.Health))
 	}
-	guarded := e.Group("", d.sameOrigin, d.authenticate, secureHeaders)
-	guarded.GET("/", d.page)
+	open := e.Group("", d.sameOrigin, pageHeaders)
+	open.GET("/assets/:name", d.asset)
+	open.GET("/login", d.loginPage)
+	open.POST("/login", d.login)
+
+	guarded := e.Group("", d.sameOrigin, pageHeaders, d.authenticate)
+	guarded.POST("/logout", d.logout)
+	guarded.GET("/", d.nowPage)
+	guarded.GET("/parked", d.parkedPage)
+	guarded.GET("/replicas", d.replicasPage)
+	guarded.GET("/contacts/:id", d.contactPage)
+	guarded.GET(eventsPath, d.events)
+	guarded.POST("/contacts/find", d.findContact)
+	guarded.POST("/contacts/:id/sync", d.syncForm)
+	guarded.POST("/parked/retry", d.retryAllForm)
+	guarded.POST("/parked/:id/retry", d.retryForm)
+	guarded.POST("/parked/:id/drop", d.dropForm)
+	guarded.POST("/pause", d.pauseForm)
+	guarded.POST("/resume", d.resumeForm)
+
 	api := guarded.Group("/api/v1")
 	api.GET("/stats", d.stats)
+	api.GET("/series", d.series)
+	api.GET("/replicas", d.listReplicas)
+	api.GET("/refusals", d.listRefusals)
+	api.POST("/pause", d.pause)
+	api.POST("/resume", d.resume)
 	api.GET("/parked", d.listParked)
 	api.POST("/parked/retry", d.retryParked)
+	api.DELETE("/parked/:id", d.dropParked)
 	api.GET("/contacts/:id", d.contact)
 	api.POST("/contacts/:id/sync", d.syncContact)
 
-	monitor := asynqmon.New(asynqmon.Options{
-		RootPath: "/monitor", RedisConnOpt: connection{options.Redis},
-		// Deleting tasks here would only delay contacts: the records are what counts.
-		ReadOnly: true,
-	})
-	guarded.Any("/monitor", echo.WrapHandler(monitor))
-	guarded.Any("/monitor/*", echo.WrapHandler(monitor))
+	monitor := echo.WrapHandler(asynqmon.New(asynqmon.Options{
+		RootPath: "/monitor", RedisConnOpt: connection{d.Redis},
+		// Deleting tasks there would only delay contacts: the records are what
+		// counts, and the sweep makes their tasks anew.
+		ReadOnly: !d.MonitorWritable,
+	}))
+	guarded.Any("/monitor", monitor, monitorHeaders)
+	guarded.Any("/monitor/*", monitor, monitorHeaders)
 	return e
 }
 
@@ -102,94 +173,8 @@ type connection struct{ client redis.UniversalClient }
 
 func (c connection) MakeRedisClient() any { return c.client }
 
-// sameOrigin refuses changes that a page of another origin asks for, and host
-// names that are not this machine's when there is no password.
-func (d *dashboard) sameOrigin(next echo.HandlerFunc) echo.HandlerFunc {
-	protection := http.NewCrossOriginProtection()
-	return func(c echo.Context) error {
-		if err := protection.Check(c.Request()); err != nil {
-			return refuse(http.StatusForbidden, "cross_origin", "requests from another origin are refused")
-		}
-		if d.Password == "" && !loopback(c.Request().Host) {
-			return refuse(http.StatusForbidden, "not_loopback",
-				"without SPILLWAY_ADMIN_PASSWORD the admin address answers to 127.0.0.1, [::1] and localhost only")
-		}
-		return next(c)
-	}
-}
-
-func loopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
-}
-
-func (d *dashboard) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
-	if d.Password == "" {
-		return next
-	}
-	want := sha256.Sum256([]byte(User + ":" + d.Password))
-	return func(c echo.Context) error {
-		user, password, _ := c.Request().BasicAuth()
-		got := sha256.Sum256([]byte(user + ":" + password))
-		if subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
-			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Basic realm="Spillway", charset="UTF-8"`)
-			return refuse(http.StatusUnauthorized, "unauthorized", "sign in as admin with SPILLWAY_ADMIN_PASSWORD")
-		}
-		return next(c)
-	}
-}
-
-// secureHeaders also keeps asynq's monitor from loading fonts from elsewhere.
-func secureHeaders(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h.Set("Content-Security-Policy", "default-src 'self' 'unsafe-inline' data:; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cache-Control", "no-store")
-		return next(c)
-	}
-}
-
-// refusal is an error answer.
-type refusal struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-}
-
-func refuse(status int, code, message string) error {
-	return echo.NewHTTPError(status, refusal{code, message})
-}
-
-func (d *dashboard) answerError(err error, c echo.Context) {
-	if c.Response().Committed {
-		return
-	}
-	status, answer := http.StatusInternalServerError, refusal{"internal", "the request failed; the log says why"}
-	if httpError, ok := err.(*echo.HTTPError); ok { //nolint:errorlint // echo passes its own type
-		status = httpError.Code
-		if stated, ok := httpError.Message.(refusal); ok {
-			answer = stated
-		} else {
-			answer = refusal{"http_" + http.StatusText(status), http.StatusText(status)}
-		}
-		if status == http.StatusNotFound {
-			answer.Code = "not_found"
-		}
-	} else {
-		d.Log.Error().Err(err).Msg("a request of the admin address failed")
-	}
-	if writeErr := c.JSON(status, map[string]refusal{"error": answer}); writeErr != nil {
-		d.Log.Debug().Err(writeErr).Msg("an answer was not taken")
-	}
-}
-
 // ref reads the contact that a path names.
-func (d *dashboard) ref(c echo.Context) (contact.Ref, error) {
+func (d *Dashboard) ref(c echo.Context) (contact.Ref, error) {
 	id, err := contact.ParseID(c.Param("id"))
 	if err != nil {
 		return contact.Ref{}, refuse(http.StatusBadRequest, "invalid_contact_id", err.Error())
@@ -197,9 +182,10 @@ func (d *dashboard) ref(c echo.Context) (contact.Ref, error) {
 	return contact.Ref{Site: d.Site, ID: id}, nil
 }
 
-// unavailable answers for a Redis that is away.
-func (d *dashboard) unavailable(c echo.Context, err error) error {
-	d.Log.Warn().Err(err).Msg("a request of the admin address failed")
-	c.Response().Header().Set(echo.HeaderRetryAfter, "5")
-	return refuse(http.StatusServiceUnavailable, "unavailable", "Redis does not answer; try again")
+// systems returns nothing when nobody knows.
+func (d *Dashboard) systems(ctx context.Context) ([]throttle.Status, error) {
+	if d.Systems == nil {
+		return nil, nil
+	}
+	return d.Systems.Read(ctx)
 }

@@ -51,6 +51,8 @@ type Options struct {
 	Certificate *tls.Certificate
 	// TrustedProxies are believed in what X-Forwarded-For says of a client.
 	TrustedProxies []netip.Prefix
+	// Refusals is told the code of each refusal; nil: nobody is.
+	Refusals interface{ Count(code string) }
 	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
 	Site string
 	Log  zerolog.Logger
@@ -80,6 +82,7 @@ type Server struct {
 	secure     bool
 	shown      atomic.Pointer[tls.Certificate]
 	pending    Submitter
+	refusals   interface{ Count(code string) }
 	site       string
 	log        zerolog.Logger
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
@@ -92,9 +95,9 @@ type Server struct {
 func New(options Options) *Server {
 	s := &Server{
 		addr:    options.Addr,
-		pending: options.Pending,
-		site:    options.Site,
-		log:     options.Log,
+		pending: options.Pending, refusals: options.Refusals,
+		site: options.Site,
+		log:  options.Log,
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),

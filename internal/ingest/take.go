@@ -75,6 +75,9 @@ func (s *Server) take(c echo.Context) error {
 	endSpan(span, o, id)
 
 	s.metrics.observe(o, took)
+	if o.refusal != nil && s.refusals != nil {
+		s.refusals.Count(o.refusal.Code)
+	}
 	// No path and no query: both can hold a key, the one by mistake.
 	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
 	if o.hook.ID != "" {

@@ -114,6 +114,10 @@ func standIns(settings *config.Config) (*sandbox.Running, error) {
 		settings.SecretKey = make([]byte, 32)
 		_, _ = rand.Read(settings.SecretKey) // never fails, see crypto/rand
 	}
+	if len(settings.SearchKey) == 0 {
+		settings.SearchKey = make([]byte, 32)
+		_, _ = rand.Read(settings.SearchKey)
+	}
 	if host, port, err := net.SplitHostPort(settings.IngestAddr); err == nil && host == "" {
 		settings.IngestAddr = net.JoinHostPort("127.0.0.1", port) // a demonstration is for this machine
 	}

@@ -1,0 +1,83 @@
+package assembly
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"spillway/internal/addresses"
+	"spillway/internal/config"
+	"spillway/internal/contact"
+	"spillway/internal/dashboard"
+	"spillway/internal/history"
+	"spillway/internal/observe"
+	"spillway/internal/pending"
+	"spillway/internal/roster"
+	"spillway/internal/worker"
+)
+
+// newAdmin returns the admin address of an ingest process.
+func newAdmin(
+	rdb redis.UniversalClient, contacts *pending.Contacts, systems dashboard.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
+) *dashboard.Dashboard {
+	options := dashboard.Options{
+		Contacts: contacts, Timelines: history.New(rdb, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
+		Health: health, Site: contact.DefaultSite, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
+		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
+	}
+	if len(settings.SearchKey) > 0 {
+		options.Addresses = addresses.New(rdb, settings.SearchKey)
+	}
+	return dashboard.New(options)
+}
+
+// shown are the settings as the dashboard shows them.
+func shown(settings config.Config) []roster.Setting {
+	var list []roster.Setting
+	for _, setting := range settings.Settings() {
+		list = append(list, roster.Setting{Name: setting.Name, Value: setting.Value})
+	}
+	return list
+}
+
+// announce keeps this process on the list of replicas until ctx ends.
+func announce(ctx context.Context, rdb redis.UniversalClient, role string, settings config.Config, underWay func() int, log zerolog.Logger) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	replica := roster.Replica{
+		ID: role + ":" + rand.Text()[:10], Role: role, Host: host, PID: os.Getpid(), Version: observe.Version(), Settings: shown(settings),
+	}
+	if role == roster.Worker {
+		replica.Concurrency = settings.WorkerConcurrency
+	}
+	roster.New(rdb).Announce(ctx, replica, underWay, seldom(log, "the list of replicas misses this one"))
+}
+
+// seldom logs what goes wrong again and again: a line per ten seconds.
+func seldom(log zerolog.Logger, message string) func(error) {
+	log = log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second})
+	return func(err error) { log.Warn().Err(err).Msg(message) }
+}
+
+// counting knows how many passes are under way.
+type counting struct {
+	worker.Passer
+
+	underWay atomic.Int64
+}
+
+func (c *counting) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
+	c.underWay.Add(1)
+	defer c.underWay.Add(-1)
+	return c.Passer.Pass(ctx, ref, intent)
+}
+
+func (c *counting) count() int { return int(c.underWay.Load()) }
