@@ -3,7 +3,7 @@ SHELL         := bash
 .SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
-.PHONY: help run test lint build bench torture clean vuln packages
+.PHONY: help run test lint build bench torture fuzz clean vuln packages
 
 # Go's usual folder, for shells whose PATH lacks it.
 export PATH := $(PATH):/usr/local/go/bin
@@ -44,9 +44,24 @@ build: ## build the three programs into ./bin
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchtime=2s ./internal/...
 
-torture: packages ## run the tests that kill, stop and cut things off, five times over
-	$(GO) test -race -count=5 -timeout 30m -run 'Outage|Killed|CutOff|Overlap|Restart|Stopping|Sweep|Lost|Race|Down' \
-		./internal/e2e ./internal/localrun ./internal/pending ./internal/site ./internal/syncer ./internal/worker
+# Each seed is one run with each way to run Redis.
+SEEDS   ?= 1
+MINUTES ?= 3
+REDIS   ?= always,everysec,sentinel
+
+torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3
+	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)'
+
+# Each target gets FUZZTIME; `make fuzz FUZZTIME=10m` takes an hour. What is
+# found is kept in the package's testdata/fuzz, which `make test` then repeats.
+FUZZTIME      ?= 1m
+fuzz: ## search the parsers with made-up input, FUZZTIME (1m) for each
+	$(GO) test -run='^$$' -fuzz='^FuzzParse$$' -fuzztime=$(FUZZTIME) ./internal/webhook
+	$(GO) test -run='^$$' -fuzz='^FuzzLoad$$' -fuzztime=$(FUZZTIME) ./internal/config
+	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
+	$(GO) test -run='^$$' -fuzz='^FuzzTokenAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
+	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/site
+	$(GO) test -run='^$$' -fuzz='^FuzzParseKey$$' -fuzztime=$(FUZZTIME) ./internal/vault
 
 vuln: ## look for known vulnerabilities in the dependencies
 	$(GOVULNCHECK) ./...

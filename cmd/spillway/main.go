@@ -1,54 +1,40 @@
-// Command spillway is the operator's tool.
+// Command spillway is the operator's tool: it runs everything on one machine,
+// examines an installation, and steers one that is running.
 package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 
 	"github.com/alecthomas/kong"
 
 	"spillway/internal/assembly"
-	"spillway/internal/config"
-	"spillway/internal/localrun"
-	"spillway/internal/observe"
 )
 
+// commands are what may follow the program's name.
 type commands struct {
-	Run     runCommand       `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
-	Version kong.VersionFlag `help:"Print the version."`
-}
+	Run     runCommand     `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
+	Doctor  doctorCommand  `cmd:"" help:"Examine an installation and say what to do about what is wrong."`
+	Contact contactCommand `cmd:"" help:"Show what became of a contact."`
+	Sync    syncCommand    `cmd:"" help:"Sync contacts now."`
+	Resync  resyncCommand  `cmd:"" help:"Sync many contacts gently: those with a tag, with any tag, or of a list."`
+	Parked  parkedCommand  `cmd:"" help:"List, retry or drop contacts that failed for good."`
+	Pause   pauseCommand   `cmd:"" help:"Let work wait. Webhooks are still accepted."`
+	Resume  resumeCommand  `cmd:"" help:"Let work go on after a pause."`
 
-type runCommand struct {
-	config.Flags
+	Keys       keysCommand       `cmd:"" help:"Make an access key and a secret key."`
+	Env        envCommand        `cmd:"" help:"Print all settings as a commented .env file."`
+	Plugin     pluginCommand     `cmd:"" help:"Write the connector plugin for the WordPress site as a zip file."`
+	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`
+	Version    versionCommand    `cmd:"" help:"Print the version."`
 
-	EnvFile  string `name:"env-file" placeholder:"PATH" help:"Settings as NAME=value lines (default .env, if there is one)."`
-	Folder   string `name:"folder" default:"var" placeholder:"PATH" help:"Where Redis and the log are kept."`
-	Webhooks int    `name:"webhooks" default:"10000" help:"Webhooks of the burst on the stand-ins."`
-	Contacts int    `name:"contacts" default:"2000" help:"Contacts of the burst on the stand-ins."`
-	Exit     bool   `name:"exit" help:"Stop after the burst on the stand-ins."`
-}
-
-// Run is called by kong.
-func (r *runCommand) Run(ctx context.Context) error {
-	options := localrun.Options{
-		Flags: r.Flags, Environ: os.Environ(), EnvFile: ".env", Folder: r.Folder,
-		Webhooks: r.Webhooks, Contacts: r.Contacts, Exit: r.Exit, Out: os.Stdout,
-	}
-	if r.EnvFile != "" {
-		options.EnvFile, options.EnvFileAsked = r.EnvFile, true
-	}
-	return localrun.Run(ctx, options)
+	VersionFlag kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }
 
 func main() {
 	ctx, stop := assembly.Signals(context.Background())
 	defer stop()
-	var cli commands
-	parsed := kong.Parse(&cli, kong.Name("spillway"), kong.Description("Takes a CRM's webhooks in a WordPress site's place."),
-		kong.Vars{"version": fmt.Sprintf("spillway %s", observe.Version())}, kong.BindTo(ctx, (*context.Context)(nil)))
-	if err := parsed.Run(); err != nil {
-		stop()
-		os.Exit(assembly.ExitCode(os.Stderr, err))
-	}
+	code := execute(ctx, os.Args[1:], &console{out: os.Stdout, err: os.Stderr, environ: os.Environ()})
+	stop()
+	os.Exit(code)
 }

@@ -5,8 +5,12 @@ package assembly
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,14 +34,23 @@ import (
 	"spillway/internal/worker"
 )
 
-// Ingest runs the ingest server and the admin address until ctx ends.
+// Ingest runs the ingest server and the admin address until ctx ends. SIGHUP
+// makes it read its access keys and certificate again.
 func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) error {
-	fast, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest)
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	return IngestIn(ctx, settings, log, hangUps)
+}
+
+// IngestIn is [Ingest] in a process whose signals are someone else's.
+func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, hangUps <-chan os.Signal) error {
+	fast, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer fast.Close()
-	patient, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker)
+	patient, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
@@ -51,17 +64,23 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return err
 	}
 	registry := observe.NewRegistry()
-	registry.MustRegister(dashboard.NewCollector(contacts))
+	systems := throttle.NewStatuses(patient)
+	registry.MustRegister(dashboard.NewCollector(contacts), throttle.NewCollector(systems))
 	server := ingest.New(ingest.Options{
 		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
+		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
 	})
 	admin := dashboard.New(dashboard.Options{
 		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
 		Password: settings.AdminPassword, Site: contact.DefaultSite, Log: log,
-		Health: observe.Handler(registry, observe.RedisCheck(patient)),
+		Systems: systems, Health: observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...),
 	})
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		rotate(ctx, server, settings, hangUps, log)
+		return nil
+	})
 	group.Go(func() error { return observe.Serve(ctx, settings.AdminAddr, admin, log) })
 	log.Info().Str("webhooks", settings.IngestAddr).Str("admin", settings.AdminAddr).Msg("ingest is up")
 	return group.Wait()
@@ -70,7 +89,7 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 // Worker runs a worker and its health address until ctx ends and its passes
 // are done.
 func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) error {
-	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker)
+	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
@@ -83,12 +102,13 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err := adopt(ctx, contacts, log); err != nil {
 		return err
 	}
-	registry := observe.NewRegistry()
+	registry, systems := observe.NewRegistry(), throttle.NewStatuses(rdb)
+	registry.MustRegister(throttle.NewCollector(systems))
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.site,
+		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, observe.RedisCheck(rdb))
+	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
@@ -103,6 +123,12 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		defer stopHealth()
 		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
 	})
+	if page := settings.Site.ProbeURL; page != "" {
+		group.Go(func() error {
+			throttle.NewProber(parts.guard, page).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
+			return nil
+		})
+	}
 	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
 	return group.Wait()
 }
@@ -131,6 +157,8 @@ func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) 
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
+	guard  *throttle.Guard
+	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
 
@@ -138,21 +166,29 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
-		if secrets, err = vault.New(rdb, settings.SecretKey, "spw:v:"); err != nil {
+		if secrets, err = vault.New(rdb, settings.SecretKey, VaultPrefix); err != nil {
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crm, err := newCRM(rdb, settings.CRM, secrets)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	// A request to the site carries many contacts: fewer of them tell as much.
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker)
 	if err != nil {
 		return nil, err
 	}
-	slots, err := throttle.NewSlots(rdb, "spw:{site}:slots", settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
+	guard, err := throttle.NewGuard(rdb, settings.Site.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_SITE_BATCH: %w", err)
+	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Slots: slots, RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard,
+		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 	})
 	if err != nil {
 		return nil, err
@@ -163,11 +199,11 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}
-	return &parts{site: client, syncer: syncer.New(crm, client, secrets, options)}, nil
+	return &parts{site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, "spw:{crm}:budget", settings.Rate, 0)
+func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
@@ -182,14 +218,14 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, secrets *vault.Vault
 		}
 		tokens, err = pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: settings.ClientID, ClientSecret: settings.ClientSecret, RefreshToken: settings.RefreshToken,
-			TokenURL: tokenURL, Vault: secrets, Redis: rdb,
+			TokenURL: tokenURL, Vault: secrets, Redis: rdb, Roots: roots,
 		})
 		if err != nil {
 			return nil, err
 		}
 	}
 	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Concurrency: settings.Concurrency,
+		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency, Roots: roots,
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"spillway/internal/redisconn"
 )
 
 // require reports a setting that is needed and not given at all.
@@ -91,8 +93,8 @@ func (s *settings) baseURL(name, extra, carried string) string {
 	return base
 }
 
-// checkRedisURL checks the scheme and that there is a host. The value may
-// hold a password and is never shown.
+// checkRedisURL reports a URL that nothing could be connected to. The value
+// may hold a password and is never shown.
 func (s *settings) checkRedisURL(name, raw string, role Role) {
 	if raw == "embedded" {
 		if role != All {
@@ -100,34 +102,12 @@ func (s *settings) checkRedisURL(name, raw string, role Role) {
 		}
 		return
 	}
-	scheme, rest, _ := strings.Cut(raw, "://")
-	switch scheme {
-	case "redis", "rediss", "redis-sentinel", "redis-cluster":
-	default:
-		s.problem(name, ": unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or embedded")
-		return
-	}
-	rest, _, _ = strings.Cut(rest, "?")
-	authority, path, _ := strings.Cut(rest, "/")
-	at := strings.LastIndex(authority, "@")
-	if at >= 0 && s.flags[name] != "" {
-		s.problem(name, ": holds credentials, which other users of the machine could read in ps: set %s or %s_FILE", name, name)
-		return
-	}
-	hosts := strings.Split(authority[at+1:], ",")
-	for _, host := range hosts {
-		u, err := url.Parse("redis://" + host)
-		if err != nil || u.Hostname() == "" || !validPort(u.Port(), true) {
-			s.problem(name, ": no host or a wrong port, write %s://HOST:PORT", scheme)
-			return
-		}
-	}
-	several := scheme == "redis-sentinel" || scheme == "redis-cluster"
+	options, err := redisconn.Parse(raw)
 	switch {
-	case len(hosts) > 1 && !several:
-		s.problem(name, ": several hosts, use redis-sentinel:// or redis-cluster://")
-	case scheme == "redis-sentinel" && strings.Trim(path, "/") == "":
-		s.problem(name, ": no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME")
+	case err != nil:
+		s.problem(name, ": %v", err)
+	case options.Username+options.Password+options.SentinelPassword != "" && s.flags[name] != "":
+		s.problem(name, ": holds credentials, which other users of the machine could read in ps: set %s or %s_FILE", name, name)
 	}
 }
 

@@ -14,6 +14,9 @@
 package config
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -35,10 +38,14 @@ const (
 	// All is every part in one process. It may go without the CRM and the
 	// site altogether, see [Config.Unconfigured].
 	All
+	// Operator is a command that looks at an installation or steers it. It
+	// listens nowhere, reads whatever is given, and needs none of it.
+	Operator
 )
 
-func (r Role) ingests() bool { return r == Ingest || r == All }
-func (r Role) works() bool   { return r == Worker || r == All }
+func (r Role) ingests() bool { return r != Worker }
+func (r Role) works() bool   { return r != Ingest }
+func (r Role) listens() bool { return r != Operator }
 
 // Config is what the settings say, checked and with their defaults. Settings
 // that the role does not need are zero.
@@ -50,6 +57,14 @@ type Config struct {
 	Settle time.Duration // for which a contact must have been without a webhook
 
 	AccessKeys []string
+	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	TrustedProxies []netip.Prefix
+	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
+	Files          Files
+
+	// Roots verify the certificates of Redis, the CRM and the site; nil: the
+	// system's do.
+	Roots *x509.CertPool
 
 	CRM  CRM
 	Site Site
@@ -61,6 +76,7 @@ type Config struct {
 	DefaultRole         string // empty: the site's own
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it
 
+	PublicURL         string // where webhooks reach Spillway from outside; empty: not known
 	IngestAddr        string
 	AdminAddr         string
 	WorkerAddr        string
@@ -129,17 +145,21 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 
 	var c Config
 	s.redis(&c, role)
+	c.Roots = s.roots()
 	c.Queues = s.number("SPILLWAY_QUEUES", 1, 256)
 	c.Settle = s.duration("SPILLWAY_SETTLE", time.Minute)
 	// Without a CRM and a site there is nobody to send webhooks either.
 	firstRun := role == All && !s.anyGiven(connectionSettings())
+	needed := !firstRun && role != Operator
 	if role.ingests() {
-		s.ingest(&c, !firstRun)
+		s.ingest(&c, needed)
 	}
 	if role.works() {
-		s.worker(&c, !firstRun)
+		s.worker(&c, needed)
 	}
-	s.addresses(&c, role)
+	if role.listens() {
+		s.addresses(&c, role)
+	}
 	s.logging(&c)
 
 	if len(s.problems) > 0 {

@@ -48,6 +48,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	require.NoError(t, err)
 	want := config.Config{
 		RedisURL:   "redis://127.0.0.1:6379/0",
+		Queues:     1,
 		AccessKeys: []string{"abcdefgh12"},
 		CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
 		Site: config.Site{
@@ -61,7 +62,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 		},
 		RolesAllowed: []string{"subscriber", "customer"},
 		IngestAddr:   ":8080", AdminAddr: "127.0.0.1:8081", WorkerAddr: "127.0.0.1:8082",
-		Queues: 1, WorkerConcurrency: 64,
+		WorkerConcurrency: 64,
 		LogLevel: zerolog.InfoLevel, LogFormat: "json",
 	}
 	require.Equal(t, fields(want), fields(c))
@@ -89,7 +90,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student",
-		"SPILLWAY_SECRET_KEY=" + key32,
+		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
 		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_QUEUES=4", "SPILLWAY_SETTLE=1500ms", "SPILLWAY_ADMIN_PASSWORD=let me in",
 		"SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_LOG_FORMAT=console",
@@ -118,6 +119,7 @@ func TestEverySettingIsRead(t *testing.T) {
 			0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15,
 			16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31,
 		},
+		PublicURL:  "https://hooks.example.com",
 		IngestAddr: "[::]:9000", AdminAddr: ":9001", WorkerAddr: "0.0.0.0:9002", WorkerConcurrency: 7,
 		AdminPassword: "let me in", LogLevel: zerolog.DebugLevel, LogFormat: "console",
 	}, fields(c))
@@ -186,7 +188,7 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"unknown setting":        {config.Ingest, complete("SPILLWAY_ACCES_KEYS=x"), []string{`SPILLWAY_ACCES_KEYS: unknown setting, did you mean SPILLWAY_ACCESS_KEYS?`}},
 		"unknown setting's file": {config.Ingest, complete("SPILLWAY_CRM_TOKENS_FILE=x"), []string{`SPILLWAY_CRM_TOKENS_FILE: unknown setting, did you mean SPILLWAY_CRM_TOKEN_FILE?`}},
 		"unlike any setting":     {config.Ingest, complete("SPILLWAY_FAVOURITE_COLOUR=red"), []string{`SPILLWAY_FAVOURITE_COLOUR: unknown setting, remove it; --help and the README list the settings`}},
-		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or embedded`}},
+		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel:// or redis-cluster://`}},
 		"redis without host":     {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://:s3cret@/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis://HOST:PORT`}},
 		"redis with wrong port":  {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-cluster://a:1,b:x/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis-cluster://HOST:PORT`}},
 		"redis with two hosts":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://a:1,b:2/0"), []string{`SPILLWAY_REDIS_URL: several hosts, use redis-sentinel:// or redis-cluster://`}},

@@ -35,6 +35,58 @@ func TestDocumentsNameTheSettingsThereAre(t *testing.T) {
 	}
 }
 
+// deploy/env.example is what `spillway env` prints; run that to renew it.
+func TestTheExampleIsTheTable(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "env.example"))
+	require.NoError(t, err)
+	require.Equal(t, config.Example(), string(text), "run: go run ./cmd/spillway env > deploy/env.example")
+	var names []string
+	for _, entry := range config.Table() {
+		names = append(names, entry.Name)
+		require.NotEmpty(t, entry.Help, entry.Name)
+		require.NotEmpty(t, entry.Group, entry.Name)
+	}
+	slices.Sort(names)
+	require.Equal(t, config.Names(), names)
+}
+
+// A default that the table states is the one that is used.
+func TestDefaultsOfTheTableChangeNothing(t *testing.T) {
+	t.Parallel()
+	before, err := config.Load(config.All, nil, complete())
+	require.NoError(t, err)
+	stated := 0
+	for _, entry := range config.Table() {
+		if entry.Default == "" {
+			continue
+		}
+		stated++
+		after, err := config.Load(config.All, nil, complete(entry.Name+"="+entry.Default))
+		require.NoError(t, err, entry.Name)
+		after.RedisGiven = false
+		require.Equal(t, fields(before), fields(after), entry.Name)
+	}
+	require.Greater(t, stated, 10)
+}
+
+// An operator's command needs nothing, and refuses what is wrong all the same.
+func TestOperatorNeedsNothing(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.Operator, nil, nil)
+	require.NoError(t, err)
+	require.Equal(t, "redis://127.0.0.1:6379/0", c.RedisURL)
+	require.Empty(t, c.IngestAddr)
+	c, err = config.Load(config.Operator, nil, []string{"SPILLWAY_CRM_URL=https://app.example.com", "SPILLWAY_CRM_TOKEN=t", "SPILLWAY_ADMIN_ADDR=:8081"})
+	require.NoError(t, err)
+	require.Equal(t, "t", c.CRM.Token)
+	_, err = config.Load(config.Operator, nil, []string{"SPILLWAY_CRM_URL=htp://x", "SPILLWAY_PUBLIC_URL=http://hooks.example.com"})
+	require.Equal(t, []string{
+		`SPILLWAY_PUBLIC_URL "http://hooks.example.com": the access key would travel in plain text, use https://`,
+		`SPILLWAY_CRM_URL "htp://x": unknown scheme, use https://`,
+	}, problems(t, err))
+}
+
 // What env.example suggests passes the checks once the secrets are filled in.
 func TestTheExampleIsValid(t *testing.T) {
 	t.Parallel()

@@ -12,44 +12,57 @@ import (
 // Flags are the settings that may stand on a command line: all but the
 // secrets. A program with commands embeds them in its own kong struct
 // (`embed:""`) and calls [Flags.Config]. An empty flag counts as unset, so
-// defaults stand in the help text and are applied after the environment.
+// defaults stand in the help text, as "(default VALUE)", and are applied after
+// the environment. group is the heading in --help and in [Example], example a
+// value for a setting that has no default.
 type Flags struct {
-	RedisURL            string `name:"redis-url" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://, or embedded (default redis://127.0.0.1:6379/0). One with a password belongs in the environment."`
-	CRMURL              string `name:"crm-url" placeholder:"URL" help:"The CRM account, such as https://app.ACCOUNT.thepulsespot.com."`
-	CRMTokenURL         string `name:"crm-token-url" placeholder:"URL" help:"Where OAuth tokens are renewed (default: the CRM's portal)."`
-	CRMRate             string `name:"crm-rate" placeholder:"N" help:"CRM calls per second over all replicas (default 40)."`
-	CRMConcurrency      string `name:"crm-concurrency" placeholder:"N" help:"CRM calls at once per worker (default 16)."`
-	SiteURL             string `name:"site-url" placeholder:"URL" help:"The WordPress site."`
-	SiteUser            string `name:"site-user" placeholder:"NAME" help:"The WordPress user that the application password belongs to."`
-	SiteBatch           string `name:"site-batch" placeholder:"N" help:"Contacts per request to the site (default 50)."`
-	SiteConcurrency     string `name:"site-concurrency" placeholder:"N" help:"Requests to the site at once over all replicas (default 1)."`
-	SiteProbeURL        string `name:"site-probe-url" placeholder:"URL" help:"A page of the site that must stay fast (default: none)."`
-	Fields              string `name:"fields" placeholder:"LIST" help:"wordpress_key=crm_field[:type], comma-separated (default user_email=email,first_name=first_name,last_name=last_name)."`
-	ReturnPasswordField string `name:"return-password-field" placeholder:"FIELD" help:"CRM field that receives generated passwords (default: none)."`
-	ReturnFields        string `name:"return-fields" placeholder:"LIST" help:"user_login=crm_field,user_id=crm_field (default: none)."`
-	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)."`
-	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)."`
-	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)."`
-	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)."`
-	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)."`
-	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)."`
-	Queues              string `name:"queues" placeholder:"N" help:"Over how many queues contacts are spread, the same for all programs; more than one is for a Redis Cluster (default 1)."`
-	Settle              string `name:"settle" placeholder:"TIME" help:"How long a contact must have been without a webhook before its pass, such as 1s (default 0)."`
-	LogLevel            string `name:"log-level" placeholder:"LEVEL" help:"trace, debug, info, warn or error (default info)."`
-	LogFormat           string `name:"log-format" placeholder:"FORMAT" help:"json or console (default json)."`
+	RedisURL            string `name:"redis-url" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://, or embedded (default redis://127.0.0.1:6379/0). One with a password belongs in the environment." group:"Redis"`
+	CRMURL              string `name:"crm-url" placeholder:"URL" help:"The CRM account, such as https://app.ACCOUNT.thepulsespot.com." group:"The CRM" example:"https://app.ACCOUNT.thepulsespot.com"`
+	CRMTokenURL         string `name:"crm-token-url" placeholder:"URL" help:"Where OAuth tokens are renewed (default: the CRM's portal)." group:"The CRM"`
+	CRMRate             string `name:"crm-rate" placeholder:"N" help:"CRM calls per second over all replicas (default 40)." group:"The CRM"`
+	CRMConcurrency      string `name:"crm-concurrency" placeholder:"N" help:"CRM calls at once per worker (default 16)." group:"The CRM"`
+	SiteURL             string `name:"site-url" placeholder:"URL" help:"The WordPress site." group:"The site" example:"https://www.example.com"`
+	SiteUser            string `name:"site-user" placeholder:"NAME" help:"The WordPress user that the application password belongs to." group:"The site" example:"spillway"`
+	SiteBatch           string `name:"site-batch" placeholder:"N" help:"Contacts per request to the site (default 50)." group:"The site"`
+	SiteConcurrency     string `name:"site-concurrency" placeholder:"N" help:"Requests to the site at once over all replicas (default 1)." group:"The site"`
+	SiteProbeURL        string `name:"site-probe-url" placeholder:"URL" help:"A page of the site that must stay fast (default: none)." group:"The site"`
+	Fields              string `name:"fields" placeholder:"LIST" help:"wordpress_key=crm_field[:type], comma-separated (default user_email=email,first_name=first_name,last_name=last_name)." group:"What is stored and returned"`
+	ReturnPasswordField string `name:"return-password-field" placeholder:"FIELD" help:"CRM field that receives generated passwords (default: none)." group:"What is stored and returned"`
+	ReturnFields        string `name:"return-fields" placeholder:"LIST" help:"user_login=crm_field,user_id=crm_field (default: none)." group:"What is stored and returned"`
+	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)." group:"What is stored and returned"`
+	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned"`
+	PublicURL           string `name:"public-url" placeholder:"URL" help:"Where webhooks reach Spillway from outside; spillway doctor tries it (default: not tried)." group:"Webhooks"`
+	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)." group:"Webhooks"`
+	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)." group:"Programs"`
+	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)." group:"Programs"`
+	WorkerAddr          string `name:"worker-addr" placeholder:"ADDR" help:"A worker's health and metrics (default 127.0.0.1:8082)." group:"Programs"`
+	WorkerConcurrency   string `name:"worker-concurrency" placeholder:"N" help:"Contacts under way per worker (default 64)." group:"Programs"`
+	Queues              string `name:"queues" placeholder:"N" help:"Over how many queues contacts are spread, the same for all programs; more than one is for a Redis Cluster (default 1)." group:"Programs"`
+	Settle              string `name:"settle" placeholder:"TIME" help:"How long a contact must have been without a webhook before its pass, such as 1s (default 0)." group:"Programs"`
+	LogLevel            string `name:"log-level" placeholder:"LEVEL" help:"trace, debug, info, warn or error (default info)." group:"Programs"`
+	LogFormat           string `name:"log-format" placeholder:"FORMAT" help:"json or console (default json)." group:"Programs"`
 }
 
-// secrets are the settings without a flag.
-func secrets() []string {
-	return []string{
-		"SPILLWAY_ACCESS_KEYS", "SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET",
-		"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SECRET_KEY", "SPILLWAY_ADMIN_PASSWORD",
+// secrets are the settings without a flag, since ps would show them.
+func secrets() []string { return flagless(true) }
+
+// certificates are the settings without a flag, since they are texts of many
+// lines, usually given as NAME_FILE.
+func certificates() []string { return flagless(false) }
+
+func flagless(secret bool) []string {
+	var names []string
+	for _, setting := range flaglessSettings() {
+		if setting.Secret == secret {
+			names = append(names, setting.Name)
+		}
 	}
+	return names
 }
 
 // Names returns the variables of all settings, sorted.
 func Names() []string {
-	names := secrets()
+	names := append(secrets(), certificates()...)
 	for name := range (Flags{}).values() {
 		names = append(names, name)
 	}
@@ -97,7 +110,7 @@ func parseFlags(args []string) (Flags, error) {
 	var help bytes.Buffer
 	asked := false
 	parser, err := kong.New(&flags,
-		kong.Description(description+" "+strings.Join(secrets(), ", ")+"."),
+		kong.Description(description+" "+strings.Join(secrets(), ", ")+"; nor have certificates: "+strings.Join(certificates(), ", ")+"."),
 		kong.Writers(&help, &help),
 		kong.Exit(func(int) { asked = true }),
 	)

@@ -31,6 +31,14 @@ func (s *settings) redis(c *Config, role Role) {
 }
 
 func (s *settings) ingest(c *Config, needed bool) {
+	c.AccessKeys = s.accessKeys(needed)
+	c.TrustedProxies = s.trustedProxies()
+	c.PublicURL = s.baseURL("SPILLWAY_PUBLIC_URL", "", "the access key")
+	c.Certificate = s.certificate()
+	c.Files = s.files()
+}
+
+func (s *settings) accessKeys(needed bool) (keys []string) {
 	const name = "SPILLWAY_ACCESS_KEYS"
 	s.require(needed, name, "set it to the access key that the CRM's webhooks carry")
 	before := len(s.problems)
@@ -40,13 +48,14 @@ func (s *settings) ingest(c *Config, needed bool) {
 			s.problem(name, ": key %d holds a space, separate keys by commas", i+1)
 		case len(key) < minAccessKey:
 			s.problem(name, ": key %d has fewer than %d characters, use a longer one", i+1, minAccessKey)
-		case !slices.Contains(c.AccessKeys, key):
-			c.AccessKeys = append(c.AccessKeys, key)
+		case !slices.Contains(keys, key):
+			keys = append(keys, key)
 		}
 	}
-	if s.given(name) && len(c.AccessKeys) == 0 && len(s.problems) == before {
+	if s.given(name) && len(keys) == 0 && len(s.problems) == before {
 		s.problem(name, ": holds no key, set it to the access key that the CRM's webhooks carry")
 	}
+	return keys
 }
 
 func (s *settings) worker(c *Config, connected bool) {

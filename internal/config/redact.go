@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,13 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_QUEUES", count(c.Queues)},
 		{"SPILLWAY_SETTLE", c.Settle.String()},
 		{"SPILLWAY_ACCESS_KEYS", count(len(c.AccessKeys))},
+		{"SPILLWAY_TRUSTED_PROXIES", strings.Trim(fmt.Sprint(c.TrustedProxies), "[]")},
+	}
+	if c.Certificate != nil {
+		list = append(list, Setting{"SPILLWAY_TLS_CERT", hidden("x")}, Setting{"SPILLWAY_TLS_KEY", hidden("x")})
+	}
+	if c.Roots != nil {
+		list = append(list, Setting{"SPILLWAY_CA", hidden("x")})
 	}
 	list = append(list, c.CRM.settings()...)
 	list = append(list, c.Site.settings()...)
@@ -39,6 +47,7 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_ROLES_ALLOWED", strings.Join(c.RolesAllowed, ",")},
 		{"SPILLWAY_DEFAULT_ROLE", c.DefaultRole},
 		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
+		{"SPILLWAY_PUBLIC_URL", c.PublicURL},
 		{"SPILLWAY_INGEST_ADDR", c.IngestAddr},
 		{"SPILLWAY_ADMIN_ADDR", c.AdminAddr},
 		{"SPILLWAY_WORKER_ADDR", c.WorkerAddr},

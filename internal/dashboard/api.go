@@ -10,6 +10,7 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/throttle"
 )
 
 func (d *dashboard) stats(c echo.Context) error {
@@ -17,7 +18,19 @@ func (d *dashboard) stats(c echo.Context) error {
 	if err != nil {
 		return d.unavailable(c, err)
 	}
-	return c.JSON(http.StatusOK, stats)
+	view := statsView{Stats: stats}
+	if d.Systems != nil {
+		if view.Systems, err = d.Systems.Read(c.Request().Context()); err != nil {
+			return d.unavailable(c, err)
+		}
+	}
+	return c.JSON(http.StatusOK, view)
+}
+
+// statsView is the statistics as the API shows them.
+type statsView struct {
+	pending.Stats
+	Systems []throttle.Status `json:"systems,omitempty"`
 }
 
 // failure is a failed pass as the API shows it.

@@ -10,6 +10,7 @@
 package dashboard
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"html/template"
@@ -26,12 +27,18 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/throttle"
 )
 
 // Options are what the admin address is made of.
 type Options struct {
 	Contacts  *pending.Contacts
 	Timelines *history.Timelines
+	// Systems tells whether the CRM and the site are called, held or probed.
+	// Nil: the statistics leave it out.
+	Systems interface {
+		Read(ctx context.Context) ([]throttle.Status, error)
+	}
 	// Redis is the connection of asynq's monitor.
 	Redis redis.UniversalClient
 	// Password of the user admin; empty: no authentication, loopback only.

@@ -5,7 +5,9 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -48,6 +50,8 @@ func write(c echo.Context, o outcome) error {
 		header.Set("Connection", "close")
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", retryAfter)
+	case http.StatusTooManyRequests:
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(o.wait.Seconds()))))
 	}
 	if wantsPage(c.Request()) {
 		return writePage(c, o)

@@ -12,8 +12,10 @@ package ingest
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -42,6 +44,11 @@ type Options struct {
 	// [Server.SetKeys].
 	Keys    *webhook.Keyring
 	Pending Submitter
+	// Certificate is shown to those who connect, by TLS 1.2 or later; nil: the
+	// server speaks plain HTTP. [Server.SetCertificate] replaces it.
+	Certificate *tls.Certificate
+	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	TrustedProxies []netip.Prefix
 	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
 	Site string
 	Log  zerolog.Logger
@@ -65,6 +72,9 @@ const (
 type Server struct {
 	addr       string
 	keys       atomic.Pointer[webhook.Keyring]
+	failures   *failures
+	secure     bool
+	shown      atomic.Pointer[tls.Certificate]
 	pending    Submitter
 	site       string
 	log        zerolog.Logger
@@ -83,18 +93,25 @@ func New(options Options) *Server {
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),
-		metrics: newMetrics(options.Registerer),
+		metrics:  newMetrics(options.Registerer),
+		failures: newFailures(time.Now),
+		secure:   options.Certificate != nil,
 	}
 	if s.site == "" {
 		s.site = contact.DefaultSite
 	}
 	s.keys.Store(options.Keys)
-	s.handler = s.routes()
+	s.shown.Store(options.Certificate)
+	s.handler = s.routes(options.TrustedProxies)
 	return s
 }
 
 // SetKeys replaces the accepted access keys, from the next request on.
 func (s *Server) SetKeys(keys *webhook.Keyring) { s.keys.Store(keys) }
+
+// SetCertificate replaces the certificate, from the next connection on. It does
+// nothing for a server that was made without one.
+func (s *Server) SetCertificate(certificate *tls.Certificate) { s.shown.Store(certificate) }
 
 // Handler takes webhooks at any path, since CRMs call the path at which the
 // site's endpoint used to be. GET /healthz and /readyz without a wpf_action
@@ -107,16 +124,30 @@ func (s *Server) Handler() http.Handler { return s.handler }
 // under way ten seconds and returns nil. The error is that of an address that
 // cannot be listened on.
 func (s *Server) Run(ctx context.Context) error {
-	return observe.Serve(ctx, s.addr, s.handler, s.log)
+	listener, err := observe.Listen(ctx, s.addr)
+	if err != nil {
+		return err
+	}
+	return s.Serve(ctx, listener)
 }
 
 // Serve is [Server.Run] on a listener, which it closes.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	if s.secure {
+		// HTTP/2 stays off: what sends a webhook needs no more than one request.
+		listener = tls.NewListener(listener, &tls.Config{
+			MinVersion: tls.VersionTLS12,
+			GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+				return s.shown.Load(), nil
+			},
+		})
+	}
 	return observe.ServeListener(ctx, listener, s.handler, s.log)
 }
 
-func (s *Server) routes() http.Handler {
+func (s *Server) routes(proxies []netip.Prefix) http.Handler {
 	e := echo.New()
+	e.IPExtractor = clientAddress(proxies)
 	for _, path := range []string{"/healthz", "/readyz"} {
 		e.GET(path, s.health)
 		e.HEAD(path, s.health)

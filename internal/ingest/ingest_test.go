@@ -149,6 +149,7 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 spillway_webhooks_total{result="accepted"} 1
 spillway_webhooks_total{result="coalesced"} 1
 spillway_webhooks_total{result="invalid_access_key"} 0
+spillway_webhooks_total{result="too_many_failures"} 0
 spillway_webhooks_total{result="unavailable"} 0
 `), "spillway_webhooks_total"))
 }

@@ -26,7 +26,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}),
 	}
 	// A rate needs a series that was there before the first event.
-	for _, result := range []string{"accepted", "coalesced", "invalid_access_key", "unavailable"} {
+	for _, result := range []string{"accepted", "coalesced", "invalid_access_key", "too_many_failures", "unavailable"} {
 		m.webhooks.WithLabelValues(result)
 	}
 	return m

@@ -20,6 +20,7 @@ type outcome struct {
 	hook      webhook.Hook // if it was accepted
 	coalesced bool
 	refusal   *webhook.Error // or why it was not
+	wait      time.Duration  // how long to stay away, with 429
 }
 
 func (o outcome) status() int {
@@ -53,7 +54,7 @@ func (s *Server) take(c echo.Context) error {
 	began := time.Now()
 	id := requestID(c.Request())
 	c.Response().Header().Set(requestIDHeader, id)
-	o := s.record(c.Request(), id)
+	o := s.record(c.Request(), id, c.RealIP)
 	err := write(c, o)
 	took := time.Since(began)
 
@@ -68,7 +69,7 @@ func (s *Server) take(c echo.Context) error {
 }
 
 // record checks a request and submits what it asks for.
-func (s *Server) record(r *http.Request, id string) (o outcome) {
+func (s *Server) record(r *http.Request, id string, client func() string) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			// The reason may quote the request.
@@ -82,7 +83,11 @@ func (s *Server) record(r *http.Request, id string) (o outcome) {
 	}
 	hook, err := request.Hook(s.keys.Load())
 	if err != nil {
-		return refused(err)
+		o = refused(err)
+		if o.refusal.Status == http.StatusForbidden {
+			o = s.failedKey(o, client())
+		}
+		return o
 	}
 	if hook.Test {
 		return outcome{hook: hook}
@@ -101,6 +106,19 @@ func (s *Server) record(r *http.Request, id string) (o outcome) {
 		}}
 	}
 	return outcome{hook: hook, coalesced: coalesced}
+}
+
+// failedKey counts a wrong key against its sender, who is refused in another
+// way after too many. Right keys were accepted before this: nobody can be
+// locked out by somebody who guesses from the same address.
+func (s *Server) failedKey(o outcome, client string) outcome {
+	if wait := s.failures.count(client); wait > 0 {
+		return outcome{wait: wait, refusal: &webhook.Error{
+			Status: http.StatusTooManyRequests, Code: "too_many_failures",
+			Message: "Too many requests with a missing or wrong access key came from this address.",
+		}}
+	}
+	return o
 }
 
 // refused is the outcome of an error of package webhook.

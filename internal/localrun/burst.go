@@ -3,16 +3,11 @@ package localrun
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 	"time"
-
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-	"golang.org/x/term"
 
 	"spillway/internal/config"
 	"spillway/internal/pending"
+	"spillway/internal/progress"
 	"spillway/internal/sandbox"
 )
 
@@ -27,27 +22,25 @@ func show(ctx context.Context, options Options, settings config.Config, stand *s
 		return err
 	}
 	say(options.Out, "Sending %d webhooks over %d contacts, %d at once.\n", options.Webhooks, options.Contacts, connections)
-	progress := newProgress(options.Out)
-	sending := progress.bar("accepted", int64(options.Webhooks))
+	shown := progress.New(options.Out)
+	defer shown.Wait()
+	sending := shown.Bar("accepted", 0, int64(options.Webhooks))
 	began := time.Now()
 	result, err := sandbox.Burst(ctx, sandbox.BurstOptions{
 		URL: "http://" + settings.IngestAddr, Key: settings.AccessKeys[0],
 		Webhooks: options.Webhooks, Contacts: options.Contacts, Connections: connections,
-		Progress: func(_, accepted int) { sending.set(int64(accepted)) },
+		Progress: func(_, accepted int) { sending.Set(int64(accepted)) },
 	})
 	if err != nil {
-		progress.abort()
 		return err
 	}
 	absorbed := time.Since(began)
-	sending.set(int64(result.Accepted))
-	err = drain(ctx, settings, progress)
-	took := time.Since(began)
-	if err != nil {
-		progress.abort()
+	sending.Set(int64(result.Accepted))
+	if err = drain(ctx, settings, shown); err != nil {
 		return err
 	}
-	progress.wait()
+	took := time.Since(began)
+	shown.Wait()
 	after, err := readStats(ctx, settings)
 	if err != nil {
 		return err
@@ -86,10 +79,10 @@ func readStats(ctx context.Context, settings config.Config) (pending.Stats, erro
 }
 
 // drain waits until no contact has outstanding work but parked ones.
-func drain(ctx context.Context, settings config.Config, progress *progress) error {
+func drain(ctx context.Context, settings config.Config, shown *progress.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
-	var syncing *bar
+	var syncing *progress.Bar
 	var total int64
 	for {
 		stats, err := readStats(ctx, settings)
@@ -99,9 +92,9 @@ func drain(ctx context.Context, settings config.Config, progress *progress) erro
 		left := stats.Pending + stats.Active + stats.Retrying
 		if syncing == nil {
 			total = max(left, 1)
-			syncing = progress.bar("synced", total)
+			syncing = shown.Bar("synced", 0, total)
 		}
-		syncing.set(total - left)
+		syncing.Set(total - left)
 		if left == 0 {
 			return nil
 		}
@@ -110,71 +103,5 @@ func drain(ctx context.Context, settings config.Config, progress *progress) erro
 			return fmt.Errorf("waiting until the contacts are synced: %w (%d left)", ctx.Err(), left)
 		case <-time.After(200 * time.Millisecond):
 		}
-	}
-}
-
-// progress shows bars in a terminal and lines elsewhere.
-type progress struct {
-	out  io.Writer
-	bars *mpb.Progress // nil: lines
-	all  []*bar
-}
-
-type bar struct {
-	progress *progress
-	name     string
-	total    int64
-	bar      *mpb.Bar
-	shown    int64 // tenths that a line was written for
-}
-
-func newProgress(out io.Writer) *progress {
-	p := &progress{out: out}
-	file, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return p
-	}
-	// A terminal that does not know its width shows no bar.
-	if width, _, err := term.GetSize(int(file.Fd())); err == nil && width > 0 {
-		p.bars = mpb.New(mpb.WithOutput(file), mpb.WithWidth(50))
-	}
-	return p
-}
-
-func (p *progress) bar(name string, total int64) *bar {
-	b := &bar{progress: p, name: name, total: total}
-	if p.bars != nil {
-		b.bar = p.bars.AddBar(total,
-			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s", name))),
-			mpb.AppendDecorators(decor.CountersNoUnit("%d / %d"), decor.Elapsed(decor.ET_STYLE_GO, decor.WC{W: 8})))
-	}
-	p.all = append(p.all, b)
-	return b
-}
-
-// set moves the bar; without a terminal it writes a line each tenth.
-func (b *bar) set(done int64) {
-	if b.bar != nil {
-		b.bar.SetCurrent(done)
-		return
-	}
-	if tenths := done * 10 / b.total; tenths > b.shown {
-		b.shown = tenths
-		say(b.progress.out, "%s %d of %d\n", b.name, done, b.total)
-	}
-}
-
-func (p *progress) abort() {
-	for _, b := range p.all {
-		if b.bar != nil {
-			b.bar.Abort(false)
-		}
-	}
-	p.wait()
-}
-
-func (p *progress) wait() {
-	if p.bars != nil {
-		p.bars.Wait()
 	}
 }

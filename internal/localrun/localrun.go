@@ -60,11 +60,20 @@ func Run(ctx context.Context, options Options) error {
 // runReal runs against the configured CRM and site.
 func runReal(ctx context.Context, options Options, settings config.Config) error {
 	log := observe.NewLogger(settings.LogLevel, settings.LogFormat, os.Stderr)
+	asked := settings.RedisURL
 	stopStore, err := provideStore(ctx, options, &settings, "redis")
 	if err != nil {
 		return err
 	}
 	defer stopStore()
+	// Of a Redis of its own nobody else knows the port.
+	if settings.RedisURL != asked {
+		withdraw, err := announce(options.Folder, settings, false)
+		if err != nil {
+			return err
+		}
+		defer withdraw()
+	}
 	say(options.Out, "Webhooks: %s   admin: http://%s/\n", settings.IngestAddr, settings.AdminAddr)
 	say(options.Out, "Stop with Ctrl-C.\n")
 	return serve(ctx, settings, log)
@@ -89,7 +98,7 @@ func provideStore(ctx context.Context, options Options, settings *config.Config,
 // passes are done; if one fails, both stop.
 func serve(ctx context.Context, settings config.Config, log zerolog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return assembly.Ingest(ctx, settings, log) })
+	group.Go(func() error { return assembly.IngestIn(ctx, settings, log, nil) })
 	group.Go(func() error { return assembly.Worker(ctx, settings, log) })
 	return group.Wait()
 }

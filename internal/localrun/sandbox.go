@@ -50,6 +50,11 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 		return err
 	}
 	defer stopStore()
+	withdraw, err := announce(options.Folder, settings, true)
+	if err != nil {
+		return err
+	}
+	defer withdraw()
 
 	serveCtx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -161,5 +166,6 @@ func invite(w io.Writer, settings config.Config) {
 	say(w, "\nEverything stays up. Try a webhook, and look what became of it:\n")
 	say(w, "  curl '%s'\n", hook)
 	say(w, "  curl 'http://%s/api/v1/contacts/17'\n", settings.AdminAddr)
+	say(w, "Or, in another terminal in this folder: ./bin/spillway doctor, contact 17, resync --all-tagged.\n")
 	say(w, "Stop with Ctrl-C.\n")
 }

@@ -29,10 +29,17 @@ type Unready string
 
 func (u Unready) Error() string { return string(u) }
 
+// Degraded is an error that is shown as it is and does not make the program
+// unready: it can do its work, or wait for what it needs.
+type Degraded string
+
+func (d Degraded) Error() string { return string(d) }
+
 // Handler serves
 //
 //	GET /healthz  200 {"status":"ok"} as long as the process answers
-//	GET /readyz   200 {"status":"ready"}, or 503 {"status":"unready","checks":{"redis":"…"}}
+//	GET /readyz   200 {"status":"ready"}, or 503 {"status":"unready","checks":{"redis":"…"}};
+//	              a [Degraded] is shown under "checks" with status 200, too
 //	GET /metrics  the gatherer's metrics
 //
 // /readyz runs the checks side by side and answers within two seconds, even if
@@ -45,12 +52,12 @@ func Handler(metrics prometheus.Gatherer, checks ...Check) http.Handler {
 	})
 	r := &readiness{checks: checks}
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
-		unready := r.run(req.Context())
-		if len(unready) > 0 {
-			answer(w, http.StatusServiceUnavailable, health{Status: "unready", Checks: unready})
+		notes, ready := r.run(req.Context())
+		if !ready {
+			answer(w, http.StatusServiceUnavailable, health{Status: "unready", Checks: notes})
 			return
 		}
-		answer(w, http.StatusOK, health{Status: "ready"})
+		answer(w, http.StatusOK, health{Status: "ready", Checks: notes})
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	return mux
@@ -74,8 +81,8 @@ type readiness struct {
 	flight singleflight.Group
 }
 
-// run returns what is wrong, by check.
-func (r *readiness) run(ctx context.Context) map[string]string {
+// run returns what is to be said, by check, and whether the program is ready.
+func (r *readiness) run(ctx context.Context) (notes map[string]string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 
@@ -88,18 +95,22 @@ func (r *readiness) run(ctx context.Context) map[string]string {
 			return nil, check.Run(ctx)
 		})
 	}
-	unready := make(map[string]string)
+	notes, ready = make(map[string]string), true
 	for i, check := range r.checks {
 		select {
 		case result := <-answers[i]:
-			if result.Err != nil {
-				unready[check.Name] = shown(result.Err)
+			var degraded Degraded
+			switch {
+			case errors.As(result.Err, &degraded):
+				notes[check.Name] = degraded.Error()
+			case result.Err != nil:
+				notes[check.Name], ready = shown(result.Err), false
 			}
 		case <-ctx.Done():
-			unready[check.Name] = noAnswer
+			notes[check.Name], ready = noAnswer, false
 		}
 	}
-	return unready
+	return notes, ready
 }
 
 const noAnswer = "no answer within 2 seconds"

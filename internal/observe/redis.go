@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"strings"
 	"syscall"
@@ -52,9 +53,12 @@ func unreadyRedis(err error) error {
 	}
 	var unready Unready
 	var answered redis.Error
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.As(err, &unready):
 		return unready
+	case errors.As(err, &certificate):
+		return Unready("shows a certificate that is not trusted, check the host of SPILLWAY_REDIS_URL and SPILLWAY_CA")
 	case errors.Is(err, context.DeadlineExceeded):
 		return err
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -27,11 +27,20 @@ const (
 // gives those under way ten seconds, and returns nil. The error is that of an
 // address that cannot be listened on, or of a server that stopped by itself.
 func Serve(ctx context.Context, addr string, h http.Handler, log zerolog.Logger) error {
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	listener, err := Listen(ctx, addr)
 	if err != nil {
-		return fmt.Errorf("listening on %s: %w", addr, withoutAddress(err))
+		return err
 	}
 	return ServeListener(ctx, listener, h, log)
+}
+
+// Listen listens on addr; its error says on which.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %s: %w", addr, withoutAddress(err))
+	}
+	return listener, nil
 }
 
 // ServeListener is [Serve] on a listener, which it closes.

@@ -56,9 +56,12 @@ func (c *Client) do(ctx context.Context, r request) (any, error) {
 			return nil, err
 		}
 		if a.status != http.StatusUnauthorized || try == maxTries {
-			return judge(r, a)
+			value, err := judge(r, a)
+			c.report(ctx, a, err)
+			return value, err
 		}
 		if _, err := c.tokens.Renew(ctx, token); err != nil {
+			c.reportToken(ctx, err)
 			return nil, fmt.Errorf("%s: %w", r.attempt, err)
 		}
 	}
@@ -67,12 +70,11 @@ func (c *Client) do(ctx context.Context, r request) (any, error) {
 // exchange waits for the budget, sends the request and reads the answer. It
 // takes the token last, and returns it: it may have been renewed meanwhile.
 func (c *Client) exchange(ctx context.Context, r request) (a answer, token string, err error) {
-	if c.budget != nil {
-		if err := c.budget.Wait(ctx); err != nil {
-			return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
-		}
+	if err := c.allowed(ctx); err != nil {
+		return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
 	}
 	if token, err = c.tokens.Token(ctx); err != nil {
+		c.reportToken(ctx, err)
 		return answer{}, "", fmt.Errorf("%s: %w", r.attempt, err)
 	}
 	address := c.base + r.path
@@ -86,7 +88,9 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer, token strin
 	case errors.Is(err, errTooLong):
 		return answer{}, "", &Rejected{Attempt: r.attempt, Status: a.status, Reason: fmt.Sprintf("more than %d MiB", maxBody>>20)}
 	case err != nil:
-		return answer{}, "", noAnswer(ctx, r.attempt, err, c.timeout)
+		err := noAnswer(ctx, r.attempt, err, c.timeout)
+		c.report(ctx, answer{}, err)
+		return answer{}, "", err
 	}
 	if a.status == http.StatusTooManyRequests && c.budget != nil {
 		c.budget.Limited(ctx, retryAfter(a.header, time.Now()))

@@ -16,6 +16,8 @@ package pulse
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -38,11 +40,15 @@ type Options struct {
 	Tokens Tokens
 	// Budget is asked before each call. Nil: calls are not counted.
 	Budget Budget
+	// Breaker keeps calls from a CRM that is away. Nil: every call is made.
+	Breaker Breaker
 	// Concurrency is the number of calls at once of this client; 0 stands for 16.
 	Concurrency int
 	// Timeout bounds one call, its answer included; 0 stands for 10 seconds.
 	// Waiting for a turn is bounded by the caller's context alone.
 	Timeout time.Duration
+	// Roots verify the CRM's certificate; nil: the system's do.
+	Roots *x509.CertPool
 	// HTTP is used instead of a client of our own. Its redirect policy is not.
 	HTTP *http.Client
 	// Observe is told of every call, by the goroutine that made it. Nil: nobody is.
@@ -58,6 +64,17 @@ type Budget interface {
 	Limited(ctx context.Context, retryAfter time.Duration)
 }
 
+// Breaker learns how calls went, and refuses them while the CRM is away.
+type Breaker interface {
+	// Allow returns nil, or an outage while no call is to be made.
+	Allow(ctx context.Context) error
+	// Succeeded reports a call that the CRM answered, whatever it answered.
+	Succeeded(ctx context.Context)
+	// Failed reports a call that met an outage. weight says as how many it
+	// counts, asked for how long the CRM wants to be left alone.
+	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
+}
+
 // Call is one HTTP exchange, for metrics.
 type Call struct {
 	Route    string        // "contact", "tags", "update", "find", "tagged", "fields", "all_tags", "token"
@@ -70,6 +87,7 @@ type Client struct {
 	base    string // ends with /api/v1/
 	tokens  Tokens
 	budget  Budget
+	breaker Breaker
 	slots   chan struct{}
 	timeout time.Duration
 	http    *http.Client
@@ -98,8 +116,8 @@ func New(o Options) (*Client, error) {
 		o.Observe = func(Call) {}
 	}
 	return &Client{
-		base: base, tokens: o.Tokens, budget: o.Budget, slots: make(chan struct{}, o.Concurrency),
-		timeout: o.Timeout, http: withoutRedirects(o.HTTP, o.Concurrency), observe: o.Observe,
+		base: base, tokens: o.Tokens, budget: o.Budget, breaker: o.Breaker, slots: make(chan struct{}, o.Concurrency),
+		timeout: o.Timeout, http: withoutRedirects(o.HTTP, o.Concurrency, o.Roots), observe: o.Observe,
 	}, nil
 }
 
@@ -122,13 +140,14 @@ func apiBase(address string) (string, error) {
 
 // withoutRedirects returns a client that hands redirects back: following one
 // would carry the access token to wherever it points.
-func withoutRedirects(given *http.Client, connections int) *http.Client {
+func withoutRedirects(given *http.Client, connections int, roots *x509.CertPool) *http.Client {
 	client := &http.Client{}
 	if given != nil {
 		*client = *given
 	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
 		transport.MaxIdleConnsPerHost = connections
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

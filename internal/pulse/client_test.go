@@ -8,7 +8,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -570,30 +569,3 @@ func TestTokenURLFollowsTheAccount(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func FuzzAnswers(f *testing.F) {
-	f.Add(200, `{"data":[{"id":1}],"meta":{"last_page":"2"}}`, "3")
-	f.Add(200, `{"id":7,"email":"a@example.com"}`, "")
-	f.Add(429, `{"error":{"message":[]}}`, "Thu, 01 Jan 1970 00:00:00 GMT")
-	f.Fuzz(func(t *testing.T, status int, body, after string) {
-		client, err := pulse.New(pulse.Options{
-			URL: "http://127.0.0.1", Tokens: pulse.Fixed(token),
-			HTTP: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-				if page, err := url.ParseQuery(r.URL.RawQuery); err == nil && len(page.Get("page")) > 1 {
-					return nil, io.EOF // ten pages are enough
-				}
-				return &http.Response{
-					StatusCode: status, Request: r, Body: io.NopCloser(strings.NewReader(body)),
-					Header: http.Header{"Retry-After": {after}},
-				}, nil
-			})},
-		})
-		require.NoError(t, err)
-		record, err := client.Contact(t.Context(), "7")
-		require.Equal(t, err == nil, record != nil)
-		tags, err := client.Tags(t.Context(), "7")
-		require.Equal(t, err == nil, tags != nil)
-		_, _ = client.Fields(t.Context())
-		_ = client.Update(t.Context(), "7", map[string]string{"a": "b"})
-	})
-}

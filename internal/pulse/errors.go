@@ -35,6 +35,9 @@ type Unavailable struct {
 	RetryAfter time.Duration // how long to stay away, 0 when that is not known
 	Reason     string        // cause and remedy
 	Err        error         // the end of the context, if that was the cause
+
+	called bool // a call was made and got no answer
+	slow   bool // in its time
 }
 
 var _ contact.Outage = (*Unavailable)(nil)
@@ -62,7 +65,7 @@ func (e *Rejected) Error() string {
 // noAnswer describes a call that got no answer. The errors of net/http quote
 // URLs and what the other side sent, so the cause is put in our own words.
 func noAnswer(ctx context.Context, attempt string, err error, timeout time.Duration) *Unavailable {
-	e := &Unavailable{Attempt: attempt, Err: ctx.Err()}
+	e := &Unavailable{Attempt: attempt, Err: ctx.Err(), called: true}
 	var (
 		dns      *net.DNSError
 		op       *net.OpError
@@ -76,13 +79,13 @@ func noAnswer(ctx context.Context, attempt string, err error, timeout time.Durat
 	case e.Err != nil:
 		e.Reason = "the call was given up: " + e.Err.Error()
 	case errors.As(err, &timedOut) && timedOut.Timeout():
-		e.Reason = fmt.Sprintf("no answer within %v", timeout)
+		e.Reason, e.slow = fmt.Sprintf("no answer within %v", timeout), true
 	case errors.As(err, &dns):
 		e.Reason = "the host's address was not found; check the URL's host"
 	case errors.As(err, &hostname):
 		e.Reason = "the certificate is for another host; check the URL's host"
 	case errors.As(err, &verify):
-		e.Reason = "the certificate is not trusted; check the URL and this machine's clock and root certificates"
+		e.Reason = "the certificate is not trusted; check the URL and this machine's clock; an authority of your own belongs into SPILLWAY_CA"
 	case errors.As(err, &record):
 		e.Reason = "the other side does not speak TLS; check the URL's scheme and port"
 	case errors.As(err, &errno):

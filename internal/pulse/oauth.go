@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -45,9 +46,10 @@ type OAuthOptions struct {
 	// Name is that of the vault's entry; the lock is "spw:lock:"+Name. Empty
 	// stands for "oauth". Two accounts in one Redis need two names.
 	Name string
-	// Timeout, HTTP and Observe are as in [Options]; a timeout longer than 10
+	// Timeout, Roots, HTTP and Observe are as in [Options]; a timeout longer than 10
 	// seconds is cut to that, to fit into the lock's life.
 	Timeout time.Duration
+	Roots   *x509.CertPool
 	HTTP    *http.Client
 	Observe func(Call)
 }
@@ -64,9 +66,13 @@ type Vault interface {
 // A refresh invalidates the refresh token that it used. So one worker refreshes
 // at a time, under a lock in Redis, and the new pair stands in the vault before
 // anyone uses it; the others take it from there. A pair that could not be
-// stored stays in memory and is stored first thing with the next call; it is
-// lost with the process, and so is one whose answer did not arrive. Then, as
-// whenever the CRM refuses the refresh, a person has to authorise again.
+// stored stays in memory and is stored first thing with the next call.
+//
+// What cannot be closed: a pair is lost with a process that is killed between
+// the CRM's answer and Redis's, milliseconds later, and so is one whose answer
+// did not arrive. The spent token is noted beforehand, so the error then says
+// what happened. As whenever the CRM refuses a refresh token, no worker presents
+// it again for five minutes, contacts wait, and a person has to authorise anew.
 type OAuth struct {
 	o       OAuthOptions
 	owner   string // names this process in the lock
@@ -112,7 +118,7 @@ func NewOAuth(o OAuthOptions) (*OAuth, error) {
 		o.Observe = func(Call) {}
 	}
 	return &OAuth{
-		o: o, owner: rand.Text(), http: withoutRedirects(o.HTTP, 1),
+		o: o, owner: rand.Text(), http: withoutRedirects(o.HTTP, 1, o.Roots),
 		turn: make(chan struct{}, 1), observe: o.Observe,
 	}, nil
 }

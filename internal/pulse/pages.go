@@ -62,63 +62,90 @@ func (c *Client) AllTags(ctx context.Context) ([]Tag, error) {
 	return tags, nil
 }
 
-// Tagged calls each for the id of every contact that carries a tag, while the
-// pages are read, and ends with each's first error. A contact that gets or loses
-// the tag meanwhile may push another one past the pages already read.
-func (c *Client) Tagged(ctx context.Context, tagID string, each func(id string) error) error {
-	r := request{
-		route: "tagged", attempt: "reading the contacts of a tag", method: http.MethodGet,
-		path: "contacts/tagged/", query: url.Values{"tag_id": {tagID}},
-	}
-	return c.list(ctx, r, maxTaggedPages, func(id string, _ map[string]any) error { return each(id) })
-}
-
 // list reads all pages and calls each once for every id.
 func (c *Client) list(ctx context.Context, r request, limit int, each func(id string, item map[string]any) error) error {
 	seen := map[string]bool{}
-	for page := 1; ; page++ {
-		r.query = maps.Clone(r.query)
-		if r.query == nil {
-			r.query = url.Values{}
-		}
-		r.query.Set("page", strconv.Itoa(page))
-		value, err := c.do(ctx, r)
+	for number := 1; ; number++ {
+		read, err := c.page(ctx, r, number, limit)
 		if err != nil {
 			return err
 		}
-		rejected := func(reason string) error {
-			return &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: fmt.Sprintf("page %d: %s", page, reason)}
-		}
-		object := asObject(value)
-		items, ok := object["data"].([]any)
-		if !ok {
-			return rejected("no list in it")
-		}
-		last, ok := lastPage(object)
-		switch {
-		case !ok:
-			return rejected("a number of pages that cannot be read")
-		case last > limit:
-			return rejected(fmt.Sprintf("more than %d pages", limit))
-		}
-		for _, item := range items {
-			id, ok := itemID(item)
-			if !ok {
-				return rejected("an element without an id")
-			}
-			if id == "" || seen[id] {
+		for i, id := range read.ids {
+			if seen[id] {
 				continue
 			}
 			seen[id] = true
-			if err := each(id, asObject(item)); err != nil {
+			if err := each(id, asObject(read.items[i])); err != nil {
 				return err
 			}
 		}
 		// The number is that of the latest page: the list may have got shorter.
-		if page >= last {
+		if number >= read.last {
 			return nil
 		}
 	}
+}
+
+// page is one page of a list. Elements that stand for nothing are left out.
+type page struct {
+	ids   []string
+	items []any // of each id
+	last  int   // the number of pages
+	total int   // elements of all pages; 0 when the answer does not tell
+}
+
+// page reads one page of a list that has limit pages at most.
+func (c *Client) page(ctx context.Context, r request, number, limit int) (page, error) {
+	r.query = maps.Clone(r.query)
+	if r.query == nil {
+		r.query = url.Values{}
+	}
+	r.query.Set("page", strconv.Itoa(number))
+	value, err := c.do(ctx, r)
+	if err != nil {
+		return page{}, err
+	}
+	rejected := func(reason string) error {
+		return &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: fmt.Sprintf("page %d: %s", number, reason)}
+	}
+	object := asObject(value)
+	items, ok := object["data"].([]any)
+	if !ok {
+		return page{}, rejected("no list in it")
+	}
+	read := page{total: total(object)}
+	read.last, ok = lastPage(object)
+	switch {
+	case !ok:
+		return page{}, rejected("a number of pages that cannot be read")
+	case read.last > limit:
+		return page{}, rejected(fmt.Sprintf("more than %d pages", limit))
+	}
+	for _, item := range items {
+		id, ok := itemID(item)
+		if !ok {
+			return page{}, rejected("an element without an id")
+		}
+		if id != "" {
+			read.ids, read.items = append(read.ids, id), append(read.items, item)
+		}
+	}
+	return read, nil
+}
+
+// total returns how many elements a list has over all pages, 0 when the answer
+// does not tell.
+func total(object map[string]any) int {
+	told := object["total"]
+	if meta, ok := object["meta"].(map[string]any); ok {
+		told = meta["total"]
+	}
+	text, _ := idText(told)
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // lastPage returns the number of pages, 1 when the answer does not tell. PHP

@@ -123,7 +123,7 @@ func TestAListThatKeepsGrowingEnds(t *testing.T) {
 	require.Equal(t, int32(1000), page.Load())
 }
 
-func TestEveryTaggedContactIsNamedOnce(t *testing.T) {
+func TestTaggedContactsAreReadPageByPageFromAnyPageOn(t *testing.T) {
 	t.Parallel()
 	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Get("tag_id") != "2 4" {
@@ -131,18 +131,21 @@ func TestEveryTaggedContactIsNamedOnce(t *testing.T) {
 			return
 		}
 		paged("/api/v1/contacts/tagged/",
-			`{"data":[{"id":1,"email":"a@example.com"},{"id":2}],"meta":{"last_page":2}}`,
-			`{"data":[{"id":2},{"id":"3"}],"meta":{"last_page":2}}`)(w, r)
+			`{"data":[{"id":1,"email":"a@example.com"},{"id":2}],"meta":{"last_page":2,"total":4}}`,
+			`{"data":[{"id":2},null,{"id":"3"}],"meta":{"last_page":2,"total":"4"}}`)(w, r)
 	})
-	var ids []string
-	require.NoError(t, client.Tagged(t.Context(), "2 4", func(id string) error {
-		ids = append(ids, id)
-		return nil
-	}))
-	require.Equal(t, []string{"1", "2", "3"}, ids)
-
+	first := pulse.TaggedPage{Page: 1, Last: 2, Total: 4, IDs: []string{"1", "2"}}
+	second := pulse.TaggedPage{Page: 2, Last: 2, Total: 4, IDs: []string{"2", "3"}}
+	for from, want := range map[int][]pulse.TaggedPage{0: {first, second}, 1: {first, second}, 2: {second}} {
+		var pages []pulse.TaggedPage
+		require.NoError(t, client.Tagged(t.Context(), "2 4", from, func(page pulse.TaggedPage) error {
+			pages = append(pages, page)
+			return nil
+		}))
+		require.Equal(t, want, pages)
+	}
 	enough := errors.New("enough")
-	require.Equal(t, enough, client.Tagged(t.Context(), "2 4", func(string) error { return enough }))
+	require.Equal(t, enough, client.Tagged(t.Context(), "2 4", 1, func(pulse.TaggedPage) error { return enough }))
 }
 
 func TestAllTagsHaveTheirNames(t *testing.T) {

@@ -35,7 +35,12 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 	if err := t.worthRefreshing(ctx, p); err != nil {
 		return "", err
 	}
-	next, fresh, err := t.request(ctx, p)
+	// An earlier worker may have presented the token and ended before it knew,
+	// or stored, what came of it. The token is presented again all the same: the
+	// call may never have arrived.
+	interrupted := t.remembered(ctx, "presented", p.Refresh)
+	t.remember(ctx, "presented", p.Refresh, 0)
+	next, fresh, err := t.request(ctx, p, interrupted)
 	if err != nil {
 		return "", err
 	}
@@ -90,7 +95,7 @@ func (t *OAuth) store(ctx context.Context, p pair) error {
 
 // request exchanges a pair for the next one. fresh is how long the new access
 // token counts as just issued, half its life at most.
-func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Duration, err error) {
+func (t *OAuth) request(ctx context.Context, p pair, interrupted bool) (next pair, fresh time.Duration, err error) {
 	r := request{attempt: attemptRefresh, method: http.MethodPost, kind: form, body: []byte(url.Values{
 		"grant_type":    {"refresh_token"},
 		"client_id":     {t.o.ClientID},
@@ -105,6 +110,9 @@ func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Dura
 	unavailable := func(reason string, retryAfter time.Duration) error {
 		return &Unavailable{Attempt: attemptRefresh, Status: a.status, RetryAfter: retryAfter, Reason: reason}
 	}
+	if a.status != http.StatusOK {
+		t.remember(ctx, "presented", "", 0) // what came of it is known
+	}
 	// Members are read one by one: the old token is spent, so a strange
 	// member must not cost the new one.
 	value, isJSON := decode(a.body)
@@ -115,7 +123,7 @@ func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Dura
 	case isBusy(a.status):
 		return pair{}, 0, unavailable(fmt.Sprintf("the CRM is busy or away (status %d)", a.status), retryAfter(a.header, time.Now()))
 	case access == "" && failed, a.status == http.StatusBadRequest, a.status == http.StatusUnauthorized:
-		return pair{}, 0, t.refused(ctx, p, a.status, code)
+		return pair{}, 0, t.refused(ctx, p, a.status, code, interrupted)
 	case a.status >= 300 && a.status < 400:
 		return pair{}, 0, unavailable("the CRM answered with a redirect"+target(a.header)+": set SPILLWAY_CRM_TOKEN_URL to the address that answers itself", shutOut)
 	case a.status >= 400, !isJSON, access == "":
@@ -135,9 +143,13 @@ func (t *OAuth) request(ctx context.Context, p pair) (next pair, fresh time.Dura
 }
 
 // refused notes for all workers that a refresh token is spent or revoked.
-func (t *OAuth) refused(ctx context.Context, p pair, status int, code any) error {
+func (t *OAuth) refused(ctx context.Context, p pair, status int, code any, interrupted bool) error {
 	t.remember(ctx, "refused", p.Refresh, refusedTime)
-	return t.refusedError(status, knownCode(code))
+	detail := knownCode(code)
+	if interrupted {
+		detail += "; a worker had presented it before and ended, or got no answer, before the next one was stored"
+	}
+	return t.refusedError(status, detail)
 }
 
 func (t *OAuth) refusedError(status int, detail string) error {

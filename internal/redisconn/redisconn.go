@@ -5,12 +5,7 @@
 package redisconn
 
 import (
-	"crypto/tls"
-	"errors"
-	"fmt"
-	"net"
-	"net/url"
-	"strconv"
+	"crypto/x509"
 	"strings"
 	"time"
 
@@ -29,6 +24,19 @@ const (
 	ForWorker
 )
 
+// Option changes what [Open] connects with.
+type Option func(*redis.UniversalOptions)
+
+// WithRoots verifies certificates of TLS connections by these authorities; nil
+// stands for the system's.
+func WithRoots(roots *x509.CertPool) Option {
+	return func(o *redis.UniversalOptions) {
+		if o.TLSConfig != nil {
+			o.TLSConfig.RootCAs = roots
+		}
+	}
+}
+
 // Open returns a client for one of these forms; it does not connect yet.
 //
 //	redis://[user:password@]host[:6379][/db]              one server
@@ -36,12 +44,16 @@ const (
 //	redis-sentinel://[user:password@]host[:26379],…/NAME  the master NAME ("/NAME/db" for a database)
 //	redis-cluster://[user:password@]host[:6379],…         a cluster, database 0
 //
-// Sentinel and Cluster take ?tls=true; Sentinel also ?sentinel_password=.
-// The error never holds the password.
-func Open(rawURL string, use Use) (redis.UniversalClient, error) {
+// Sentinel and Cluster take ?tls=true; Sentinel also ?sentinel_password=. With
+// TLS the server's certificate is always verified. The error never holds the
+// password.
+func Open(rawURL string, use Use, extra ...Option) (redis.UniversalClient, error) {
 	options, err := Parse(rawURL)
 	if err != nil {
 		return nil, err
+	}
+	for _, apply := range extra {
+		apply(options)
 	}
 	switch use {
 	case ForIngest:
@@ -70,63 +82,4 @@ func Open(rawURL string, use Use) (redis.UniversalClient, error) {
 		return redis.NewClusterClient(cluster), nil
 	}
 	return redis.NewUniversalClient(options), nil
-}
-
-// Parse reads the forms that [Open] takes.
-func Parse(rawURL string) (*redis.UniversalOptions, error) {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return nil, errors.New("not a URL; use redis://host:6379/0")
-	}
-	options := &redis.UniversalOptions{}
-	if u.User != nil {
-		options.Username = u.User.Username()
-		options.Password, _ = u.User.Password()
-	}
-	path := strings.Split(strings.Trim(u.Path, "/"), "/")
-	query := u.Query()
-	secure := query.Get("tls") == "true"
-	database, port := path[0], "6379"
-	switch u.Scheme {
-	case "redis":
-	case "rediss":
-		secure = true
-	case "redis-sentinel":
-		if options.MasterName = path[0]; options.MasterName == "" {
-			return nil, errors.New("the master's name is missing; use redis-sentinel://host1:26379,host2:26379/mymaster")
-		}
-		options.SentinelPassword = query.Get("sentinel_password")
-		database, port = "", "26379"
-		if len(path) > 1 {
-			database = path[1]
-		}
-	case "redis-cluster":
-		if database != "" && database != "0" {
-			return nil, errors.New("a Redis Cluster has database 0 only; leave the database out")
-		}
-	default:
-		return nil, fmt.Errorf("unknown scheme %q, use redis://, rediss://, redis-sentinel:// or redis-cluster://", u.Scheme)
-	}
-	if database != "" {
-		if options.DB, err = strconv.Atoi(database); err != nil || options.DB < 0 {
-			return nil, fmt.Errorf("the database %q is not a number; use …/0", database)
-		}
-	}
-	for host := range strings.SplitSeq(u.Host, ",") {
-		if host == "" {
-			return nil, errors.New("the host is missing; use redis://host:6379/0")
-		}
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), port)
-		}
-		options.Addrs = append(options.Addrs, host)
-	}
-	if len(options.Addrs) > 1 && (u.Scheme == "redis" || u.Scheme == "rediss") {
-		return nil, errors.New("several hosts need redis-sentinel:// or redis-cluster://")
-	}
-	if secure {
-		// The server's name is taken from each address that is dialled.
-		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
-	return options, nil
 }

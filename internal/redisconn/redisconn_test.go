@@ -25,6 +25,8 @@ func TestParseReadsEveryForm(t *testing.T) {
 		{"redis://[::1]:7000", []string{"[::1]:7000"}, "", 0, false},
 		{"rediss://u:p@cache:6380/1", []string{"cache:6380"}, "", 1, true},
 		{"redis-sentinel://a,b:26380/mymaster/2?tls=true", []string{"a:26379", "b:26380"}, "mymaster", 2, true},
+		{"redis-sentinel://u:p%40@a:26380,b/mymaster", []string{"a:26380", "b:26379"}, "mymaster", 0, false},
+		{"redis-cluster://[::1]:7000,[::2],c", []string{"[::1]:7000", "[::2]:6379", "c:6379"}, "", 0, false},
 		{"redis-cluster://a:7000,b:7001", []string{"a:7000", "b:7001"}, "", 0, false},
 	} {
 		t.Run(test.url, func(t *testing.T) {
@@ -42,13 +44,15 @@ func TestParseReadsEveryForm(t *testing.T) {
 func TestParseNamesTheRemedyAndNotThePassword(t *testing.T) {
 	t.Parallel()
 	for url, remedy := range map[string]string{
-		"http://:hunter2@x":           "use redis://",
-		"redis://:hunter2@a,b":        "redis-cluster://",
-		"redis://:hunter2@x/one":      "use …/0",
-		"redis-sentinel://:hunter2@x": "master's name",
-		"redis-cluster://:hunter2@/3": "database 0",
-		"redis://:hunter2@":           "host is missing",
-		"redis://:hunter2@x:%zz":      "not a URL",
+		"http://:hunter2@x":                "use redis://",
+		"redis://:hunter2@a,b":             "redis-cluster://",
+		"redis://:hunter2@x/one":           "write …/0",
+		"redis-sentinel://:hunter2@x":      "name of a master",
+		"redis-cluster://:hunter2@/3":      "database 0",
+		"redis-cluster://:hunter2@a:1,b:x": "wrong port",
+		"hunter2":                          "not a URL",
+		"redis://:hunter2@":                "no host",
+		"redis://:hunter2@x:%zz":           "wrong port",
 	} {
 		_, err := redisconn.Parse(url)
 		require.ErrorContains(t, err, remedy, url)

@@ -63,6 +63,17 @@ func (o *oauth) exchange(form url.Values, now time.Time) answer {
 	})
 }
 
+// AccessToken returns the access token that was given out last, empty before
+// the first.
+func (c *CRM) AccessToken() string {
+	if c.oauth == nil {
+		return ""
+	}
+	c.oauth.mu.Lock()
+	defer c.oauth.mu.Unlock()
+	return c.oauth.access
+}
+
 // ExpireTokens makes the access token worthless at once; the refresh token
 // keeps working.
 func (c *CRM) ExpireTokens() {

@@ -24,6 +24,10 @@ type SiteOptions struct {
 	// User and AppPassword let Spillway in. Empty ones: "spillway", and a random
 	// password, see [Site.Credentials].
 	User, AppPassword string
+	// PluginVersion and Protocol are what the connector says of itself; empty
+	// and 0 stand for 0.1.0 and 1.
+	PluginVersion string
+	Protocol      int
 }
 
 // What real PHP workers need, measured with WordPress 6.1 on 2 cores.
@@ -88,6 +92,12 @@ func NewSite(options SiteOptions) *Site {
 	options.Budget = duration(options.Budget, defaultBudget)
 	if options.User == "" {
 		options.User = "spillway"
+	}
+	if options.PluginVersion == "" {
+		options.PluginVersion = "0.1.0"
+	}
+	if options.Protocol == 0 {
+		options.Protocol = 1
 	}
 	if options.AppPassword == "" {
 		options.AppPassword = rand.Text()[:24]

@@ -272,9 +272,10 @@ func (s *Site) status(r *http.Request, _ []byte) answer {
 		return a
 	}
 	return reply(http.StatusOK, map[string]any{
-		"plugin": "0.1.0", "protocol": 1, "wordpress": "6.1.9", "php": "8.2.7", "wp_fusion": "",
+		"plugin": s.options.PluginVersion, "protocol": s.options.Protocol, "wordpress": "6.1.9", "php": "8.2.7", "wp_fusion": "",
 		"roles": roleTitles(), "default_role": siteDefaultRole, "multisite": false,
 		"contact_id_key": contactIDKey, "tags_key": tagsKey,
 		"limits": map[string]int{"contacts": maxContacts, "seconds": int(math.Ceil(s.options.Budget.Seconds()))},
+		"fields": s.knownFields(r.URL.Query().Get("fields")),
 	})
 }

@@ -69,6 +69,31 @@ func protected(key string) bool {
 	return strings.HasPrefix(key, "spillway_") || strings.HasSuffix(key, "capabilities") || strings.HasSuffix(key, "user_level")
 }
 
+// knownFields says what the site knows keys as, separated by commas.
+func (s *Site) knownFields(keys string) map[string]string {
+	stored := map[string]bool{}
+	for _, user := range s.Users() {
+		for key := range user.Meta {
+			stored[key] = true
+		}
+	}
+	known := map[string]string{}
+	for key := range strings.SplitSeq(keys, ",") {
+		switch key = strings.TrimSpace(key); {
+		case key == "":
+		case slices.Contains([]string{"user_email", "display_name", "user_url", "user_nicename", "user_login", "user_pass", "role"}, key):
+			known[key] = "record"
+		case protected(key):
+			known[key] = "protected"
+		case slices.Contains([]string{"first_name", "last_name", "nickname", "description"}, key), stored[key]:
+			known[key] = "stored"
+		default:
+			known[key] = "unknown"
+		}
+	}
+	return known
+}
+
 // fieldValue writes a JSON value as WordPress stores it: a string or a list of
 // strings.
 func fieldValue(value any) (any, error) {

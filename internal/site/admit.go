@@ -42,8 +42,9 @@ func (c *Client) Admit(ctx context.Context) (release func(), err error) {
 }
 
 // lineTime is how long the last of the admitted passes may wait in line. It
-// leaves most of a pass's 40 s for the CRM and for the site.
-const lineTime = 8 * time.Second
+// leaves most of a pass's 40 s for the CRM and for the site, also when the site
+// gets several times slower after they were admitted.
+const lineTime = 5 * time.Second
 
 func (c *Client) underWayLimit() int {
 	perSecond, away := c.health.rate(time.Now())
@@ -51,7 +52,7 @@ func (c *Client) underWayLimit() int {
 		return 1
 	}
 	// A site that is too slow for the batches set has smaller ones now.
-	return min(max(int(perSecond*lineTime.Seconds()), 2*c.batchSize.now()), c.options.MaxUnderWay)
+	return min(max(int(perSecond*lineTime.Seconds()), 2*c.batch()), c.options.MaxUnderWay)
 }
 
 // gate counts the passes under way and lets others wait.

@@ -4,18 +4,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
+	"spillway/internal/contact"
 )
 
 // deliver sends a batch and answers every contact in it, but for those that the
 // site deferred, which it returns. A request that fails as a whole while the
 // site is well is halved until the contact that kills it stands alone. An
 // outage ends the halving and is returned.
-func (c *Client) deliver(ctx context.Context, batch []*waiter) (deferred []*waiter, outage error) {
+func (c *Client) deliver(ctx context.Context, f *flight, batch []*waiter) (deferred []*waiter, outage error) {
 	batch = stillAwaited(batch)
 	if len(batch) == 0 {
 		return nil, nil
 	}
-	replies, err := c.send(ctx, batch)
+	replies, err := c.send(ctx, f, batch)
 	if err == nil {
 		return c.hand(batch, replies)
 	}
@@ -26,20 +29,20 @@ func (c *Client) deliver(ctx context.Context, batch []*waiter) (deferred []*wait
 	if failure.kind == slow && len(batch) > 1 {
 		// The batch was too much for the site, which needs rest now, not more
 		// requests; the next batches are smaller.
-		return nil, failAll(batch, c.away(&Unavailable{Reason: failure.what}))
+		return nil, failAll(batch, c.away(ctx, slowWeight, &Unavailable{Reason: failure.what}))
 	}
 	if err := c.alive(ctx, failure); err != nil {
 		return nil, failAll(batch, err)
 	}
 	if len(batch) == 1 {
-		return nil, c.blame(batch[0], failure)
+		return nil, c.blame(ctx, batch[0], failure)
 	}
 	first, second := batch[:len(batch)/2], batch[len(batch)/2:]
-	deferred, outage = c.deliver(ctx, first)
+	deferred, outage = c.deliver(ctx, f, first)
 	if outage != nil {
 		return deferred, failAll(second, outage)
 	}
-	more, outage := c.deliver(ctx, second)
+	more, outage := c.deliver(ctx, f, second)
 	return append(deferred, more...), outage
 }
 
@@ -58,7 +61,7 @@ func (c *Client) hand(batch []*waiter, replies []reply) (deferred []*waiter, out
 		case i >= len(replies) || replies[i].ContactID != w.id:
 			w.fail(fmt.Errorf("storing contact %s: the site's answer lacks it, or has another contact in its place", w.id))
 		case replies[i].Outcome != outcomeDeferred:
-			result, err := replies[i].read()
+			result, err := replies[i].read(w.values)
 			w.answer <- answer{result: result, err: err}
 		}
 	}
@@ -72,15 +75,34 @@ func (c *Client) alive(ctx context.Context, failure *wholeFailure) error {
 		return nil
 	}
 	if _, err := c.Status(ctx); err != nil {
-		return c.away(fmt.Errorf("%s, and then: %w", failure.what, err))
+		weight := 1
+		if failure.kind == slow {
+			weight = slowWeight
+		}
+		return c.away(ctx, weight, fmt.Errorf("%s, and then: %w", failure.what, err))
 	}
 	return nil
 }
 
-// away takes note of an outage and returns it.
-func (c *Client) away(err error) error {
-	c.health.away(err)
+// slowWeight is as how many failures a request counts that was waited for in
+// vain: for 25 s, where others fail at once.
+const slowWeight = 2
+
+// away takes note of an outage, which counts as weight of them, and returns it.
+func (c *Client) away(ctx context.Context, weight int, err error) error {
+	if outage, ok := contact.AsOutage(err); ok {
+		c.health.away(outage)
+		c.options.Breaker.Failed(ctx, weight, outage.Outage(), err.Error())
+	}
 	return err
+}
+
+// held returns an outage while the site is to be left alone.
+func (c *Client) held(ctx context.Context, now time.Time) error {
+	if err := c.health.held(now); err != nil {
+		return err
+	}
+	return c.options.Breaker.Allow(ctx)
 }
 
 // blameLimit is how many contacts in a row may be blamed while the site answers
@@ -90,9 +112,9 @@ const blameLimit = 3
 
 // blame answers a contact whose request fails as a whole with nothing else in
 // it, while the site is well. It returns an outage if the site is to blame.
-func (c *Client) blame(w *waiter, failure *wholeFailure) (outage error) {
+func (c *Client) blame(ctx context.Context, w *waiter, failure *wholeFailure) (outage error) {
 	if c.blamed.Add(1) > blameLimit {
-		err := c.away(&Unavailable{Reason: failure.what +
+		err := c.away(ctx, 1, &Unavailable{Reason: failure.what +
 			" with one contact after the other, although its status route answers; see the site's PHP error log, and that of a firewall in front of it"})
 		w.fail(err)
 		return err

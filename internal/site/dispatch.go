@@ -21,20 +21,48 @@ func (c *Client) dispatch(ctx context.Context) {
 		if !ok {
 			continue
 		}
-		batch := c.line.cut(c.batchSize.now()) // what came during the wait goes with it
+		batch := c.line.cut(c.batch()) // what came during the wait goes with it
 		if len(batch) == 0 {
 			release()
 			continue
 		}
 		flights.Go(func() {
-			deferred, _ := c.deliver(ctx, batch)
+			var f flight
+			deferred, _ := c.deliver(ctx, &f, batch)
 			c.line.land(batch, deferred)
+			c.rest(ctx, f.pause)
 			release()
 			c.gate.grant() // the rate and the batch size may have changed
 			c.look()
 		})
 	}
 }
+
+// flight is one batch's use of a slot, all its requests included.
+type flight struct {
+	pause time.Duration // how long the slot rests afterwards
+}
+
+// longestRest bounds how long a slot rests after a batch that was halved often.
+const longestRest = 10 * time.Second
+
+// rest keeps a slot for as long as the site is to be left alone. A client that
+// is closed sends what is left without rest: it is not much, and somebody waits.
+func (c *Client) rest(ctx context.Context, pause time.Duration) {
+	if pause <= 0 {
+		return
+	}
+	timer := time.NewTimer(min(pause, longestRest))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-c.closing:
+	case <-ctx.Done():
+	}
+}
+
+// batch returns how many contacts the next request may hold.
+func (c *Client) batch() int { return min(max(c.guard.Batch(), 1), c.options.Batch) }
 
 // awaitBatch returns true when a batch is due, false when there will be none.
 func (c *Client) awaitBatch(ctx context.Context) bool {
@@ -48,7 +76,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 			return false
 		}
 		now := time.Now()
-		at, ok := c.line.due(now, c.batchSize.now(), c.options.MaxLinger, c.gate.underWay())
+		at, ok := c.line.due(now, c.batch(), c.options.MaxLinger, c.gate.underWay())
 		if ok && !at.After(now) {
 			return true
 		}
@@ -66,7 +94,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 
 // turn waits for a slot; false: the line was answered without one.
 func (c *Client) turn(ctx context.Context) (release func(), ok bool) {
-	if err := c.health.held(time.Now()); err != nil {
+	if err := c.held(ctx, time.Now()); err != nil {
 		c.failLine(err)
 		return nil, false
 	}

@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
+
+	"spillway/internal/contact"
 )
 
 // Unavailable reports that the site is away or busy, or takes nothing from
@@ -99,6 +102,7 @@ const (
 type wholeFailure struct {
 	kind failureKind
 	what string // begins with "the request", such as "the request ended in status 500"
+	busy bool   // by 502 or 504, which a web server answers whose PHP is busy
 }
 
 func (e *wholeFailure) Error() string { return e.what }
@@ -123,6 +127,32 @@ func plain(message string) string {
 	message = addressLike.ReplaceAllString(message, "(address)")
 	if runes := []rune(message); len(runes) > longestMessage {
 		message = string(runes[:longestMessage]) + "…"
+	}
+	return message
+}
+
+// shortestValue keeps a value such as "1" from making holes into a message.
+const shortestValue = 3
+
+// personal returns the values of a contact that would tell who it is.
+func personal(change contact.Change) []string {
+	values := []string{change.Email, change.UserLogin, change.UserPass}
+	for _, value := range change.Fields {
+		switch v := value.(type) {
+		case string:
+			values = append(values, v)
+		case []string:
+			values = append(values, v...)
+		}
+	}
+	return slices.DeleteFunc(values, func(v string) bool { return len(v) < shortestValue })
+}
+
+// without takes a contact's values out of a message. The connector puts none
+// in, but a plugin that changes its answers might.
+func without(message string, values []string) string {
+	for _, value := range values {
+		message = strings.ReplaceAll(message, value, "(value)")
 	}
 	return message
 }

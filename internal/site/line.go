@@ -14,6 +14,7 @@ import (
 type waiter struct {
 	id      string
 	encoded json.RawMessage
+	values  []string // of the contact, which no error may show
 	arrived time.Time
 	answer  chan answer // holds one, so that nobody waits for a caller
 	gone    atomic.Bool // the caller has left

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 // connector defers contacts after 10 s.
 const slowRequest = 8 * time.Second
 
-// batchSize is how many contacts the next request may hold: halved by a slow
-// request, climbing back by one with every other that is answered.
+// batchSize is the guard of a client that has no other: a request may hold as
+// many contacts as set, half as many after a slow one, climbing back by one with
+// every other that is answered.
 type batchSize struct {
 	mu      sync.Mutex
 	current int
@@ -21,27 +23,33 @@ type batchSize struct {
 
 func newBatchSize(largest int) *batchSize { return &batchSize{current: largest, largest: largest} }
 
-func (b *batchSize) now() int {
+// Batch returns how many contacts the next request may hold.
+func (b *batchSize) Batch() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.current
 }
 
-// answered takes note of a request that was.
-func (b *batchSize) answered(took time.Duration) {
+// Sending does nothing.
+func (b *batchSize) Sending(context.Context) {}
+
+// Answered takes note of a request that was.
+func (b *batchSize) Answered(ctx context.Context, _ int, took, _ time.Duration) (pause time.Duration) {
 	if took > slowRequest {
-		b.shrink()
-		return
+		return b.Refused(ctx, took)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = min(b.current+1, b.largest)
+	return 0
 }
 
-func (b *batchSize) shrink() {
+// Refused takes note of a request that was.
+func (b *batchSize) Refused(context.Context, time.Duration) (pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.current = max(b.current/2, 1)
+	return 0
 }
 
 // storedSpan is over how long the rate is taken at which the site stores.
@@ -69,11 +77,7 @@ func (h *health) answered(contacts int) {
 const longestHold = 15 * time.Minute
 
 // away takes note of an outage.
-func (h *health) away(err error) {
-	outage, ok := contact.AsOutage(err)
-	if !ok {
-		return
-	}
+func (h *health) away(outage contact.Outage) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.isAway = true

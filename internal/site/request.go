@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"time"
 
 	"spillway/internal/contact"
@@ -35,13 +37,14 @@ const (
 	outcomeDeferred contact.Outcome = "deferred"
 )
 
-// read turns the answer into what the caller of Store gets.
-func (r reply) read() (contact.Result, error) {
+// read turns the answer into what the caller of Store gets. Its error shows
+// none of the contact's values.
+func (r reply) read(values []string) (contact.Result, error) {
 	switch r.Outcome {
 	case contact.Created, contact.Updated, contact.Unchanged, contact.Skipped:
 		return r.Result, nil
 	case outcomeFailed:
-		code, message := plainCode(r.Error.Code, "site_failed"), plain(r.Error.Message)
+		code, message := plainCode(r.Error.Code, "site_failed"), plain(without(r.Error.Message, values))
 		if r.Error.Permanent {
 			return contact.Result{}, &Refused{ContactID: r.ContactID, Code: code, Message: message}
 		}
@@ -55,12 +58,14 @@ func (r reply) read() (contact.Result, error) {
 
 // send sends one request with a batch and takes note of how it went. The error
 // is an outage or a *wholeFailure.
-func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
+func (c *Client) send(ctx context.Context, f *flight, batch []*waiter) ([]reply, error) {
 	began := time.Now()
-	if err := c.health.held(began); err != nil {
+	if err := c.held(ctx, began); err != nil {
 		return nil, err
 	}
-	replies, err := c.post(ctx, batch)
+	c.guard.Sending(ctx)
+	began = time.Now()
+	replies, worked, err := c.post(ctx, batch)
 	took := time.Since(began)
 
 	request := Request{Contacts: len(batch), Took: took, Outcome: "answered", Err: err}
@@ -69,16 +74,20 @@ func (c *Client) send(ctx context.Context, batch []*waiter) ([]reply, error) {
 	case err == nil:
 		c.blamed.Store(0)
 		c.health.answered(stored(replies))
-		c.batchSize.answered(took)
+		c.options.Breaker.Succeeded(ctx)
+		f.pause += c.guard.Answered(ctx, len(batch), took, worked)
 	case errors.As(err, &failure):
 		request.Outcome = "failed"
-		if failure.kind == slow || took > slowRequest {
-			c.batchSize.shrink()
+		if failure.kind == slow || failure.busy || took > slowRequest {
+			f.pause += c.guard.Refused(ctx, took)
+		} else {
+			f.pause += c.guard.Answered(ctx, len(batch), took, 0)
 		}
 	default:
 		request.Outcome = "outage"
 		if ctx.Err() == nil { // else the client gave up, not the site
-			c.health.away(err)
+			f.pause += c.guard.Refused(ctx, took)
+			_ = c.away(ctx, 1, err)
 		}
 	}
 	if c.options.Observe != nil {
@@ -98,42 +107,50 @@ func stored(replies []reply) int {
 	return n
 }
 
-func (c *Client) post(ctx context.Context, batch []*waiter) ([]reply, error) {
+// post sends a batch. worked is how long the connector says that it worked.
+func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, worked time.Duration, err error) {
 	contacts := make([]json.RawMessage, len(batch))
 	for i, w := range batch {
 		contacts[i] = w.encoded
 	}
 	encoded, err := json.Marshal(body{c.options.RolesAllowed, c.options.DefaultRole, contacts})
 	if err != nil { // each part was written before
-		return nil, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
+		return nil, 0, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
 	}
 	a, err := c.call(ctx, http.MethodPost, c.contacts, encoded)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	switch a.status {
 	case http.StatusOK:
 		var read struct {
 			Results []reply `json:"results"`
+			Elapsed float64 `json:"elapsed_ms"`
 		}
 		if json.Unmarshal(trimBOM(a.body), &read) != nil || read.Results == nil {
-			return nil, &wholeFailure{fatal, "the request was answered with something else than results"}
+			return nil, 0, &wholeFailure{kind: fatal, what: "the request was answered with something else than results"}
 		}
-		return read.Results, nil
+		worked = time.Duration(min(max(read.Elapsed, 0), largestElapsed) * float64(time.Millisecond))
+		return read.Results, worked, nil
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return nil, &wholeFailure{fatal, fmt.Sprintf("the request ended in status %d", a.status)}
+		return nil, 0, &wholeFailure{
+			kind: fatal, what: fmt.Sprintf("the request ended in status %d", a.status), busy: a.status != http.StatusInternalServerError,
+		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		// A firewall may object to what one contact holds. If the account is
 		// refused, so is the status route.
-		return nil, &wholeFailure{forbidden, fmt.Sprintf("the request was refused with status %d", a.status)}
+		return nil, 0, &wholeFailure{kind: forbidden, what: fmt.Sprintf("the request was refused with status %d", a.status)}
 	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests:
-		return nil, a.outage()
+		return nil, 0, a.outage()
 	}
 	if a.status >= 400 && a.status < 500 {
-		return nil, &wholeFailure{rejected, fmt.Sprintf("the request was rejected with status %d", a.status)}
+		return nil, 0, &wholeFailure{kind: rejected, what: fmt.Sprintf("the request was rejected with status %d", a.status)}
 	}
-	return nil, a.outage()
+	return nil, 0, a.outage()
 }
+
+// largestElapsed bounds what is believed, in milliseconds.
+const largestElapsed = 60_000
 
 // trimBOM takes off what a PHP file that was saved with a byte order mark puts
 // in front of every answer.
@@ -155,18 +172,25 @@ type Status struct {
 		Contacts int `json:"contacts"`
 		Seconds  int `json:"seconds"`
 	} `json:"limits"`
+	// Fields says of the keys that were asked about what the site knows them
+	// as; see PROTOCOL.md. Nil: the connector is too old to tell.
+	Fields map[string]string `json:"fields"`
 }
 
 // statusTimeout ends the question for the status: the route does next to
 // nothing.
 const statusTimeout = 10 * time.Second
 
-// Status asks the site for its status. It needs no slot. Every error is a
-// [contact.Outage].
-func (c *Client) Status(ctx context.Context) (Status, error) {
+// Status asks the site for its status, and what it knows of WordPress keys. It
+// needs no slot. Every error is a [contact.Outage].
+func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	a, err := c.call(ctx, http.MethodGet, c.status, nil)
+	address := c.status
+	if len(keys) > 0 {
+		address += "?" + url.Values{"fields": {strings.Join(keys, ",")}}.Encode()
+	}
+	a, err := c.call(ctx, http.MethodGet, address, nil)
 	var failure *wholeFailure
 	switch {
 	case errors.As(err, &failure):

@@ -35,6 +35,7 @@ package site
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -54,6 +55,32 @@ type Slots interface {
 	Acquire(ctx context.Context) (release func(), err error)
 }
 
+// Breaker learns how requests went, and refuses them while the site is away.
+type Breaker interface {
+	// Allow returns nil, or an outage while no request is to be sent.
+	Allow(ctx context.Context) error
+	// Succeeded reports a request that the site answered.
+	Succeeded(ctx context.Context)
+	// Failed reports a request that met an outage. weight says as how many it
+	// counts, asked for how long the site wants to be left alone.
+	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
+}
+
+// Guard decides how hard the site is pressed.
+type Guard interface {
+	// Batch returns how many contacts the next request may hold.
+	Batch() int
+	// Sending reports that a request leaves.
+	Sending(ctx context.Context)
+	// Answered reports a request that the site answered after took, having
+	// worked on its contacts for worked of that (zero: unknown). It returns how
+	// long the request's slot is to rest.
+	Answered(ctx context.Context, contacts int, took, worked time.Duration) (pause time.Duration)
+	// Refused reports one that met a busy site, no connection or no answer in
+	// time.
+	Refused(ctx context.Context, took time.Duration) (pause time.Duration)
+}
+
 // Options say where the site is and how hard it may be pressed.
 type Options struct {
 	URL         string // the site's address; a WordPress in a folder has the folder in it
@@ -63,6 +90,11 @@ type Options struct {
 	Batch int
 	// Slots bounds the requests at once. Nil: one at a time for this client.
 	Slots Slots
+	// Breaker keeps requests from a site that is away. Nil: none does.
+	Breaker Breaker
+	// Guard decides how hard the site is pressed. Nil: batches shrink when
+	// requests get slow, and no slot rests.
+	Guard Guard
 	// RolesAllowed and DefaultRole go with every request.
 	RolesAllowed []string
 	DefaultRole  string
@@ -75,6 +107,8 @@ type Options struct {
 	// MaxUnderWay bounds what [Client.Admit] admits, however quick the site
 	// is. Zero: 512.
 	MaxUnderWay int
+	// Roots verify the site's certificate; nil: the system's do.
+	Roots *x509.CertPool
 	// HTTP sends the requests. Its CheckRedirect is not used. Nil: a client
 	// of its own that gives up connecting after 5 s.
 	HTTP *http.Client
@@ -95,15 +129,15 @@ type Request struct {
 
 // Client stores contacts on one site. It is safe for concurrent use.
 type Client struct {
-	options   Options
-	contacts  string // address of the route
-	status    string
-	http      *http.Client
-	slots     Slots
-	line      *line
-	gate      *gate
-	batchSize *batchSize
-	health    *health
+	options  Options
+	contacts string // address of the route
+	status   string
+	http     *http.Client
+	slots    Slots
+	line     *line
+	gate     *gate
+	guard    Guard
+	health   *health
 
 	wake    chan struct{} // the dispatcher is to look at the line again
 	closing chan struct{} // nothing new is accepted
@@ -141,21 +175,27 @@ func New(options Options) (*Client, error) {
 	if options.Slots == nil {
 		options.Slots = make(oneAtATime, 1)
 	}
+	if options.Guard == nil {
+		options.Guard = newBatchSize(options.Batch)
+	}
+	if options.Breaker == nil {
+		options.Breaker = noBreaker{}
+	}
 	if options.RolesAllowed == nil {
 		options.RolesAllowed = []string{} // null is no list
 	}
 	c := &Client{
-		options:   options,
-		contacts:  base.JoinPath("wp-json/spillway/v1/contacts").String(),
-		status:    base.JoinPath("wp-json/spillway/v1/status").String(),
-		http:      httpClient(options.HTTP),
-		slots:     options.Slots,
-		line:      newLine(),
-		batchSize: newBatchSize(options.Batch),
-		health:    newHealth(),
-		wake:      make(chan struct{}, 1),
-		closing:   make(chan struct{}),
-		done:      make(chan struct{}),
+		options:  options,
+		contacts: base.JoinPath("wp-json/spillway/v1/contacts").String(),
+		status:   base.JoinPath("wp-json/spillway/v1/status").String(),
+		http:     httpClient(options.HTTP, options.Roots),
+		slots:    options.Slots,
+		line:     newLine(),
+		guard:    options.Guard,
+		health:   newHealth(),
+		wake:     make(chan struct{}, 1),
+		closing:  make(chan struct{}),
+		done:     make(chan struct{}),
 	}
 	c.gate = newGate(c.underWayLimit, c.look)
 	ctx, abort := context.WithCancel(context.Background())
@@ -197,7 +237,7 @@ func (c *Client) Store(ctx context.Context, change contact.Change) (contact.Resu
 	if ctx.Err() != nil {
 		return contact.Result{}, notSent(ctx, change.ContactID)
 	}
-	w := &waiter{id: change.ContactID, encoded: encoded, arrived: time.Now(), answer: make(chan answer, 1)}
+	w := &waiter{id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(), answer: make(chan answer, 1)}
 	if !c.line.join(w) {
 		return contact.Result{}, errClosed
 	}
@@ -244,6 +284,18 @@ func (c *Client) look() {
 	default: // it will look anyway
 	}
 }
+
+// noBreaker lets everything through.
+type noBreaker struct{}
+
+// Allow returns nil.
+func (noBreaker) Allow(context.Context) error { return nil }
+
+// Succeeded does nothing.
+func (noBreaker) Succeeded(context.Context) {}
+
+// Failed does nothing.
+func (noBreaker) Failed(context.Context, int, time.Duration, string) {}
 
 // oneAtATime is the slot of a client that shares the site with no other.
 type oneAtATime chan struct{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ const (
 
 // httpClient returns a client that follows no redirect: a POST would become a
 // GET, or take the password to another host.
-func httpClient(given *http.Client) *http.Client {
+func httpClient(given *http.Client, roots *x509.CertPool) *http.Client {
 	client := &http.Client{}
 	if given != nil {
 		*client = *given
@@ -36,6 +37,7 @@ func httpClient(given *http.Client) *http.Client {
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: connectTimeout,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     60 * time.Second,
@@ -80,7 +82,7 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	case err != nil:
 		return httpAnswer{}, c.lost(ctx, err, true)
 	case len(read) > largestAnswer:
-		return httpAnswer{}, &wholeFailure{fatal, fmt.Sprintf("the request was answered with more than %d MiB", largestAnswer>>20)}
+		return httpAnswer{}, &wholeFailure{kind: fatal, what: fmt.Sprintf("the request was answered with more than %d MiB", largestAnswer>>20)}
 	}
 	return httpAnswer{response.StatusCode, response.Header, read}, nil
 }
@@ -93,9 +95,9 @@ func (c *Client) lost(ctx context.Context, err error, connected bool) error {
 	case !connected:
 		return &Unavailable{Reason: "no connection: " + connectError(err)}
 	case isTimeout(err):
-		return &wholeFailure{slow, "the request got no answer in time"}
+		return &wholeFailure{kind: slow, what: "the request got no answer in time"}
 	default:
-		return &wholeFailure{fatal, "the connection broke during the request"}
+		return &wholeFailure{kind: fatal, what: "the connection broke during the request"}
 	}
 }
 
@@ -116,7 +118,7 @@ func connectError(err error) string {
 	case errors.As(err, &dns):
 		return "its host name is not known; check SPILLWAY_SITE_URL"
 	case errors.As(err, &certificate):
-		return "its certificate is not valid: " + plain(certificate.Err.Error())
+		return "its certificate is not valid: " + plain(certificate.Err.Error()) + "; check SPILLWAY_SITE_URL's host, or put your own authority into SPILLWAY_CA"
 	case errors.As(err, &operation):
 		return plain(operation.Err.Error())
 	default:

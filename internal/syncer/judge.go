@@ -34,23 +34,51 @@ type Judgement struct {
 	After   time.Duration // how long the system asked to be left alone; zero: it did not
 }
 
+// The codes that [Judge] gives by itself.
+const (
+	CodeOutage    = "outage"
+	CodeOutOfTime = "out_of_time"
+	CodeFailed    = "failed"
+	CodeGivenUp   = "too_many_attempts"
+)
+
+// Codes are all codes that a failed pass can have, with the verdict that goes
+// with each. Those of a [contact.Refusal] come from the CRM's client, the site's client
+// and the connector plugin; deploy/ERRORS.md explains them to operators.
+func Codes() map[string]Verdict {
+	return map[string]Verdict{
+		CodeOutage: Wait, CodeOutOfTime: Wait,
+		CodeFailed:  TryAgain,
+		CodeGivenUp: Park,
+
+		// The CRM's client.
+		"contact_not_found": Park, "invalid_contact_id": Park,
+		// The site's client.
+		"site_fatal": Park, "site_rejected": Park,
+		// The connector.
+		"no_email": Park, "invalid_email": Park, "email_taken": Park,
+		"user_login_taken": Park, "user_login_invalid": Park, "field_too_long": Park,
+		"refused": Park, "unknown_action": Park, "invalid_contact": Park,
+	}
+}
+
 // Judge is the one place that tells passing errors from permanent ones.
 // attempts are the counted failures before this one.
 func Judge(err error, attempts int) Judgement {
 	// An outage first: a refusal that was met on the way to it is not final.
 	if outage, ok := contact.AsOutage(err); ok {
-		return Judgement{Verdict: Wait, Code: "outage", After: outage.Outage()}
+		return Judgement{Verdict: Wait, Code: CodeOutage, After: outage.Outage()}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return Judgement{Verdict: Wait, Code: "out_of_time"}
+		return Judgement{Verdict: Wait, Code: CodeOutOfTime}
 	}
 	if refusal, ok := contact.AsRefusal(err); ok {
 		return Judgement{Verdict: Park, Code: refusal.Refusal()}
 	}
 	if attempts+1 >= MaxAttempts {
-		return Judgement{Verdict: Park, Code: "too_many_attempts"}
+		return Judgement{Verdict: Park, Code: CodeGivenUp}
 	}
-	return Judgement{Verdict: TryAgain, Code: "failed"}
+	return Judgement{Verdict: TryAgain, Code: CodeFailed}
 }
 
 const (

@@ -14,10 +14,14 @@ import (
 
 const (
 	// copyLife is how long a replica goes by its copy of the shared rate.
-	copyLife = 250 * time.Millisecond
-	// climbTime is how long the rate takes to climb from nothing to its
-	// setting; from a half it takes half as long.
-	climbTime = 2 * time.Minute
+	copyLife = 100 * time.Millisecond
+	// climbTime is how long the rate takes, from its half, to come close to
+	// the one that met a 429. It takes half as long again to come to it, and
+	// as long again to exceed it by two fifths.
+	climbTime = 20 * time.Second
+	// learnedBurst is how many calls come at once after a 429: whoever limits
+	// calls tolerates fewer at once than Spillway's own setting may.
+	learnedBurst = 2
 	// lowest is the part of the setting below which no 429 pushes the rate.
 	lowest = 1.0 / 32
 	// shortHold is how long a 429 without a time holds everyone back.
@@ -33,23 +37,42 @@ var errHeld = errors.New("the other side asked all callers to wait")
 
 // Budget is a number of calls per second that all replicas share.
 //
-// In Redis, at KEY, stands a hash while the rate is not at its setting: "rate",
-// in calls per second, and "from", the server time in milliseconds until which
-// nobody calls and from which on the rate climbs. At "rate:"+KEY stands what
-// redis_rate keeps.
+// A limit that the other side has below the setting is found and kept. A 429 at
+// a rate of r holds everybody back; after that the rate is, with t the time
+// since then in which calls were made,
+//
+//	r * (0.95 + 0.45 * (t/20s - 1)^3)
+//
+// but never above the setting: r/2 at first, 0.89 r after 10 s, flat about
+// 0.95 r at 20 s, r again at 30 s, 1.4 r at 40 s. So most of the time is spent
+// just below what is allowed, a higher limit is found soon, and in a time
+// without calls nothing is forgotten. (The curve is that of TCP CUBIC.)
+//
+// In Redis, at KEY, stands a hash while the rate is not at its setting: "limit",
+// the rate that met the last 429; "climbed", the milliseconds since then in
+// which calls were made; "until", the server time until which nobody calls;
+// "seen", when calls were made last; and "rate", the rate then. At "rate:"+KEY
+// stands what redis_rate keeps.
 type Budget struct {
 	rdb       redis.UniversalClient
 	limiter   *redis_rate.Limiter
 	key       string
 	perSecond float64
 	burst     int
+	climb     time.Duration
 
 	turn chan struct{} // held by the one goroutine that asks Redis
 
 	mu     sync.Mutex
-	rate   float64   // the copy of the shared rate
+	now    limits    // the copy of what is shared
 	readAt time.Time // when it was read
 	until  time.Time // nobody calls before
+}
+
+// limits are what all replicas keep to.
+type limits struct {
+	rate    float64 // calls per second
+	learned bool    // it follows from a 429
 }
 
 // NewBudget returns the budget named key: perSecond calls per second, at least
@@ -68,8 +91,8 @@ func NewBudget(rdb redis.UniversalClient, key string, perSecond float64, burst i
 		burst = max(1, int(perSecond/4))
 	}
 	return &Budget{
-		rdb: rdb, limiter: redis_rate.NewLimiter(rdb), key: key, perSecond: perSecond, burst: burst,
-		turn: make(chan struct{}, 1), rate: perSecond,
+		rdb: rdb, limiter: redis_rate.NewLimiter(rdb), key: key, perSecond: perSecond, burst: burst, climb: climbTime,
+		turn: make(chan struct{}, 1), now: limits{rate: perSecond},
 	}, nil
 }
 
@@ -90,7 +113,7 @@ func (b *Budget) Wait(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return b.unavailable(err, 0)
 		}
-		rate, hold, err := b.shared(ctx)
+		now, hold, err := b.shared(ctx)
 		if err != nil {
 			return b.unavailable(err, 0)
 		}
@@ -99,7 +122,7 @@ func (b *Budget) Wait(ctx context.Context) error {
 		}
 		delay := hold
 		if hold == 0 {
-			if delay, err = b.ask(ctx, rate); err != nil {
+			if delay, err = b.ask(ctx, now); err != nil {
 				return b.unavailable(err, 0)
 			}
 			if delay == 0 {
@@ -113,10 +136,14 @@ func (b *Budget) Wait(ctx context.Context) error {
 }
 
 // ask takes one call out of the budget; a delay says when to ask again.
-func (b *Budget) ask(ctx context.Context, rate float64) (delay time.Duration, err error) {
+func (b *Budget) ask(ctx context.Context, now limits) (delay time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
-	limit := redis_rate.Limit{Rate: 1, Period: time.Duration(float64(time.Second) / rate), Burst: b.burst}
+	burst := b.burst
+	if now.learned {
+		burst = min(burst, learnedBurst)
+	}
+	limit := redis_rate.Limit{Rate: 1, Period: time.Duration(float64(time.Second) / now.rate), Burst: burst}
 	result, err := b.limiter.Allow(ctx, b.key, limit)
 	if err != nil {
 		return 0, err
@@ -129,7 +156,7 @@ func (b *Budget) ask(ctx context.Context, rate float64) (delay time.Duration, er
 
 // Limited reports a 429. All replicas are held back for retryAfter (a second
 // when that is zero, an hour at most), and call at half the rate afterwards,
-// which climbs back within two minutes. Further reports during a hold belong to
+// which climbs as [Budget] says. Further reports during a hold belong to
 // the same overload: they lengthen it, but do not halve again. While Redis is
 // away only this process is held back.
 func (b *Budget) Limited(ctx context.Context, retryAfter time.Duration) {
@@ -137,64 +164,65 @@ func (b *Budget) Limited(ctx context.Context, retryAfter time.Duration) {
 		retryAfter = shortHold
 	}
 	hold := min(retryAfter, longestHold)
-	b.remember(b.perSecond*lowest, hold, time.Time{})
+	b.remember(limits{b.perSecond * lowest, true}, hold, time.Time{})
 
 	// The call that met the 429 may be at its end; the others must know of it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()
-	answer, err := limitedScript.Run(ctx, b.rdb, []string{b.key},
-		b.perSecond, b.perSecond/climbTime.Seconds(), b.perSecond*lowest, hold.Milliseconds()).Slice()
+	answer, err := limitedScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(hold.Milliseconds())...).Slice()
 	if err != nil {
 		return
 	}
-	if rate, hold, err := parseShared(answer); err == nil {
-		b.remember(rate, hold, time.Now())
+	if now, hold, err := parseShared(answer); err == nil {
+		b.remember(now, hold, time.Now())
 	}
 }
 
 // Rate returns the rate in calls per second that all replicas keep to at
 // present, and for how long nobody calls.
 func (b *Budget) Rate(ctx context.Context) (perSecond float64, hold time.Duration, err error) {
-	perSecond, hold, err = b.read(ctx)
+	now, hold, err := b.read(ctx, false)
 	if err != nil {
 		return 0, 0, &Unavailable{Attempt: "reading the rate of " + b.key, Err: err}
 	}
-	return perSecond, hold, nil
+	return now.rate, hold, nil
 }
 
 // shared returns the shared rate and hold, from a copy that is fresh enough.
-func (b *Budget) shared(ctx context.Context) (rate float64, hold time.Duration, err error) {
+func (b *Budget) shared(ctx context.Context) (now limits, hold time.Duration, err error) {
 	b.mu.Lock()
 	fresh := time.Since(b.readAt) < copyLife
 	b.mu.Unlock()
 	if !fresh {
-		rate, hold, err := b.read(ctx)
+		now, hold, err := b.read(ctx, true)
 		if err != nil {
-			return 0, 0, err
+			return limits{}, 0, err
 		}
-		b.remember(rate, hold, time.Now())
+		b.remember(now, hold, time.Now())
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.rate, max(time.Until(b.until), 0), nil
+	return b.now, max(time.Until(b.until), 0), nil
 }
 
-func (b *Budget) read(ctx context.Context) (rate float64, hold time.Duration, err error) {
+// read asks Redis; calling says that calls are being made, so the rate climbs.
+func (b *Budget) read(ctx context.Context, calling bool) (now limits, hold time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
-	answer, err := rateScript.Run(ctx, b.rdb, []string{b.key}, b.perSecond, b.perSecond/climbTime.Seconds()).Slice()
+	answer, err := rateScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(calling)...).Slice()
 	if err != nil {
-		return 0, 0, err
+		return limits{}, 0, err
 	}
 	return parseShared(answer)
 }
 
 // remember keeps a copy. A hold is never shortened: an answer may be older than
 // a 429 that was met while it was on its way.
-func (b *Budget) remember(rate float64, hold time.Duration, readAt time.Time) {
+func (b *Budget) remember(now limits, hold time.Duration, readAt time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.rate = min(max(rate, b.perSecond*lowest), b.perSecond)
+	now.rate = min(max(now.rate, b.perSecond*lowest), b.perSecond)
+	b.now = now
 	b.readAt = readAt
 	if until := time.Now().Add(hold); hold > 0 && until.After(b.until) {
 		b.until = until

@@ -7,7 +7,6 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -334,45 +333,4 @@ func TestKeyringNeedsKeys(t *testing.T) {
 	_, err = webhook.NewKeyring([]string{"s3cret", ""})
 	require.ErrorContains(t, err, "access key 2 of 2 is empty")
 	require.NotContains(t, err.Error(), "s3cret")
-}
-
-func FuzzParse(f *testing.F) {
-	for _, seed := range []struct{ method, query, contentType, body string }{
-		{"GET", "wpf_action=update&contact_id=5&access_key=" + key, "", ""},
-		{"GET", "wpf_action=add&id=5&role=customer&send_notification=true&access_key=" + key, "", ""},
-		{"GET", "contact_id[]=5&wpf_action=test&access_key=" + key, "", ""},
-		{"POST", "access_key=" + key, formType, "wpf_action=update&contact_id=5&contact_id=%zz;"},
-		{"POST", "wpf_action=update&access_key=" + key, jsonType, `{"id":"5","id":1e3}`},
-		{"POST", "wpf_action=update&access_key=" + key, "", `[[[`},
-		{"POST", "access_key=" + key, "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"contact_id\"\r\n\r\n5\r\n--b--\r\n"},
-		{"PUT", "\xff&&==", "x/y; z", "\x00"},
-	} {
-		f.Add(seed.method, seed.query, seed.contentType, seed.body)
-	}
-	ring := keyring(f, key)
-	f.Fuzz(func(t *testing.T, method, query, contentType, body string) {
-		request, err := webhook.Parse(&http.Request{
-			Method: method, URL: &url.URL{Path: "/", RawQuery: query},
-			Header: http.Header{"Content-Type": {contentType}, "X-Access-Key": {key}},
-			Body:   io.NopCloser(strings.NewReader(body)), ContentLength: -1,
-		})
-		var hook webhook.Hook
-		if err == nil {
-			hook, err = request.Hook(ring)
-		}
-		switch {
-		case err != nil:
-			var refused *webhook.Error
-			require.ErrorAs(t, err, &refused)
-			require.True(t, refused.Status >= 400 && refused.Status < 500)
-		case hook.Test:
-			require.Equal(t, webhook.Hook{Test: true}, hook)
-		default:
-			_, err := contact.ParseID(hook.ID)
-			require.NoError(t, err)
-			require.Contains(t, []contact.Action{contact.UpdateTags, contact.Update, contact.Add}, hook.Intent.Action)
-			require.LessOrEqual(t, len([]rune(hook.Intent.Role)), 100)
-			require.False(t, hook.Intent.Notify && hook.Intent.Action != contact.Add)
-		}
-	})
 }

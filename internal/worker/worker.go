@@ -80,7 +80,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		Queues:      queues,
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
-		TaskCheckInterval:        100 * time.Millisecond,
+		TaskCheckInterval:        25 * time.Millisecond,
 		DelayedTaskCheckInterval: time.Second,
 		ShutdownTimeout:          drainTime,
 		RetryDelayFunc:           retryDelay,
@@ -139,6 +139,21 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // spreads load, guards nothing
 }
 
+// longestHold bounds for how long a wake-up is put back by a gate that is closed.
+const longestHold = time.Minute
+
+// heldBack returns when a wake-up that was not admitted comes again. While a
+// system is away that is no earlier than the next probe, and late enough that a
+// hundred thousand wake-ups are not taken and put back in a loop: each of the
+// few that a worker takes waits at the gate first, and then for as long again.
+func heldBack(err error) time.Duration {
+	outage, ok := contact.AsOutage(err)
+	if !ok || outage.Outage() <= 0 {
+		return spread(2 * time.Second)
+	}
+	return spread(min(outage.Outage()+admitWait, longestHold))
+}
+
 // admitWait bounds the wait for the site's gate, so that a wake-up's time-out
 // leaves room for the pass.
 const admitWait = 10 * time.Second
@@ -149,7 +164,7 @@ func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
 	release, err := w.options.Gate.Admit(admitCtx)
 	cancel()
 	if err != nil {
-		return &later{after: spread(2 * time.Second), reason: "the site takes no more contacts now"}
+		return &later{after: heldBack(err), reason: "no pass may begin now"}
 	}
 	defer release()
 

@@ -55,6 +55,21 @@ var statusRules = []rule{
 		require.Equal(s, 100, status.Limits.Contacts)
 		require.Equal(s, 10, status.Limits.Seconds)
 	}},
+	{"SaysWhatItKnowsOfKeys", func(s *trial) {
+		p := s.person()
+		key := "spw_known_" + p.id
+		s.expect("created", p.add(object{"fields": object{key: "x"}}))
+		code, body := s.call(s.strong(), http.MethodGet, statusPath+"?fields=user_email,role,session_tokens,first_name,"+key+",spw_unknown_"+p.id, nil)
+		require.Equal(s, http.StatusOK, code, "%s", body)
+		var answer struct {
+			Fields map[string]string `json:"fields"`
+		}
+		require.NoError(s, json.Unmarshal(body, &answer), "%s", body)
+		require.Equal(s, map[string]string{
+			"user_email": "record", "role": "record", "session_tokens": "protected",
+			"first_name": "stored", key: "stored", "spw_unknown_" + p.id: "unknown",
+		}, answer.Fields)
+	}},
 	{"NamesTheKeysThatAreUsed", func(s *trial) {
 		p := s.person()
 		created := s.expect("created", p.add(object{"tags": []string{"24"}}))

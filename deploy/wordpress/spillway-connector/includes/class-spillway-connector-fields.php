@@ -76,7 +76,7 @@ final class Spillway_Connector_Fields {
 	 * @param string $key The WordPress key.
 	 * @return bool
 	 */
-	private static function is_protected( $key ) {
+	public static function is_protected( $key ) {
 		$lower = strtolower( $key );
 		return ! preg_match( '/^[A-Za-z0-9_-]{1,255}$/D', $key )
 			|| in_array( $lower, self::PROTECTED_KEYS, true )

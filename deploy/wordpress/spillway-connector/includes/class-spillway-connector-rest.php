@@ -113,11 +113,15 @@ final class Spillway_Connector_Rest {
 	}
 
 	/**
-	 * GET /status: tells what this site is.
+	 * GET /status: tells what this site is and, of the keys in ?fields=, whether
+	 * it knows them.
 	 *
+	 * @param WP_REST_Request $request The request.
 	 * @return WP_REST_Response
 	 */
-	public function status() {
+	public function status( WP_REST_Request $request ) {
+		$asked = is_string( $request['fields'] ) ? $request['fields'] : '';
+		$keys  = array_filter( array_map( 'trim', explode( ',', $asked ) ), 'strlen' );
 		return rest_ensure_response(
 			array(
 				'plugin'         => SPILLWAY_CONNECTOR_VERSION,
@@ -134,6 +138,7 @@ final class Spillway_Connector_Rest {
 					'contacts' => self::MAX_CONTACTS,
 					'seconds'  => Spillway_Connector_Batch::SECONDS,
 				),
+				'fields'         => (object) Spillway_Connector_Known::keys( $keys ),
 			)
 		);
 	}

@@ -104,13 +104,19 @@ final class Spillway_Connector_Roles {
 
 	/**
 	 * Whether a user's email, password and role are out of a contact's reach:
-	 * the user runs the site, or is the one that Spillway itself uses.
+	 * the user has a capability with which the site could be taken over, or is
+	 * the one that Spillway itself uses. Whoever may edit contacts in the CRM
+	 * must not be able to become such a user.
 	 *
 	 * @param int $user_id The user.
 	 * @return bool
 	 */
 	public static function is_privileged( $user_id ) {
-		return get_current_user_id() === $user_id || user_can( $user_id, 'manage_options' ) || is_super_admin( $user_id );
+		if ( get_current_user_id() === $user_id || user_can( $user_id, 'manage_options' ) || is_super_admin( $user_id ) ) {
+			return true;
+		}
+		$user = get_userdata( $user_id );
+		return $user && array() !== array_intersect( self::ADMINISTRATIVE, array_keys( array_filter( $user->allcaps ) ) );
 	}
 
 	/**

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/term"
+
+	"spillway/internal/assembly"
+	"spillway/internal/config"
+	"spillway/internal/history"
+	"spillway/internal/localrun"
+	"spillway/internal/pending"
+	"spillway/internal/redisconn"
+)
+
+// console is what a command has of the world: where it prints, and what the
+// environment says.
+type console struct {
+	out, err io.Writer
+	environ  []string
+}
+
+func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
+
+// json prints a value for programs.
+func (c *console) json(value any) error {
+	encoder := json.NewEncoder(c.out)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(value)
+}
+
+// colours says whether escape sequences would be understood.
+func (c *console) colours() bool {
+	file, ok := c.out.(*os.File)
+	for _, pair := range c.environ {
+		if strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR=" {
+			return false
+		}
+	}
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// jsonFlag is on every command that prints data.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// envFlag is on every command that reads settings.
+type envFlag struct {
+	EnvFile string `name:"env-file" placeholder:"PATH" help:"Settings as NAME=value lines (default .env, if there is one)."`
+}
+
+// redisFlags are on the commands that need no more than Redis.
+type redisFlags struct {
+	envFlag
+	RedisURL string `name:"redis-url" placeholder:"URL" help:"Redis, as SPILLWAY_REDIS_URL. One with a password belongs in the environment."`
+}
+
+// settings reads an operator's settings. Where none names a Redis, those of a
+// `spillway run` in this folder are added.
+func (c *console) settings(env envFlag, flags config.Flags) (config.Config, error) {
+	environ, err := c.withEnvFile(env)
+	if err != nil {
+		return config.Config{}, err
+	}
+	if flags.RedisURL == "" && !namesRedis(environ) {
+		if path, ok := localrun.Running(localrun.DefaultFolder); ok {
+			if environ, err = config.WithEnvFile(withoutRedis(environ), path); err != nil {
+				return config.Config{}, err
+			}
+		}
+	}
+	return flags.Config(config.Operator, environ)
+}
+
+func (c *console) withEnvFile(env envFlag) ([]string, error) {
+	path := env.EnvFile
+	if path == "" {
+		path = ".env"
+	}
+	environ, err := config.WithEnvFile(c.environ, path)
+	if errors.Is(err, fs.ErrNotExist) && env.EnvFile == "" {
+		return c.environ, nil
+	}
+	return environ, err
+}
+
+const redisVariable = "SPILLWAY_REDIS_URL"
+
+// namesRedis reports a Redis that a command can reach; "embedded" is none.
+func namesRedis(environ []string) bool {
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if (name == redisVariable && value != "embedded" || name == redisVariable+"_FILE") && value != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func withoutRedis(environ []string) []string {
+	var kept []string
+	for _, pair := range environ {
+		if name, _, _ := strings.Cut(pair, "="); name != redisVariable {
+			kept = append(kept, pair)
+		}
+	}
+	return kept
+}
+
+// open connects to the Redis of the settings.
+func open(settings config.Config) (redis.UniversalClient, error) {
+	if settings.RedisURL == "embedded" {
+		return nil, usageError("SPILLWAY_REDIS_URL is embedded, which other processes reach only while `spillway run` is under way in this folder")
+	}
+	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest)
+	if err != nil {
+		return nil, fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
+	}
+	return rdb, nil
+}
+
+// installation is what the settings lead to.
+type installation struct {
+	rdb       redis.UniversalClient
+	contacts  *pending.Contacts
+	timelines *history.Timelines
+}
+
+func (i *installation) Close() { _ = i.rdb.Close() }
+
+// installation connects to Redis. Whoever gets one closes it.
+func (c *console) installation(flags redisFlags) (*installation, error) {
+	settings, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	if err != nil {
+		return nil, err
+	}
+	rdb, err := open(settings)
+	if err != nil {
+		return nil, err
+	}
+	return &installation{rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Queues)}, nil
+}

@@ -1,0 +1,74 @@
+package assembly
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/config"
+	"spillway/internal/pending"
+	"spillway/internal/pulse"
+	"spillway/internal/throttle"
+	"spillway/internal/vault"
+)
+
+// VaultPrefix is where sealed entries stand in Redis.
+const VaultPrefix = "spw:v:"
+
+// Contacts returns the contacts of an installation for an operator's command.
+// Unlike a server's start it decides nothing about the number of queues.
+func Contacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
+	return newContacts(rdb, settings)
+}
+
+// CRMOptions say how an operator's command calls the CRM.
+type CRMOptions struct {
+	Settings config.CRM
+	// Redis holds the budget that the workers share, and OAuth's tokens. Nil:
+	// the calls are not counted, which does for a few with a fixed token.
+	Redis redis.UniversalClient
+	// Vault opens OAuth's tokens; other tokens need none.
+	Vault *vault.Vault
+	HTTP  *http.Client // nil: a client of its own
+}
+
+// CRM returns a client of the CRM for an operator's command, whose calls are
+// taken from the budget of all. Unlike a worker's it asks no breaker: a person
+// who asks wants an answer. The budget is nil without Redis.
+func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
+	options := pulse.Options{
+		URL: o.Settings.URL, Tokens: pulse.Fixed(o.Settings.Token), Concurrency: o.Settings.Concurrency, HTTP: o.HTTP,
+	}
+	var budget *throttle.Budget
+	if o.Redis != nil {
+		var err error
+		if budget, err = throttle.NewBudget(o.Redis, throttle.BudgetKey, o.Settings.Rate, 0); err != nil {
+			return nil, nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
+		}
+		options.Budget = budget
+	}
+	if o.Settings.OAuth() {
+		if o.Vault == nil || o.Redis == nil {
+			return nil, nil, errors.New("OAuth keeps its tokens sealed in Redis: set SPILLWAY_SECRET_KEY and SPILLWAY_REDIS_URL")
+		}
+		tokenURL := o.Settings.TokenURL
+		if tokenURL == "" {
+			tokenURL = pulse.TokenURL(o.Settings.URL)
+		}
+		tokens, err := pulse.NewOAuth(pulse.OAuthOptions{
+			ClientID: o.Settings.ClientID, ClientSecret: o.Settings.ClientSecret, RefreshToken: o.Settings.RefreshToken,
+			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		options.Tokens = tokens
+	}
+	client, err := pulse.New(options)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, budget, nil
+}

@@ -1,0 +1,40 @@
+package assembly
+
+import (
+	"context"
+	"fmt"
+
+	"spillway/internal/observe"
+	"spillway/internal/throttle"
+)
+
+// systemChecks show in /readyz when the CRM or the site is not called. That
+// makes no program unready: contacts wait, and webhooks are still accepted.
+func systemChecks(systems *throttle.Statuses) []observe.Check {
+	checks := make([]observe.Check, 0, 2)
+	for _, system := range []string{throttle.CRM, throttle.Site} {
+		checks = append(checks, observe.Check{Name: system, Run: func(ctx context.Context) error {
+			all, err := systems.Read(ctx)
+			if err != nil {
+				return nil //nolint:nilerr // the check of Redis says so
+			}
+			for _, status := range all {
+				if status.System == system && status.State != throttle.Closed {
+					return observe.Degraded(describe(status))
+				}
+			}
+			return nil
+		}})
+	}
+	return checks
+}
+
+// describe says in a line how a system stands. The reason is left out: /readyz
+// is open to anyone, and it may name hosts.
+func describe(status throttle.Status) string {
+	since := status.Since.Format("2006-01-02 15:04:05 MST")
+	if status.State == throttle.HalfOpen {
+		return fmt.Sprintf("half_open: away since %s, a probe is under way; contacts wait", since)
+	}
+	return fmt.Sprintf("open: away since %s, the next probe is due at %s; contacts wait", since, status.RetryAt.Format("15:04:05 MST"))
+}

@@ -1,0 +1,75 @@
+package site_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/redisconn/certtest"
+	"spillway/internal/site"
+)
+
+// The site's certificate is verified by the authority that was named, and the
+// application password goes to nobody else.
+func TestTheSitesCertificateIsVerified(t *testing.T) {
+	t.Parallel()
+	authority := certtest.NewAuthority(t, "an authority")
+	roots := func(a *certtest.Authority) *x509.CertPool {
+		pool := x509.NewCertPool()
+		require.True(t, pool.AppendCertsFromPEM(a.PEM))
+		return pool
+	}
+	serve := func(host string) string {
+		pair, err := tls.X509KeyPair(authority.Issue(t, host))
+		require.NoError(t, err)
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"plugin":"1","protocol":1}`)
+		}))
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+		server.Config.ErrorLog = log.New(io.Discard, "", 0) // it reports the handshakes that fail
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		return server.URL
+	}
+	ask := func(url string, roots *x509.CertPool) error {
+		c := client(t, url, func(o *site.Options) { o.Roots = roots })
+		_, err := c.Status(t.Context())
+		return err
+	}
+	right := serve("127.0.0.1")
+	require.NoError(t, ask(right, roots(authority)))
+	for name, c := range map[string]struct {
+		url   string
+		roots *x509.CertPool
+		text  string
+	}{
+		"the system's authorities": {right, nil, "signed by unknown authority"},
+		"another authority":        {right, roots(certtest.NewAuthority(t, "another")), "SPILLWAY_CA"},
+		"another host":             {serve("other.example"), roots(authority), "its certificate is not valid"},
+	} {
+		err := ask(c.url, c.roots)
+		_, isOutage := contact.AsOutage(err)
+		require.True(t, isOutage, name)
+		require.ErrorContains(t, err, c.text, name)
+	}
+}
+
+// A plugin that puts a contact's data into the connector's answer does not get
+// it into an error.
+func TestAnErrorShowsNoneOfTheContactsValues(t *testing.T) {
+	t.Parallel()
+	url := scripted(t, func(w http.ResponseWriter, ids []string) {
+		answer(w, ids, `{"contact_id":%q,"outcome":"failed","error":{"code":"odd","message":"no room for Adalovelace of a@example.com, 1 Vip","permanent":true}}`)
+	})
+	change := add(1)
+	change.Email, change.Fields = "a@example.com", map[string]any{"first_name": "Adalovelace", "n": "1", "tags": []string{"Vip"}}
+	_, err := client(t, url, nil).Store(t.Context(), change)
+	require.ErrorContains(t, err, "no room for (value) of (value), 1 (value)")
+}

@@ -1,0 +1,121 @@
+package syncer_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/pulse"
+	"spillway/internal/site"
+	"spillway/internal/syncer"
+)
+
+const root = "../.."
+
+// documented reads the table of deploy/ERRORS.md.
+func documented(t *testing.T) map[string]syncer.Verdict {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "deploy/ERRORS.md"))
+	require.NoError(t, err)
+	verdicts := map[string]syncer.Verdict{"waits": syncer.Wait, "tried again": syncer.TryAgain, "parked": syncer.Park}
+	table := map[string]syncer.Verdict{}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || !strings.Contains(cells[1], "`") {
+			continue
+		}
+		verdict, ok := verdicts[strings.TrimSpace(cells[2])]
+		require.True(t, ok, line)
+		for _, code := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+			require.NotContains(t, table, code[1])
+			table[code[1]] = verdict
+		}
+	}
+	return table
+}
+
+func TestTheTableOfErrorsIsTheCodes(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, syncer.Codes(), documented(t))
+}
+
+// permanentCodes reads from the connector's protocol which of its codes are for
+// good.
+func permanentCodes(t *testing.T) []string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, "deploy/wordpress/spillway-connector/PROTOCOL.md"))
+	require.NoError(t, err)
+	var codes []string
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || strings.TrimSpace(cells[2]) != "yes" {
+			continue
+		}
+		for _, code := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(cells[1], -1) {
+			codes = append(codes, code[1])
+		}
+	}
+	require.NotEmpty(t, codes)
+	return codes
+}
+
+// literalCodes finds the codes that a package writes out.
+func literalCodes(t *testing.T, folder string, pattern string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(root, folder, "*.go"))
+	require.NoError(t, err)
+	var codes []string
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1) {
+			codes = append(codes, found[1])
+		}
+	}
+	require.NotEmpty(t, codes)
+	return codes
+}
+
+func TestEveryRefusalHasAnEntryAndTheOtherWayRound(t *testing.T) {
+	t.Parallel()
+	raised := map[string]bool{}
+	for _, codes := range [][]string{
+		permanentCodes(t),
+		literalCodes(t, "internal/pulse", `refusal\{code: "([a-z_]+)"`),
+		literalCodes(t, "internal/site", `&Refused\{ContactID: [^,]+, Code: "([a-z_]+)"`),
+	} {
+		for _, code := range codes {
+			raised[code] = true
+			verdict, ok := syncer.Codes()[code]
+			require.True(t, ok, "%s has no entry in the table", code)
+			require.Equal(t, syncer.Park, verdict, code)
+		}
+	}
+	own := []string{syncer.CodeOutage, syncer.CodeOutOfTime, syncer.CodeFailed, syncer.CodeGivenUp}
+	for code := range syncer.Codes() {
+		if !raised[code] {
+			require.Contains(t, own, code, "nothing raises this code")
+		}
+	}
+}
+
+func TestErrorsOfTheClientsAreJudgedAsTheTableSays(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{
+		pulse.ErrNotFound, &pulse.Unavailable{}, &pulse.Rejected{}, &site.Unavailable{}, &site.Unauthorized{},
+		&site.Refused{Code: "no_email"}, &site.Failed{Code: "database"}, contact.ErrInvalidID,
+	} {
+		judgement := syncer.Judge(err, 0)
+		verdict, ok := syncer.Codes()[judgement.Code]
+		require.True(t, ok, "%T: %s", err, judgement.Code)
+		require.Equal(t, verdict, judgement.Verdict, "%T", err)
+	}
+}

@@ -1,0 +1,153 @@
+package throttle
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Prober measures what a page of the site takes, for the [Guard]: every second
+// while a burst drains, once a minute otherwise. Any number of replicas may run
+// one; the page is asked for by one of them at a time.
+//
+// In Redis, at KEY:prober, stands who asks, for as long as that may take.
+type Prober struct {
+	guard *Guard
+	url   string
+	http  *http.Client
+	times probeTimes
+}
+
+// probeTimes are the prober's intervals.
+type probeTimes struct {
+	draining, learning, resting time.Duration
+}
+
+const (
+	// probeTimeout ends one measurement, which then counts as that long.
+	probeTimeout = 10 * time.Second
+	// longestPage bounds what is read of the page.
+	longestPage = 8 << 20
+)
+
+// NewProber returns the prober of a page.
+func NewProber(guard *Guard, url string) *Prober {
+	return &Prober{
+		guard: guard, url: url, http: &http.Client{Timeout: probeTimeout},
+		// Without a base the guard has nothing to compare with.
+		times: probeTimes{draining: time.Second, learning: 2 * time.Second, resting: time.Minute},
+	}
+}
+
+// Run measures until ctx ends. report gets the errors of the page and of Redis,
+// each once until another one or none follows; they do not end it.
+func (p *Prober) Run(ctx context.Context, report func(error)) {
+	last := ""
+	for pause(ctx, p.times.draining/2+jitter(p.times.draining/4), nil) == nil {
+		measured, err := p.round(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil && err.Error() != last:
+			last = err.Error()
+			report(err)
+		case measured && err == nil:
+			last = ""
+		}
+	}
+}
+
+// round measures if it is time and nobody else does.
+func (p *Prober) round(ctx context.Context) (measured bool, err error) {
+	g := p.guard
+	now, err := g.read(ctx, g.rdb)
+	if err != nil {
+		return false, fmt.Errorf("reading the site guard's state: %w", err)
+	}
+	if !p.due(now, time.Now()) {
+		return false, nil
+	}
+	key, token := g.key+":prober", rand.Text()
+	// The lease outlasts the measurement, so no second one begins meanwhile.
+	err = g.rdb.SetArgs(ctx, key, token, redis.SetArgs{Mode: "NX", TTL: probeTimeout + 5*time.Second}).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("taking the lease of the page's prober: %w", err)
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
+		defer cancel()
+		_ = giveBackScript.Run(ctx, g.rdb, []string{key}, token).Err()
+	}()
+	// Another replica may have measured just before.
+	if now, err = g.read(ctx, g.rdb); err != nil || !p.due(now, time.Now()) {
+		return false, err
+	}
+	took, pageErr := p.measure(ctx)
+	if ctx.Err() != nil {
+		return false, nil //nolint:nilerr // the program is stopping
+	}
+	g.change(ctx, func(after *pressure) {
+		moment := time.Now()
+		undisturbed := !now.busy(moment) && after.SentAt == now.SentAt && pageErr == nil
+		after.probed(moment, took, undisturbed)
+	})
+	return true, pageErr
+}
+
+// due says whether the page is to be measured.
+func (p *Prober) due(now pressure, moment time.Time) bool {
+	interval := p.times.draining
+	if now.resting(moment) {
+		interval = p.times.resting
+		if now.Page.Base == 0 {
+			interval = p.times.learning
+		}
+	}
+	return moment.UnixMilli()-now.ProbedAt >= interval.Milliseconds()
+}
+
+// giveBackScript ends a lease, unless it has passed to another.
+//
+// KEYS[1] the lease  ARGV[1] the holder
+var giveBackScript = redis.NewScript(`
+if redis.call("GET", KEYS[1]) == ARGV[1] then return redis.call("DEL", KEYS[1]) end
+return 0
+`)
+
+// measure asks for the page as a visitor does. A page that fails counts as one
+// that takes as long as is waited for it.
+func (p *Prober) measure(ctx context.Context) (took time.Duration, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url, nil)
+	if err != nil {
+		return probeTimeout, errors.New("SPILLWAY_SITE_PROBE_URL is no address: write it as https://example.com/")
+	}
+	request.Header.Set("User-Agent", "Spillway")
+	began := time.Now()
+	response, err := p.http.Do(request)
+	if err != nil {
+		// The client's error repeats the address.
+		return probeTimeout, errors.New("the page of SPILLWAY_SITE_PROBE_URL did not answer")
+	}
+	defer func() { _ = response.Body.Close() }()
+	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, longestPage)); err != nil {
+		return probeTimeout, errors.New("the page of SPILLWAY_SITE_PROBE_URL broke off")
+	}
+	took = time.Since(began)
+	switch status := response.StatusCode; {
+	case status >= http.StatusInternalServerError || status == http.StatusTooManyRequests:
+		took = probeTimeout
+		fallthrough
+	case status >= http.StatusBadRequest: // a page, too, if hardly the one that was meant
+		return took, fmt.Errorf("the page of SPILLWAY_SITE_PROBE_URL answered with status %d", status)
+	}
+	return took, nil
+}

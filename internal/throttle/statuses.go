@@ -1,0 +1,79 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The systems that Spillway calls, as breakers and statuses name them.
+const (
+	CRM  = "crm"
+	Site = "site"
+)
+
+// BudgetKey and SlotsKey name what [Statuses] reads beside the breakers.
+const (
+	BudgetKey = "spw:{" + CRM + "}:budget"
+	SlotsKey  = "spw:{" + Site + "}:slots"
+)
+
+// Statuses reads what the replicas share about the systems. It needs nothing
+// but Redis, so any process can show it.
+type Statuses struct{ rdb redis.UniversalClient }
+
+// NewStatuses returns a reader.
+func NewStatuses(rdb redis.UniversalClient) *Statuses { return &Statuses{rdb: rdb} }
+
+// Read returns the CRM's status and the site's. It costs a handful of short
+// commands in one round trip. The error is an [*Unavailable].
+func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
+	defer cancel()
+	var crm, site, budget *redis.MapStringStringCmd
+	var inFlight *redis.IntCmd
+	var guard *redis.StringCmd
+	// In a cluster the keys are on several nodes; a pipeline may be, too.
+	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		crm, site = pipe.HGetAll(ctx, breakerKey(CRM)), pipe.HGetAll(ctx, breakerKey(Site))
+		budget, inFlight = pipe.HGetAll(ctx, BudgetKey), pipe.ZCard(ctx, SlotsKey)
+		guard = pipe.Get(ctx, GuardKey)
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, &Unavailable{Attempt: "reading the state of the systems", Err: err}
+	}
+	statuses := []Status{statusOf(CRM, crm.Val()), statusOf(Site, site.Val())}
+	if rate, err := strconv.ParseFloat(budget.Val()["rate"], 64); err == nil {
+		statuses[0].Facts["rate_per_second"] = rate
+	}
+	if p, ok := parsePressure([]byte(guard.Val())); ok {
+		statuses[1].Facts = p.facts(time.Now())
+	}
+	statuses[1].Facts["in_flight"] = float64(inFlight.Val())
+	return statuses, nil
+}
+
+func statusOf(system string, fields map[string]string) Status {
+	status := Status{System: system, State: fields["state"], Since: millis(fields["since"]), Facts: map[string]float64{}}
+	if status.State == "" {
+		status.State = Closed
+		return status
+	}
+	status.Reason = fields["reason"]
+	if status.State == Open {
+		status.RetryAt = millis(fields["retry_at"])
+	}
+	return status
+}
+
+func millis(text string) time.Time {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(n).UTC()
+}

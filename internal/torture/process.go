@@ -1,0 +1,164 @@
+package torture
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// process is a place in which a program runs, one life after the other.
+type process struct {
+	name string
+	path string
+	args []string
+	env  []string
+	log  string // file, over all lives
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	ended  chan struct{}
+	lives  int
+	frozen time.Time     // since when; zero: not
+	froze  time.Duration // of this life, the longest it stood still
+}
+
+func newProcess(name, path string, args, env []string, dir string) *process {
+	return &process{name: name, path: path, args: args, env: env, log: filepath.Join(dir, name+".log")}
+}
+
+// start begins a life. A process that runs is left alone.
+func (p *process) start() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running() {
+		return nil
+	}
+	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	defer file.Close()
+	cmd := exec.Command(p.path, p.args...) //nolint:gosec,noctx // a program of ours that outlives the call
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, p.env...)
+	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, ownGroup()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting %s: %w", p.name, err)
+	}
+	ended := make(chan struct{})
+	p.cmd, p.ended, p.frozen, p.froze = cmd, ended, time.Time{}, 0
+	p.lives++
+	go func() {
+		_ = cmd.Wait() // the exit code is in cmd.ProcessState
+		close(ended)
+	}()
+	return nil
+}
+
+func (p *process) running() bool {
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// died reports a life that nobody ended.
+func (p *process) died() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd != nil && !p.running()
+}
+
+// kill ends the life at once, as a crash would.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.ended
+	p.cmd = nil
+}
+
+// terminate asks for the end of the life and waits for it. Whoever does not
+// stop in time, or stops with an error, is an error.
+func (p *process) terminate(within time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return nil
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return fmt.Errorf("stopping %s: %w", p.name, err)
+	}
+	defer func() { p.cmd = nil }()
+	select {
+	case <-p.ended:
+		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+			return fmt.Errorf("%s ended with code %d after SIGTERM; its log is %s", p.name, code, p.log)
+		}
+		return nil
+	case <-time.After(within):
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+		return fmt.Errorf("%s did not stop within %v after SIGTERM", p.name, within)
+	}
+}
+
+// freeze stops the process where it stands, as a machine without memory would.
+func (p *process) freeze() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running() && p.frozen.IsZero() && p.cmd.Process.Signal(syscall.SIGSTOP) == nil {
+		p.frozen = time.Now()
+	}
+}
+
+func (p *process) thaw() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.frozen.IsZero() {
+		return
+	}
+	p.froze = max(p.froze, time.Since(p.frozen))
+	p.frozen = time.Time{}
+	if p.running() {
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	}
+}
+
+// stoodStill is the longest time that this life was frozen.
+func (p *process) stoodStill() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.froze
+}
+
+// life names the process that runs here now.
+func (p *process) life() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Sprintf("%s/%d", p.name, p.lives)
+}
+
+// pid of the life, 0 if there is none.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return 0
+	}
+	return p.cmd.Process.Pid
+}
+
+var errNoRedis = errors.New("redis-server is not on the PATH: install Debian's package redis-server")

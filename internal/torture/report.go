@@ -1,0 +1,181 @@
+package torture
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Report is what a run counted and found.
+type Report struct {
+	Mode Mode
+	Seed uint64
+	Took time.Duration
+	// Drained is how long the last contact took after all was calm.
+	Drained time.Duration
+
+	Contacts     int
+	Webhooks     int // sent, each for an edit
+	Tries        int // over all webhooks
+	Acknowledged int
+	GivenUp      int            // never acknowledged; nothing is promised
+	Refusals     map[string]int // what senders got instead of a 2xx
+	Events       map[string]int // by what went wrong
+	Spoilt       int64          // calls that met a fault of the CRM or the site
+	Restarts     int            // programs that ended by themselves and were started again
+	Passes       int            // as the CRM saw them begin
+	Late         int            // calls of passes that had lost their claim while frozen
+	Users        int
+	Parked       int
+
+	// All of these must be zero.
+	Lost, Torn, Overlapped, DoubledUsers, WrongPasswords, ChangedPasswords int
+	WrongMails, Leftovers, Leaks, WronglyParked                            int
+
+	// Problems describe what was found, the first of each kind.
+	Problems []string
+}
+
+// Failed says that something was found.
+func (r *Report) Failed() bool { return len(r.Problems) > 0 }
+
+func (r *Report) problem(err error) {
+	if err != nil {
+		r.Problems = append(r.Problems, err.Error())
+	}
+}
+
+// found counts a finding and describes the first few of its kind.
+func (r *Report) found(count *int, format string, values ...any) {
+	if *count++; *count <= 5 {
+		r.Problems = append(r.Problems, fmt.Sprintf(format, values...))
+	}
+}
+
+// String is the summary of a run.
+func (r *Report) String() string {
+	var b strings.Builder
+	verdict := "PASSED"
+	if r.Failed() {
+		verdict = "FAILED"
+	}
+	kills := 0
+	for name, n := range r.Events {
+		if strings.Contains(name, "killed") || strings.Contains(name, "terminated") || strings.Contains(name, "frozen") {
+			kills += n
+		}
+	}
+	fmt.Fprintf(&b, "%s  redis=%s seed=%d  %s, of which %s to drain\n", verdict, r.Mode, r.Seed, r.Took.Round(time.Second), r.Drained.Round(time.Second))
+	fmt.Fprintf(&b, "  %d webhooks (%d tries) for %d contacts, %d acknowledged, %d given up; instead of a 2xx: %s\n",
+		r.Webhooks, r.Tries, r.Contacts, r.Acknowledged, r.GivenUp, list(r.Refusals))
+	fmt.Fprintf(&b, "  %d kills, stops and freezes; calls spoilt by the CRM or the site: %d; ended by themselves: %d\n", kills, r.Spoilt, r.Restarts)
+	fmt.Fprintf(&b, "  faults: %s\n", list(r.Events))
+	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers\n", r.Passes, r.Users, r.Parked, r.Late)
+	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, left in Redis %d, leaked %d\n",
+		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Leftovers, r.Leaks)
+	for _, problem := range r.Problems {
+		fmt.Fprintf(&b, "  ! %s\n", problem)
+	}
+	return b.String()
+}
+
+func list(counts map[string]int) string {
+	if len(counts) == 0 {
+		return "nothing"
+	}
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, counts[name]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// report takes the counts of the run.
+func (r *run) report() *Report {
+	report := &Report{
+		Mode: r.options.Mode, Seed: r.options.Seed, Took: time.Since(r.began), Drained: r.drained,
+		Contacts: len(r.people), Restarts: r.restarts, Users: len(r.site.Users()),
+		Spoilt: r.crm.Stats().Spoilt + r.site.Stats().Spoilt,
+	}
+	s := r.senders
+	s.count(func() {
+		report.Webhooks, report.Tries, report.Acknowledged, report.GivenUp = s.sent, s.tries, s.kept, s.givenUp
+		report.Refusals = maps.Clone(s.errs)
+	})
+	r.chaos.mu.Lock()
+	report.Events = maps.Clone(r.chaos.counts)
+	r.chaos.mu.Unlock()
+	var overlaps []string
+	report.Passes, report.Late, overlaps = r.watch.counts()
+	for _, overlap := range overlaps {
+		report.found(&report.Overlapped, "two passes overlapped: %s", overlap)
+	}
+	if n := r.crm.Stats().Overlaps; n > 0 {
+		report.Overlapped += int(n)
+		report.problem(fmt.Errorf("the CRM saw %d reads of a contact that was being read", n))
+	}
+	return report
+}
+
+// show prints a line of figures every few seconds.
+func (r *run) show(ctx context.Context) {
+	if r.options.Out == nil {
+		return
+	}
+	for {
+		if wait(ctx, 5*time.Second); ctx.Err() != nil {
+			return
+		}
+		var sent, kept int
+		r.senders.count(func() { sent, kept = r.senders.sent, r.senders.kept })
+		passes, late, overlaps := r.watch.counts()
+		r.chaos.mu.Lock()
+		events := 0
+		for _, n := range r.chaos.counts {
+			events += n
+		}
+		r.chaos.mu.Unlock()
+		open := "?"
+		if stats, err := r.stats(ctx); err == nil {
+			open = fmt.Sprint(stats.Pending + stats.Active + stats.Retrying)
+		}
+		_, _ = fmt.Fprintf(r.options.Out, "%5.0fs  %s seed %d: %d webhooks, %d acknowledged, %d events, %d passes, %s open, %d overlapped, %d late\n",
+			time.Since(r.began).Seconds(), r.options.Mode, r.options.Seed, sent, kept, events, passes, open, len(overlaps), late)
+	}
+}
+
+// counters are what the admin API tells.
+type counters struct{ Pending, Active, Retrying, Parked int }
+
+// stats asks an ingest server that answers.
+func (r *run) stats(ctx context.Context) (stats counters, err error) {
+	for _, admin := range r.admins {
+		if err = getJSON(ctx, "http://"+admin+"/api/v1/stats", &stats); err == nil {
+			return stats, nil
+		}
+	}
+	return stats, err
+}
+
+func getJSON(ctx context.Context, url string, answer any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s answers %s", url, response.Status)
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}

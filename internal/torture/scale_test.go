@@ -1,0 +1,35 @@
+package torture
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestBudgetsHoldOverAllWorkers(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	bin, err := binaries()
+	require.NoError(t, err)
+	results, err := Scale(t.Context(), ScaleOptions{
+		Workers: []int{1, 4}, Contacts: 600, Rate: 100, Concurrency: 2, Bin: bin, Dir: t.TempDir(),
+	})
+	require.NoError(t, err)
+	for _, result := range results {
+		t.Log(result)
+		require.Empty(t, result.Problems)
+	}
+}
+
+func TestWorkersComeAndGoInMidBurst(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	bin, err := binaries()
+	require.NoError(t, err)
+	results, err := Scale(t.Context(), ScaleOptions{
+		Workers: []int{2}, Contacts: 1500, Rate: 200, Concurrency: 2, Change: true, Bin: bin, Dir: t.TempDir(),
+	})
+	require.NoError(t, err)
+	t.Log(results[0])
+	require.Empty(t, results[0].Problems)
+}

@@ -1,0 +1,77 @@
+package torture
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// needRedis skips a test where Redis is not installed, but not under CI.
+func needRedis(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(errNoRedis)
+		}
+		t.Skip(errNoRedis)
+	}
+}
+
+// TestTorture is the short form of `make torture`: half a minute of fire, for
+// each way to run Redis.
+func TestTorture(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	bin, err := binaries()
+	require.NoError(t, err)
+	for _, mode := range []Mode{Always, Sentinel} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			report, err := Run(t.Context(), Options{
+				Mode: mode, Seed: 11, Fire: 25 * time.Second, Bin: bin, Dir: t.TempDir(), Brief: true, Contacts: 60, Pace: 200 * time.Millisecond,
+			})
+			require.NoError(t, err)
+			t.Log("\n" + report.String())
+			require.False(t, report.Failed(), report)
+			require.Positive(t, report.Acknowledged)
+		})
+	}
+}
+
+// TestTheSuiteNoticesAMissingGuard runs it on a worker that forgets webhooks
+// which arrive during a pass. See `make torture GUARD=` for other guards.
+func TestTheSuiteNoticesAMissingGuard(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	guard, err := Guard("gen")
+	require.NoError(t, err)
+	bin := t.TempDir()
+	require.NoError(t, Build(t.Context(), bin, guard))
+	report, err := Run(t.Context(), Options{
+		Mode: Always, Seed: 1, Fire: 8 * time.Second, Bin: bin, Dir: t.TempDir(), Brief: true, Contacts: 20,
+		Pace: 100 * time.Millisecond, Every: time.Hour, // nothing has to go wrong
+	})
+	require.NoError(t, err)
+	require.Positive(t, report.Lost, report)
+}
+
+func TestEveryGuardIsStillWhereTheSuiteTakesItOut(t *testing.T) {
+	t.Parallel()
+	root, err := moduleRoot(t.Context())
+	require.NoError(t, err)
+	for _, name := range Guards() {
+		guard, err := Guard(name)
+		require.NoError(t, err)
+		_, err = guard.overlay(root, t.TempDir())
+		require.NoError(t, err)
+	}
+	_, err = Guard("no such guard")
+	require.Error(t, err)
+	missing := Mutation{Name: "x", Cuts: []Cut{{File: "go.mod", Old: "not in there", New: ""}}}
+	_, err = missing.overlay(filepath.Clean(root), t.TempDir())
+	require.Error(t, err)
+}
