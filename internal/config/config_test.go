@@ -63,7 +63,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 		RolesAllowed: []string{"subscriber", "customer"},
 		IngestAddr:   ":8080", AdminAddr: "127.0.0.1:8081", WorkerAddr: "127.0.0.1:8082",
 		WorkerConcurrency: 64,
-		LogLevel: zerolog.InfoLevel, LogFormat: "json",
+		LogLevel:          zerolog.InfoLevel, LogFormat: "json",
 	}
 	require.Equal(t, fields(want), fields(c))
 	require.False(t, c.Unconfigured())
