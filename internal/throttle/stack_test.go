@@ -154,7 +154,7 @@ func (s *stack) each(t *testing.T, act func(ref contact.Ref) error) {
 func (s *stack) submit(t *testing.T, action contact.Action) {
 	t.Helper()
 	s.each(t, func(ref contact.Ref) error {
-		_, err := s.contacts.Submit(t.Context(), ref, contact.Intent{Action: action}, contact.Receipt{Action: action})
+		_, err := s.contacts.Submit(t.Context(), ref, contact.Intent{Action: action}, contact.Receipt{})
 		return err
 	})
 }
