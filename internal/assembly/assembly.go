@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
@@ -22,6 +23,7 @@ import (
 	"spillway/internal/dashboard"
 	"spillway/internal/history"
 	"spillway/internal/ingest"
+	"spillway/internal/metrics"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
@@ -65,10 +67,19 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	}
 	registry := observe.NewRegistry()
 	systems := throttle.NewStatuses(patient)
-	registry.MustRegister(dashboard.NewCollector(contacts), throttle.NewCollector(systems))
+	registry.MustRegister(
+		metrics.Contacts(newContacts(patient, settings)), metrics.Systems(systems), metrics.Redis(patient),
+		metrics.Queues(patient, contacts.Queues()),
+		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
+	)
+	traces, err := observe.NewTraces(ctx, "spillway-ingest", log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	server := ingest.New(ingest.Options{
-		Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite, Log: log, Registerer: registry,
-		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
+		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Site: contact.DefaultSite,
+		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies, Log: log, Registerer: registry,
 	})
 	admin := dashboard.New(dashboard.Options{
 		Contacts: newContacts(patient, settings), Timelines: history.New(patient, settings.Queues), Redis: patient,
@@ -94,7 +105,9 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer rdb.Close()
-	parts, err := newParts(rdb, settings)
+	registry := observe.NewRegistry()
+	registry.MustRegister(metrics.Redis(rdb), metrics.Pools(map[string]redis.UniversalClient{"worker": rdb}))
+	parts, err := newParts(rdb, settings, registry)
 	if err != nil {
 		return err
 	}
@@ -102,10 +115,14 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err := adopt(ctx, contacts, log); err != nil {
 		return err
 	}
-	registry, systems := observe.NewRegistry(), throttle.NewStatuses(rdb)
-	registry.MustRegister(throttle.NewCollector(systems))
+	systems := throttle.NewStatuses(rdb)
+	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
+		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
@@ -162,7 +179,7 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error) {
+func newParts(rdb redis.UniversalClient, settings config.Config, registry prometheus.Registerer) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -173,7 +190,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
 	// A request to the site carries many contacts: fewer of them tell as much.
 	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
-	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker)
+	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker, registry)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +206,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		Observe: metrics.SiteRequests(registry),
 	})
 	if err != nil {
 		return nil, err
@@ -202,11 +220,15 @@ func newParts(rdb redis.UniversalClient, settings config.Config) (*parts, error)
 	return &parts{site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker), syncer: syncer.New(crm, client, secrets, options)}, nil
 }
 
-func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault, breaker pulse.Breaker) (*pulse.Client, error) {
+func newCRM(
+	rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault,
+	breaker pulse.Breaker, registry prometheus.Registerer,
+) (*pulse.Client, error) {
 	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 	}
+	observeCall := metrics.CRMCalls(registry)
 	tokens := pulse.Fixed(settings.Token)
 	if settings.OAuth() {
 		if secrets == nil {
@@ -218,7 +240,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool
 		}
 		tokens, err = pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: settings.ClientID, ClientSecret: settings.ClientSecret, RefreshToken: settings.RefreshToken,
-			TokenURL: tokenURL, Vault: secrets, Redis: rdb, Roots: roots,
+			TokenURL: tokenURL, Vault: secrets, Redis: rdb, Roots: roots, Observe: observeCall,
 		})
 		if err != nil {
 			return nil, err
@@ -226,6 +248,7 @@ func newCRM(rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool
 	}
 	client, err := pulse.New(pulse.Options{
 		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency, Roots: roots,
+		Observe: observeCall,
 	})
 	if err != nil {
 		return nil, err

@@ -20,8 +20,12 @@ type Program func(ctx context.Context, settings config.Config, log zerolog.Logge
 
 // Main reads the settings, runs the program until SIGINT or SIGTERM, and
 // returns the exit code: 0 after a stop that was asked for, 2 for wrong
-// settings, 1 otherwise. A second signal ends the process at once.
+// settings, 1 otherwise. A second signal ends the process at once. With the one
+// argument "health" it asks a running one instead, and returns 0 or 1.
 func Main(role config.Role, run Program) int {
+	if len(os.Args) == 2 && os.Args[1] == healthCommand {
+		return health(role, os.Getenv, os.Stderr)
+	}
 	settings, err := config.Load(role, os.Args[1:], os.Environ())
 	if err != nil {
 		return ExitCode(os.Stderr, err)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
@@ -91,12 +92,13 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student",
 		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
-		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_ADMIN_PASSWORD=let me in",
+		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_QUEUES=4", "SPILLWAY_SETTLE=1500ms", "SPILLWAY_ADMIN_PASSWORD=let me in",
 		"SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_LOG_FORMAT=console",
 	})
 	require.NoError(t, err)
 	require.Equal(t, plain{
-		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true, Queues: 1,
+		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
+		Queues: 4, Settle: 1500 * time.Millisecond,
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
@@ -143,6 +145,9 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"query in URL":        {config.All, complete("SPILLWAY_SITE_URL=https://x/?access_key=s3cret"), []string{`SPILLWAY_SITE_URL: holds credentials, a query or a fragment, write scheme, host and path alone`}},
 		"API path copied":     {config.All, complete("SPILLWAY_CRM_URL=https://x/api/v1/"), []string{`SPILLWAY_CRM_URL "https://x/api/v1/": leave /api/v1 out, it is added by itself`}},
 		"batch too large":     {config.All, complete("SPILLWAY_SITE_BATCH=101"), []string{`SPILLWAY_SITE_BATCH "101": use a whole number from 1 to 100`}},
+		"no queue":            {config.Ingest, complete("SPILLWAY_QUEUES=0"), []string{`SPILLWAY_QUEUES "0": use a whole number from 1 to 256`}},
+		"settle without unit": {config.All, complete("SPILLWAY_SETTLE=1"), []string{`SPILLWAY_SETTLE "1": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},
+		"settle too long":     {config.All, complete("SPILLWAY_SETTLE=2m"), []string{`SPILLWAY_SETTLE "2m": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},
 		"batch of nothing":    {config.All, complete("SPILLWAY_SITE_BATCH=0"), []string{`SPILLWAY_SITE_BATCH "0": use a whole number from 1 to 100`}},
 		"not a number":        {config.All, complete("SPILLWAY_WORKER_CONCURRENCY=many"), []string{`SPILLWAY_WORKER_CONCURRENCY "many": use a whole number from 1 to 10000`}},
 		"rate is not finite":  {config.All, complete("SPILLWAY_CRM_RATE=NaN"), []string{`SPILLWAY_CRM_RATE "NaN": use a number from 0.1 to 10000`}},

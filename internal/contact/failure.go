@@ -20,6 +20,15 @@ type Refusal interface {
 	Refusal() string
 }
 
+// Suspicion is a [Refusal] that may have been an accident: a connection that
+// broke says nothing of what was sent through it. It counts as a refusal when it
+// has repeated itself.
+type Suspicion interface {
+	Refusal
+	// Confirmed returns how many failed attempts make it a refusal.
+	Confirmed() int
+}
+
 // AsOutage finds an [Outage] in err's chain.
 func AsOutage(err error) (Outage, bool) {
 	var outage Outage

@@ -23,6 +23,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"spillway/internal/contact"
 	"spillway/internal/observe"
@@ -54,6 +56,8 @@ type Options struct {
 	Log  zerolog.Logger
 	// Registerer gets the metrics; nil: they are counted for nobody.
 	Registerer prometheus.Registerer
+	// Tracer begins the traces; nil: there are none.
+	Tracer trace.TracerProvider
 }
 
 const (
@@ -80,6 +84,7 @@ type Server struct {
 	log        zerolog.Logger
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
 	metrics    *metrics
+	tracer     trace.Tracer
 	handler    http.Handler
 }
 
@@ -93,13 +98,17 @@ func New(options Options) *Server {
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),
-		metrics:  newMetrics(options.Registerer),
 		failures: newFailures(time.Now),
 		secure:   options.Certificate != nil,
 	}
 	if s.site == "" {
 		s.site = contact.DefaultSite
 	}
+	s.metrics = newMetrics(options.Registerer, s.site)
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider()
+	}
+	s.tracer = options.Tracer.Tracer("spillway/internal/ingest")
 	s.keys.Store(options.Keys)
 	s.shown.Store(options.Certificate)
 	s.handler = s.routes(options.TrustedProxies)

@@ -138,20 +138,30 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, w.Code)
 	require.JSONEq(t, `{"status":"queued","contact_id":"123","action":"add","coalesced":true}`, w.Body.String())
 
+	b.call(http.MethodGet, query+"wpf_action=test", "")
+	b.call(http.MethodGet, query+"wpf_action=of-anyones-making", "")
+	b.call(http.MethodGet, "/?access_key=wrong&wpf_action=update&contact_id=1", "")
+
 	ref := contact.Ref{Site: contact.DefaultSite, ID: "123"}
 	require.Equal(t, []submission{
 		{ref, contact.Intent{Action: contact.Update}},
 		{ref, contact.Intent{Action: contact.Add, Role: "customer", Notify: true}},
 	}, got)
 	require.NoError(t, testutil.GatherAndCompare(b.registry, strings.NewReader(`
-# HELP spillway_webhooks_total Webhooks by result: accepted, coalesced, test, or the code of the refusal.
-# TYPE spillway_webhooks_total counter
-spillway_webhooks_total{result="accepted"} 1
-spillway_webhooks_total{result="coalesced"} 1
-spillway_webhooks_total{result="invalid_access_key"} 0
-spillway_webhooks_total{result="too_many_failures"} 0
-spillway_webhooks_total{result="unavailable"} 0
-`), "spillway_webhooks_total"))
+# HELP spillway_webhooks_received_total Webhooks by action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.
+# TYPE spillway_webhooks_received_total counter
+spillway_webhooks_received_total{action="add",outcome="accepted",site="default"} 0
+spillway_webhooks_received_total{action="add",outcome="coalesced",site="default"} 1
+spillway_webhooks_received_total{action="none",outcome="invalid_access_key",site="default"} 1
+spillway_webhooks_received_total{action="none",outcome="too_many_failures",site="default"} 0
+spillway_webhooks_received_total{action="none",outcome="unavailable",site="default"} 0
+spillway_webhooks_received_total{action="none",outcome="unknown_action",site="default"} 1
+spillway_webhooks_received_total{action="test",outcome="test",site="default"} 1
+spillway_webhooks_received_total{action="update",outcome="accepted",site="default"} 1
+spillway_webhooks_received_total{action="update",outcome="coalesced",site="default"} 0
+spillway_webhooks_received_total{action="update_tags",outcome="accepted",site="default"} 0
+spillway_webhooks_received_total{action="update_tags",outcome="coalesced",site="default"} 0
+`), "spillway_webhooks_received_total"))
 }
 
 func TestTestIsAnsweredWithoutASubmission(t *testing.T) {
@@ -297,8 +307,8 @@ func TestNoLogLineHoldsAKeyOrAQuery(t *testing.T) {
 		}
 	}
 	log := b.log.String()
-	require.Contains(t, log, `"contact":"5","action":"add"`)
-	require.Contains(t, log, `"result":"invalid_access_key"`)
+	require.Contains(t, log, `"contact":"default:5","action":"add"`)
+	require.Contains(t, log, `"outcome":"invalid_access_key"`)
 	for _, secret := range []string{key, wrong, "access_key=", "wpf_action", "someone", "example.com"} {
 		require.NotContains(t, log, secret)
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"spillway/internal/contact"
 )
 
 type metrics struct {
@@ -12,13 +14,15 @@ type metrics struct {
 	duration prometheus.Histogram
 }
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+func newMetrics(registerer prometheus.Registerer, site string) *metrics {
 	auto := promauto.With(registerer)
 	m := &metrics{
 		webhooks: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "spillway_webhooks_total",
-			Help: "Webhooks by result: accepted, coalesced, test, or the code of the refusal.",
-		}, []string{"result"}),
+			Name: "spillway_webhooks_received_total",
+			Help: "Webhooks by action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.",
+			// A process takes the webhooks of one site.
+			ConstLabels: prometheus.Labels{"site": site},
+		}, []string{"action", "outcome"}),
 		duration: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_webhook_duration_seconds",
 			Help:    "Time from a webhook's headers to the end of its answer.",
@@ -26,13 +30,17 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		}),
 	}
 	// A rate needs a series that was there before the first event.
-	for _, result := range []string{"accepted", "coalesced", "invalid_access_key", "too_many_failures", "unavailable"} {
-		m.webhooks.WithLabelValues(result)
+	for _, action := range []contact.Action{contact.UpdateTags, contact.Update, contact.Add} {
+		m.webhooks.WithLabelValues(action.String(), "accepted")
+		m.webhooks.WithLabelValues(action.String(), "coalesced")
 	}
+	m.webhooks.WithLabelValues("none", "invalid_access_key")
+	m.webhooks.WithLabelValues("none", "too_many_failures")
+	m.webhooks.WithLabelValues("none", "unavailable")
 	return m
 }
 
-func (m *metrics) observe(result string, took time.Duration) {
-	m.webhooks.WithLabelValues(result).Inc()
+func (m *metrics) observe(o outcome, took time.Duration) {
+	m.webhooks.WithLabelValues(o.action(), o.result()).Inc()
 	m.duration.Observe(took.Seconds())
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
+	"spillway/internal/observe"
 	"spillway/internal/webhook"
 )
 
@@ -48,21 +49,36 @@ func (o outcome) result() string {
 	}
 }
 
+// action is the name of what an accepted webhook asks for. What a refused one
+// asks for is anyone's text.
+func (o outcome) action() string {
+	switch {
+	case o.hook.Test:
+		return "test"
+	case o.hook.ID != "":
+		return o.hook.Intent.Action.String()
+	default:
+		return "none"
+	}
+}
+
 // take answers a webhook. It never returns an error: whoever reads no answer is
 // not told of it either.
 func (s *Server) take(c echo.Context) error {
 	began := time.Now()
 	id := requestID(c.Request())
 	c.Response().Header().Set(requestIDHeader, id)
-	o := s.record(c.Request(), id, c.RealIP)
+	r, span := s.startSpan(c.Request())
+	o := s.record(r, id, c.RealIP)
 	err := write(c, o)
 	took := time.Since(began)
+	endSpan(span, o, id)
 
-	s.metrics.observe(o.result(), took)
+	s.metrics.observe(o, took)
 	// No path and no query: both can hold a key, the one by mistake.
-	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("result", o.result()).Dur("took", took).Str("request_id", id)
+	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
 	if o.hook.ID != "" {
-		line.Str("contact", o.hook.ID).Stringer("action", o.hook.Intent.Action)
+		line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
 	}
 	line.Msg("webhook answered")
 	return nil
@@ -96,7 +112,7 @@ func (s *Server) record(r *http.Request, id string, client func() string) (o out
 	// counts all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), submitTimeout)
 	defer cancel()
-	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id}
+	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(ctx)}
 	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")

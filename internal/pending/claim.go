@@ -38,11 +38,12 @@ func (u *Unsettled) Error() string {
 }
 
 // settledLua returns how many ms a contact has to wait until it has settled. A
-// wait ends after ten times the time, whatever arrives.
+// wait ends after ten times the time, whatever arrives. The first webhook is the
+// last one as long as the record does not say otherwise; 0 there: do not wait.
 const settledLua = `
 local function unsettled(settle, since, last)
-  if settle == 0 or not last then return 0 end
-  return math.max(0, math.min(last + settle, since + 10 * settle) - now)
+  if settle == 0 then return 0 end
+  return math.max(0, math.min((last or since) + settle, since + 10 * settle) - now)
 end
 `
 
@@ -54,12 +55,14 @@ end
 // ARGV[6] ms for which a contact settles  ARGV[7] ms after that when the sweep
 // looks
 //
+// The script may run twice for one call: the second claims anew.
+//
 // Returns {"stale"}, {"busy", ms left}, {"unsettled", ms left} or {"claimed",
 // now, attempts, tries} and then as finishScript does.
 var claimScript = redis.NewScript(clockLua + settledLua + `
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'parked', 'lock_until', 'since', 'last', 'attempts', 'tries')
+local rec = redis.call('HMGET', KEYS[1], 'epoch', 'parked', 'lock_until', 'since', 'last', 'attempts', 'tries', 'lock')
 if rec[1] ~= ARGV[2] or rec[2] then return {'stale'} end
-if rec[3] and tonumber(rec[3]) > now then return {'busy', rec[3] - now} end
+if rec[3] and tonumber(rec[3]) > now and rec[8] ~= ARGV[3] then return {'busy', rec[3] - now} end
 local wait = unsettled(tonumber(ARGV[6]), rec[4], rec[5])
 if wait > 0 then
   redis.call('ZADD', KEYS[2], now + wait + ARGV[7], ARGV[1])

@@ -39,11 +39,13 @@ end
 // ARGV[10] ms after the lock when the sweep looks  ARGV[11] ms for which a
 // contact settles
 //
-// Returns {"lost"}, {"done"}, or, when webhooks arrived since the pass began,
+// Returns {"lost"}, {"done"} (also when there is no record: the answer to a
+// first sending of the script may have been lost), or, when webhooks arrived since the pass began,
 // {"again", now, ms to hold the next pass back} and what it is to do: the
 // fields that workLua names. The lock is renewed.
 var finishScript = redis.NewScript(clockLua + settledLua + countLua + rememberLua + `
 local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'since', 'later', 'last')
+if not rec[1] then return {'done'} end
 if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return {'lost'} end
 redis.call('HINCRBY', KEYS[4], 'synced', 1)
 count(ARGV[7], {'synced', 1, 'delay', math.max(0, now - rec[4])})
@@ -54,7 +56,7 @@ if rec[3] == ARGV[8] then
   redis.call('ZREM', KEYS[3], ARGV[1])
   return {'done'}
 end
-local since = rec[5] or now
+local since = rec[5] or rec[4]
 redis.call('HSET', KEYS[1], 'lock_until', now + ARGV[9], 'covered', ARGV[8], 'since', since)
 redis.call('HDEL', KEYS[1], 'error', 'code', 'next', 'attempts', 'tries', 'later')
 redis.call('ZADD', KEYS[2], now + ARGV[9] + ARGV[10], ARGV[1])

@@ -31,6 +31,8 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
+	// asynq is told of its queues now and then; the inspector asks at once.
+	require.NoError(t, rdb.SAdd(t.Context(), "asynq:queues", "spillway").Err())
 	return &bundle{
 		Contacts: pending.New(rdb, pending.Options{}), rdb: rdb,
 		inspector: asynq.NewInspectorFromRedisClient(rdb), ctx: t.Context(),

@@ -2,7 +2,6 @@ package pending
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -119,14 +118,6 @@ func (c *Contacts) retryParked(ctx context.Context, q *queue) (woken int, err er
 			if answers[i] == existed {
 				woken++
 			}
-		}
-		// Each of them has left the index, or the same batch would come again.
-		left, err := c.rdb.ZMScore(ctx, q.parked, members[0]).Result()
-		if err != nil {
-			return woken, err
-		}
-		if left[0] != 0 && left[0] <= last[0].Score {
-			return woken, errors.New("the index of parked contacts holds one without a record: " + members[0])
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -29,6 +30,9 @@ import (
 // "1" it had one, "-" it has none and none was to be made. An error "QUEUES n"
 // says that the contacts are kept in another number of queues.
 //
+// A retry takes the contact out of the index of parked ones in any case, so that
+// a walk over it ends.
+//
 // A record that was parked starts anew: its attempts are forgotten and it gets
 // a new epoch. For the operator so does one that is not locked: it is to be
 // looked at now, whenever its wake-up would have come.
@@ -51,13 +55,16 @@ for i = 9, #ARGV, 6 do
   local key = ARGV[2] .. ref
   local rec = redis.call('HMGET', key, 'epoch', 'action', 'parked', 'lock_until', 'gen', 'later')
   local epoch, answer, wake, anew = rec[1], '1', true, false
+  if by == 'r' then redis.call('ZREM', KEYS[3], ref) end
   local gen = (rec[5] or 0) + 1
   local set = {key, 'gen', gen}
   if role ~= '' then set[#set + 1] = 'role'; set[#set + 1] = role end
   if notify == '1' then set[#set + 1] = 'notify'; set[#set + 1] = '1' end
   if trace ~= '' then set[#set + 1] = 'trace'; set[#set + 1] = trace end
-  if by == 'w' and settle > 0 then set[#set + 1] = 'last'; set[#set + 1] = now end
   if by ~= 'r' then receipt(set, gen, rank, id) end
+  if settle > 0 and (epoch or by ~= 'w') then
+    set[#set + 1] = 'last'; set[#set + 1] = by == 'w' and now or 0
+  end
   if not epoch then
     if by == 'r' then
       answer, wake = '-', false
@@ -151,6 +158,25 @@ type Webhook struct {
 func (c *Contacts) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
 	answers, err := c.submit(ctx, c.of(ref), byWebhook, []Webhook{{ref, intent, receipt}})
 	return err == nil && answers[0] == existed, err
+}
+
+// SubmitAll is [Contacts.Submit] for many webhooks, hundreds to a round trip.
+// After an error some of them may be recorded.
+func (c *Contacts) SubmitAll(ctx context.Context, webhooks []Webhook) error {
+	const batch = 200
+	byQueue := make([][]Webhook, len(c.queues))
+	for _, w := range webhooks {
+		i := c.names.Index(w.Ref)
+		byQueue[i] = append(byQueue[i], w)
+	}
+	for i, mine := range byQueue {
+		for part := range slices.Chunk(mine, batch) {
+			if _, err := c.submit(ctx, c.queues[i], byWebhook, part); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // Resync is Submit for the operator: it is not counted as a webhook, and a

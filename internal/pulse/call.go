@@ -82,7 +82,9 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer, token strin
 		address += "?" + r.query.Encode()
 	}
 	header := http.Header{"Authorization": {"Bearer " + token}}
-	a, took, err := send(ctx, c.http, c.timeout, address, r, header)
+	spanCtx, span := startSpan(ctx, r.route)
+	a, took, err := send(spanCtx, c.http, c.timeout, address, r, header)
+	endSpan(span, a.status)
 	c.observe(Call{Route: r.route, Status: a.status, Duration: took})
 	switch {
 	case errors.Is(err, errTooLong):

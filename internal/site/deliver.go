@@ -124,7 +124,7 @@ func (c *Client) blame(ctx context.Context, w *waiter, failure *wholeFailure) (o
 	case slow:
 		w.fail(&Failed{ContactID: w.id, Code: "site_timeout", Message: failure.what + alone + "see what the site's plugins do when a user is stored"})
 	case fatal:
-		w.fail(&Refused{ContactID: w.id, Code: "site_fatal", Message: failure.what + alone + "see the site's PHP error log"})
+		w.fail(&Refused{ContactID: w.id, Code: codeFatal, Message: failure.what + alone + "see the site's PHP error log"})
 	case forbidden, rejected:
 		w.fail(&Refused{ContactID: w.id, Code: "site_rejected", Message: failure.what + alone + "see the site's log, and that of a firewall in front of it"})
 	}

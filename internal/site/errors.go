@@ -65,6 +65,21 @@ func (e *Refused) Error() string {
 // Refusal returns the code.
 func (e *Refused) Refusal() string { return e.Code }
 
+// fatalTimes is how often the site must die of a contact that stands alone
+// before that is no accident, such as a PHP process that was replaced.
+const fatalTimes = 3
+
+// Confirmed makes site_fatal a [contact.Suspicion]: the site died, or the
+// connection broke, while this contact alone was under way.
+func (e *Refused) Confirmed() int {
+	if e.Code == codeFatal {
+		return fatalTimes
+	}
+	return 1
+}
+
+const codeFatal = "site_fatal"
+
 // Failed reports a contact that the site could not store this time.
 type Failed struct {
 	ContactID string

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"spillway/internal/contact"
 )
 
@@ -18,6 +20,7 @@ type waiter struct {
 	arrived time.Time
 	answer  chan answer // holds one, so that nobody waits for a caller
 	gone    atomic.Bool // the caller has left
+	span    trace.Span  // of Store
 }
 
 type answer struct {

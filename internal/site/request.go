@@ -64,11 +64,13 @@ func (c *Client) send(ctx context.Context, f *flight, batch []*waiter) ([]reply,
 		return nil, err
 	}
 	c.guard.Sending(ctx)
+	spanCtx, span := startRequestSpan(ctx, batch)
 	began = time.Now()
-	replies, worked, err := c.post(ctx, batch)
+	replies, worked, err := c.post(spanCtx, batch)
 	took := time.Since(began)
 
 	request := Request{Contacts: len(batch), Took: took, Outcome: "answered", Err: err}
+	defer func() { endRequestSpan(span, request) }()
 	var failure *wholeFailure
 	switch {
 	case err == nil:

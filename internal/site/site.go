@@ -237,7 +237,12 @@ func (c *Client) Store(ctx context.Context, change contact.Change) (contact.Resu
 	if ctx.Err() != nil {
 		return contact.Result{}, notSent(ctx, change.ContactID)
 	}
-	w := &waiter{id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(), answer: make(chan answer, 1)}
+	ctx, span := startSpan(ctx, "site store")
+	defer span.End()
+	w := &waiter{
+		id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(),
+		answer: make(chan answer, 1), span: span,
+	}
 	if !c.line.join(w) {
 		return contact.Result{}, errClosed
 	}

@@ -72,6 +72,10 @@ func Judge(err error, attempts int) Judgement {
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return Judgement{Verdict: Wait, Code: CodeOutOfTime}
 	}
+	var suspicion contact.Suspicion
+	if errors.As(err, &suspicion) && attempts+1 < suspicion.Confirmed() {
+		return Judgement{Verdict: TryAgain, Code: suspicion.Refusal()}
+	}
 	if refusal, ok := contact.AsRefusal(err); ok {
 		return Judgement{Verdict: Park, Code: refusal.Refusal()}
 	}

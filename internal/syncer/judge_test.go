@@ -22,6 +22,12 @@ type refusal string
 func (refusal) Error() string     { return "refused" }
 func (r refusal) Refusal() string { return string(r) }
 
+type suspicion struct{}
+
+func (suspicion) Error() string   { return "died" }
+func (suspicion) Refusal() string { return "site_fatal" }
+func (suspicion) Confirmed() int  { return 3 }
+
 func TestJudgeTellsPassingErrorsFromPermanentOnes(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -37,6 +43,8 @@ func TestJudgeTellsPassingErrorsFromPermanentOnes(t *testing.T) {
 		{"a wrapped outage waits", fmt.Errorf("reading: %w", outage(0)), 0, syncer.Wait, "outage"},
 		{"a pass without time left waits", fmt.Errorf("reading: %w", context.DeadlineExceeded), 50, syncer.Wait, "out_of_time"},
 		{"a refusal parks", fmt.Errorf("storing: %w", refusal("no_email")), 0, syncer.Park, "no_email"},
+		{"a suspicion is tried again", fmt.Errorf("storing: %w", suspicion{}), 1, syncer.TryAgain, "site_fatal"},
+		{"a suspicion that repeated itself parks", fmt.Errorf("storing: %w", suspicion{}), 2, syncer.Park, "site_fatal"},
 		{"anything else is tried again", errors.New("x"), 0, syncer.TryAgain, "failed"},
 		{"the last attempt parks", errors.New("x"), syncer.MaxAttempts - 1, syncer.Park, "too_many_attempts"},
 	} {

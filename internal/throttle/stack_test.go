@@ -14,7 +14,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
 	"spillway/internal/redisconn/redistest"
@@ -66,7 +65,7 @@ func newStack(t *testing.T, options stackOptions) *stack {
 	t.Cleanup(s.crm.Close)
 	t.Cleanup(s.site.Close)
 	s.crmURL = crm.URL
-	s.contacts, s.statuses = pending.New(s.rdb, pending.DefaultQueue), throttle.NewStatuses(s.rdb)
+	s.contacts, s.statuses = pending.New(s.rdb, pending.Options{}), throttle.NewStatuses(s.rdb)
 	return s
 }
 
@@ -113,7 +112,7 @@ func (s *stack) work(t *testing.T) {
 	})
 	require.NoError(t, err)
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: pending.New(rdb, pending.DefaultQueue), Timelines: history.New(rdb),
+		Redis: rdb, Contacts: pending.New(rdb, pending.Options{}),
 		Syncer: syncer.New(crm, client, nil, syncer.Options{Fields: fields(t)}),
 		Gate:   countingGate{throttle.NewGate(client, crmBreaker, siteBreaker), s},
 		Log:    zerolog.Nop(), Registerer: prometheus.NewRegistry(), Concurrency: s.options.concurrency,
@@ -155,7 +154,7 @@ func (s *stack) each(t *testing.T, act func(ref contact.Ref) error) {
 func (s *stack) submit(t *testing.T, action contact.Action) {
 	t.Helper()
 	s.each(t, func(ref contact.Ref) error {
-		_, err := s.contacts.Submit(t.Context(), ref, contact.Intent{Action: action})
+		_, err := s.contacts.Submit(t.Context(), ref, contact.Intent{Action: action}, contact.Receipt{Action: action})
 		return err
 	})
 }

@@ -151,12 +151,16 @@ var binaries = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	built.Store(dir)
 	return dir, Build(context.Background(), dir, nil)
 })
 
+// built is where binaries has put them, if it was called.
+var built atomic.Value
+
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := binaries(); err == nil {
+	if dir, ok := built.Load().(string); ok {
 		_ = os.RemoveAll(dir)
 	}
 	os.Exit(code)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,20 +19,39 @@ type metrics struct {
 	underWay prometheus.Gauge
 	revived  prometheus.Counter
 	lost     prometheus.Counter
+
+	mu    sync.Mutex
+	codes map[string]bool
+}
+
+// maxCodes bounds the codes that become series. The site's plugins may answer
+// with codes of their own.
+const maxCodes = 50
+
+// bounded returns the code, or "other" when too many were seen before it.
+func (m *metrics) bounded(code string) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.codes[code] && len(m.codes) >= maxCodes {
+		return "other"
+	}
+	m.codes[code] = true
+	return code
 }
 
 func newMetrics(registerer prometheus.Registerer) *metrics {
 	factory := promauto.With(registerer)
 	seconds := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
 	return &metrics{
+		codes: make(map[string]bool),
 		passes: factory.NewCounterVec(prometheus.CounterOpts{
-			Name: "spillway_passes_total", Help: "Passes over contacts, by action and by what became of them: the site's outcome, or the error's code.",
-		}, []string{"action", "result"}),
+			Name: "spillway_passes_total", Help: "Passes over contacts by action, by outcome (synced, retrying or parked) and by code: what the site did, or the error's.",
+		}, []string{"action", "outcome", "code"}),
 		duration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name: "spillway_pass_duration_seconds", Help: "Time of one pass.", Buckets: seconds,
 		}),
 		waited: factory.NewHistogram(prometheus.HistogramOpts{
-			Name: "spillway_sync_delay_seconds", Help: "Time from a contact's first outstanding webhook to its sync.", Buckets: seconds,
+			Name: "spillway_time_to_sync_seconds", Help: "Time from a contact's first outstanding webhook to its sync.", Buckets: seconds,
 		}),
 		underWay: factory.NewGauge(prometheus.GaugeOpts{
 			Name: "spillway_passes_under_way", Help: "Passes that this worker is running.",
@@ -46,12 +66,12 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 }
 
 func (m *metrics) observe(event history.Event) {
-	result := event.Code
+	code := event.Code
 	if event.Kind == history.Synced {
-		result = event.Outcome
+		code = event.Outcome
 		m.waited.Observe((time.Duration(event.Waited) * time.Millisecond).Seconds())
 	}
-	m.passes.WithLabelValues(event.Action, result).Inc()
+	m.passes.WithLabelValues(event.Action, event.Kind, m.bounded(code)).Inc()
 	m.duration.Observe((time.Duration(event.Took) * time.Millisecond).Seconds())
 }
 

@@ -20,6 +20,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"spillway/internal/contact"
 	"spillway/internal/history"
@@ -46,6 +48,8 @@ type Options struct {
 	Concurrency int
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer
+	// Tracer records the passes of webhooks that are traced; nil: none.
+	Tracer trace.TracerProvider
 	// SweepInterval is how often lost wake-ups are looked for; zero: 5 s.
 	SweepInterval time.Duration
 }
@@ -60,6 +64,9 @@ type Worker struct {
 func New(options Options) *Worker {
 	if options.SweepInterval == 0 {
 		options.SweepInterval = 5 * time.Second
+	}
+	if options.Tracer == nil {
+		options.Tracer = noop.NewTracerProvider()
 	}
 	return &Worker{options: options, metrics: newMetrics(options.Registerer)}
 }
@@ -250,6 +257,7 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
 	began := time.Now()
 	w.metrics.underWay.Inc()
+	ctx, span := w.startSpan(ctx, claim)
 	defer func() {
 		if p := recover(); p != nil {
 			w.options.Log.Error().Stringer("contact", claim.Ref).Bytes("stack", debug.Stack()).
@@ -258,6 +266,7 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 		}
 		took = time.Since(began)
 		w.metrics.underWay.Dec()
+		endSpan(span, claim, result, err)
 	}()
 	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent)
 	return result, 0, err

@@ -83,6 +83,7 @@ func (s *Site) writeConfig(path, name string, multisite bool) {
 	var out bytes.Buffer
 	require.NoError(s.tb, parsed.Execute(&out, map[string]any{
 		"Dir": s.dir, "Host": s.host, "Multisite": multisite, "PHPWorkers": s.options.PHPWorkers,
+		"NginxHTTP": s.options.NginxHTTP, "NginxServer": s.options.NginxServer,
 	}))
 	require.NoError(s.tb, os.WriteFile(path, out.Bytes(), 0o600))
 	require.NoError(s.tb, s.owner.take(path))

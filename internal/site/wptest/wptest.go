@@ -57,6 +57,10 @@ type Options struct {
 	// Plugins are further must-use plugins: file name to PHP source, as for
 	// hooks that misbehave.
 	Plugins map[string]string
+	// NginxHTTP and NginxServer are directives for nginx's http block and for
+	// the beginning of the site's server block. A file that they include is
+	// relative to [Site.Dir], unless its path is absolute.
+	NginxHTTP, NginxServer string
 }
 
 // Site is one running WordPress. It is a sitetest.Harness. Its methods fail

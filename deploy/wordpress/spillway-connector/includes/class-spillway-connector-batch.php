@@ -112,6 +112,8 @@ final class Spillway_Connector_Batch {
 			$wpdb->send_reads_to_masters();
 		}
 		Spillway_Connector_Mail::hush();
+		$counts = new Spillway_Connector_Counts();
+		$counts->mute();
 		if ( null !== $this->fusion ) {
 			$this->fusion->mute();
 		}
@@ -123,6 +125,7 @@ final class Spillway_Connector_Batch {
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
 			}
+			$counts->unmute();
 			Spillway_Connector_Mail::unhush();
 		}
 		$results = array();

@@ -216,12 +216,14 @@ final class Spillway_Connector_User {
 	private function insert( Spillway_Connector_Contact $contact, $login, $password, $role ) {
 		// WordPress makes the display name of these, as its own forms do.
 		$names = array_filter( array_intersect_key( $contact->fields, array_flip( array( 'first_name', 'last_name', 'nickname', 'display_name' ) ) ), 'is_string' );
-		$marks = function ( $meta, $user, $update ) use ( &$marks, $contact, $password ) {
+		$fresh = new Spillway_Connector_Fresh();
+		$marks = function ( $meta, $user, $update ) use ( &$marks, $contact, $password, $fresh ) {
 			if ( $update ) {
 				return $meta;
 			}
 			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
 			$this->inserted = (int) $user->ID;
+			$fresh->begin( $this->inserted );
 			return $this->first_meta( $contact, $user->user_pass ) + $meta;
 		};
 		add_filter( 'insert_user_meta', $marks, PHP_INT_MAX, 3 );
@@ -235,6 +237,7 @@ final class Spillway_Connector_User {
 				) + wp_slash( $names )
 			);
 		} finally {
+			$fresh->end();
 			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
 		}
 		if ( is_wp_error( $user_id ) ) {

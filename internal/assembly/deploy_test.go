@@ -1,0 +1,158 @@
+package assembly
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const deployDir = "../../deploy"
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(deployDir, path))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// promtool runs Prometheus's own checker.
+func promtool(t *testing.T, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		const remedy = "promtool is not on the PATH: install Debian's package prometheus"
+		if os.Getenv("CI") != "" {
+			t.Fatal(remedy)
+		}
+		t.Skip(remedy)
+	}
+	out, err := exec.CommandContext(t.Context(), path, args...).CombinedOutput()
+	require.NoError(t, err, "promtool %s:\n%s", strings.Join(args, " "), out)
+}
+
+func TestAlertRulesFireWhenTheyShouldAndNotOtherwise(t *testing.T) {
+	t.Parallel()
+	promtool(t, "check", "config", filepath.Join(deployDir, "prometheus", "prometheus.yml"))
+	promtool(t, "test", "rules", filepath.Join(deployDir, "prometheus", "spillway.test.yml"))
+}
+
+func alerts(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, match := range regexp.MustCompile(`(?m)^ *- alert: (\w+)$`).FindAllStringSubmatch(read(t, "prometheus/spillway.rules.yml"), -1) {
+		names = append(names, match[1])
+	}
+	require.NotEmpty(t, names)
+	return names
+}
+
+func TestEveryAlertHasATestAndAParagraphInTheRunbook(t *testing.T) {
+	t.Parallel()
+	tests, runbook := read(t, "prometheus/spillway.test.yml"), read(t, "RUNBOOK.md")
+	for _, name := range alerts(t) {
+		require.Regexp(t, `alertname: `+name+`\n +exp_alerts:`, tests, "no test makes %s fire", name)
+		require.Regexp(t, `(?m)^### `+name+`\n\n(.|\n)*?\*\*Means\*\*(.|\n)*?\*\*Look\*\*(.|\n)*?\*\*Do\*\*`, runbook, "no paragraph for %s", name)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatch(runbook, -1) {
+		require.Contains(t, alerts(t), match[1], "the runbook has a paragraph for an alert that does not exist")
+	}
+}
+
+// panel is what is read of a panel of Grafana.
+type panel struct {
+	ID         int
+	Title      string
+	Datasource struct{ Type, UID string }
+	Targets    []struct{ RefID, Expr string }
+}
+
+func panels(t *testing.T) []panel {
+	t.Helper()
+	var dashboard struct {
+		UID        string
+		Title      string
+		Panels     []panel
+		Templating struct {
+			List []struct{ Name, Type, Query string }
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(read(t, "grafana/dashboards/spillway.json")), &dashboard))
+	require.Equal(t, "spillway", dashboard.UID)
+	require.Len(t, dashboard.Templating.List, 1)
+	require.Equal(t, "datasource", dashboard.Templating.List[0].Name)
+	require.Equal(t, "prometheus", dashboard.Templating.List[0].Query)
+	return dashboard.Panels
+}
+
+func TestTheDashboardsQueriesArePromQL(t *testing.T) {
+	t.Parallel()
+	// promtool checks queries as rules.
+	rules := "groups:\n- name: dashboard\n  rules:\n"
+	seen := make(map[int]bool)
+	for _, panel := range panels(t) {
+		require.False(t, seen[panel.ID], "two panels have the id %d", panel.ID)
+		seen[panel.ID] = true
+		require.Equal(t, "${datasource}", panel.Datasource.UID, panel.Title)
+		require.NotEmpty(t, panel.Targets, panel.Title)
+		for i, target := range panel.Targets {
+			expr, err := json.Marshal(strings.ReplaceAll(target.Expr, "$__rate_interval", "5m"))
+			require.NoError(t, err)
+			rules += fmt.Sprintf("  - record: panel%d:query%d\n    expr: %s\n", panel.ID, i, expr)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "dashboard.yml")
+	require.NoError(t, os.WriteFile(file, []byte(rules), 0o600))
+	promtool(t, "check", "rules", file)
+}
+
+// used returns the names of metrics that the rules and the dashboard ask for.
+func used(t *testing.T) []string {
+	t.Helper()
+	var exprs strings.Builder
+	rules := read(t, "prometheus/spillway.rules.yml")
+	for _, match := range regexp.MustCompile(`(?s)expr: (.*?)\n +(?:for|labels):`).FindAllStringSubmatch(rules, -1) {
+		exprs.WriteString(match[1] + "\n")
+	}
+	for _, panel := range panels(t) {
+		for _, target := range panel.Targets {
+			exprs.WriteString(target.Expr + "\n")
+		}
+	}
+	exprs.WriteString(read(t, "kubernetes/overlays/keda/worker-scaling.yaml"))
+	names := regexp.MustCompile(`\b(?:spillway_\w+|process_\w+)`).FindAllString(exprs.String(), -1)
+	require.NotEmpty(t, names)
+	return names
+}
+
+func TestSystemdUnitsAreValidAndHardened(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("no systemd-analyze here: it comes with systemd")
+	}
+	units, err := filepath.Glob(filepath.Join(deployDir, "systemd", "*.service"))
+	require.NoError(t, err)
+	require.Len(t, units, 2)
+	dir := t.TempDir()
+	for _, unit := range units {
+		// The programs are not installed here; a missing one is an error.
+		text, err := os.ReadFile(unit)
+		require.NoError(t, err)
+		copied := filepath.Join(dir, strings.Replace(filepath.Base(unit), "@", "@8082", 1))
+		installed := regexp.MustCompile(`/usr/local/lib/spillway/\w+`).ReplaceAllString(string(text), "/bin/true")
+		require.NoError(t, os.WriteFile(copied, []byte(installed), 0o600))
+		out, err := exec.CommandContext(t.Context(), analyze, "verify", copied).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+		require.NotContains(t, string(out), filepath.Base(copied)+":", "%s", out)
+		// 0 is best, 10 is worst; the threshold is in tenths.
+		out, err = exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", copied).CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+}

@@ -1,0 +1,240 @@
+package assembly
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	spans "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"spillway/internal/config"
+	"spillway/internal/redisconn/redistest"
+	"spillway/internal/sandbox"
+)
+
+const (
+	observedKey   = "observed-access-key"
+	observedToken = "observed-crm-token"
+)
+
+// receiver takes spans as an OpenTelemetry collector does.
+type receiver struct {
+	mu    sync.Mutex
+	spans map[string][]*spans.Span // by program
+	raw   strings.Builder
+}
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
+	body, err := io.ReadAll(request.Body)
+	var batch collector.ExportTraceServiceRequest
+	if err != nil || request.URL.Path != "/v1/traces" || proto.Unmarshal(body, &batch) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.raw.Write(body)
+	for _, resource := range batch.GetResourceSpans() {
+		program := ""
+		for _, attribute := range resource.GetResource().GetAttributes() {
+			if attribute.GetKey() == "service.name" {
+				program = attribute.GetValue().GetStringValue()
+			}
+		}
+		for _, scope := range resource.GetScopeSpans() {
+			r.spans[program] = append(r.spans[program], scope.GetSpans()...)
+		}
+	}
+}
+
+// observed is an ingest server and a worker in this process.
+type observed struct {
+	webhooks, admin, worker string
+	logs                    *lockedLog
+	stop                    func()
+}
+
+type lockedLog struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func startObserved(t *testing.T) *observed {
+	t.Helper()
+	crm := sandbox.NewCRM(sandbox.CRMOptions{Token: observedToken})
+	crm.Put("1", map[string]any{"email": "someone@example.org", "first_name": "Somename"}, []int{24})
+	site := sandbox.NewSite(sandbox.SiteOptions{StartCost: time.Millisecond, ContactCost: time.Millisecond})
+	crmServer, siteServer := httptest.NewServer(crm), httptest.NewServer(site)
+	t.Cleanup(crmServer.Close)
+	t.Cleanup(siteServer.Close)
+	user, password := site.Credentials()
+	free := func() string {
+		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer listener.Close()
+		return listener.Addr().String()
+	}
+	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &lockedLog{}}
+	environ := []string{
+		"SPILLWAY_REDIS_URL=" + redistest.Start(t).URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
+		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN=" + observedToken,
+		"SPILLWAY_SITE_URL=" + siteServer.URL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD=" + password,
+		"SPILLWAY_INGEST_ADDR=" + o.webhooks, "SPILLWAY_ADMIN_ADDR=" + o.admin, "SPILLWAY_WORKER_ADDR=" + o.worker,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var programs sync.WaitGroup
+	for role, run := range map[config.Role]Program{config.Ingest: Ingest, config.Worker: Worker} {
+		settings, err := config.Load(role, nil, environ)
+		require.NoError(t, err)
+		log := zerolog.New(o.logs).Level(zerolog.DebugLevel)
+		programs.Go(func() {
+			if err := run(ctx, settings, log); err != nil {
+				log.Error().Err(err).Msg("a program failed")
+			}
+		})
+	}
+	o.stop = sync.OnceFunc(func() {
+		cancel()
+		programs.Wait()
+	})
+	t.Cleanup(o.stop)
+	for _, addr := range []string{o.admin, o.worker} {
+		require.Eventually(t, func() bool {
+			status, _, _ := o.get(t, "http://"+addr+"/readyz")
+			return status == http.StatusOK
+		}, 30*time.Second, 20*time.Millisecond, "%s is not ready", addr)
+	}
+	return o
+}
+
+func (o *observed) get(t *testing.T, address string) (status int, header http.Header, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, ""
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, response.Header, string(text)
+}
+
+// webhook sends one for contact 1 and waits until the contact is synced. It
+// returns the webhook's request id.
+func (o *observed) webhook(t *testing.T) (requestID string) {
+	t.Helper()
+	status, header, body := o.get(t, "http://"+o.webhooks+"/?wpf_action=add&contact_id=1&access_key="+observedKey)
+	require.Equal(t, http.StatusAccepted, status, body)
+	require.Eventually(t, func() bool {
+		_, _, body := o.get(t, "http://"+o.admin+"/api/v1/contacts/1")
+		return strings.Contains(body, `"state":"idle"`) && strings.Contains(body, `"synced"`)
+	}, 30*time.Second, 20*time.Millisecond, "the contact is not synced")
+	return header.Get("X-Request-Id")
+}
+
+func TestEveryMetricOfTheRulesAndTheDashboardExists(t *testing.T) {
+	t.Parallel()
+	o := startObserved(t)
+	o.webhook(t)
+	exposed := ""
+	for _, addr := range []string{o.admin, o.worker} {
+		status, _, body := o.get(t, "http://"+addr+"/metrics")
+		require.Equal(t, http.StatusOK, status)
+		exposed += body
+	}
+	for _, name := range used(t) {
+		require.Regexp(t, `(?m)^`+name+`(\{| )`, exposed, "neither ingest nor a worker has the metric %s", name)
+	}
+	for _, secret := range []string{observedKey, observedToken, "someone@", "Somename"} {
+		require.NotContains(t, exposed, secret)
+	}
+}
+
+func TestARequestIDLeadsFromTheWebhookToItsPass(t *testing.T) {
+	t.Parallel()
+	o := startObserved(t)
+	id := o.webhook(t)
+	o.stop()
+	var lines []string
+	for line := range strings.Lines(o.logs.String()) {
+		if strings.Contains(line, fmt.Sprintf(`"request_id":%q`, id)) {
+			lines = append(lines, line)
+		}
+	}
+	require.Len(t, lines, 2, o.logs)
+	require.Contains(t, lines[0], `"level":"debug"`)
+	require.Contains(t, lines[0], `"outcome":"accepted"`)
+	require.Contains(t, lines[1], `"level":"info"`)
+	require.Contains(t, lines[1], `"outcome":"created"`)
+	for _, line := range lines {
+		require.Contains(t, line, `"contact":"default:1"`)
+		require.Contains(t, line, `"action":"add"`)
+		require.Contains(t, line, `"took_ms":`)
+	}
+}
+
+//nolint:paralleltest // it sets the environment
+func TestOneTraceLeadsFromTheWebhookToTheSite(t *testing.T) {
+	received := &receiver{spans: make(map[string][]*spans.Span)}
+	server := httptest.NewServer(received)
+	defer server.Close()
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", server.URL)
+	o := startObserved(t)
+	id := o.webhook(t)
+	o.stop() // sends what was not sent yet
+
+	received.mu.Lock()
+	defer received.mu.Unlock()
+	ingest, worker := received.spans["spillway-ingest"], received.spans["spillway-worker"]
+	require.Len(t, ingest, 1)
+	root := ingest[0]
+	require.Equal(t, "webhook", root.GetName())
+	require.Empty(t, root.GetParentSpanId())
+	byName := make(map[string]*spans.Span)
+	for _, span := range worker {
+		require.Equal(t, root.GetTraceId(), span.GetTraceId(), "%s is of another trace", span.GetName())
+		byName[span.GetName()] = span
+	}
+	for name, parent := range map[string]*spans.Span{
+		"pass": root, "crm contact": byName["pass"], "crm tags": byName["pass"], "site store": byName["pass"], "site request": byName["site store"],
+	} {
+		require.Contains(t, byName, name)
+		require.Equal(t, parent.GetSpanId(), byName[name].GetParentSpanId(), "the parent of %s", name)
+	}
+	for _, span := range []*spans.Span{root, byName["pass"]} {
+		attributes := make(map[string]string)
+		for _, attribute := range span.GetAttributes() {
+			attributes[attribute.GetKey()] = attribute.GetValue().GetStringValue()
+		}
+		require.Equal(t, id, attributes["spillway.request_id"])
+		require.Equal(t, "add", attributes["spillway.action"])
+	}
+	for _, secret := range []string{observedKey, observedToken, "someone@", "Somename", "access_key", "http://"} {
+		require.NotContains(t, received.raw.String(), secret)
+	}
+}

@@ -1,0 +1,143 @@
+// Package bench is `spillway bench`: it measures, on one machine and in one
+// run, what the README's performance section states, and compares each figure
+// with its bound.
+//
+// It guarantees that both sides of a ratio were measured in the same run, under
+// the same load from a process of its own, with rounds that alternate so that
+// drift of the machine meets both, and that a figure which could not be taken
+// stands in the table as such. The programs are the built ones, Redis is a real
+// one with an append-only file (everysec), the site is a real WordPress; only
+// the CRM, and the site where its cost is not the question, are stand-ins.
+//
+// Its limits: load, programs, Redis and WordPress share the machine, so ratios
+// carry over to another machine, absolute figures do not. It needs a checkout
+// of the repository, for the connector plugin, and the Debian packages of the
+// tests.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Options are what the command line says.
+type Options struct {
+	// Only are the names of the measurements to take; none: all.
+	Only []string
+	// Quick takes fewer and shorter rounds: a trial, whose figures are noisy.
+	Quick bool
+	// Verbose shows what the plugin asks of the database.
+	Verbose bool
+	// JSON is where the report is written; empty: nowhere.
+	JSON string
+	// Self is this program, which is also the load generator and the
+	// contenders; ingest and worker are looked for beside it.
+	Self string
+	Out  io.Writer
+}
+
+// measurement takes the figures of one question.
+type measurement struct {
+	name  string
+	about string
+	take  func(ctx context.Context, s *stage) []Row
+}
+
+// measurements are all there are, in the order of the table.
+func measurements() []measurement {
+	return []measurement{
+		{"ingest", "webhooks acknowledged, against an echo handler that does nothing and one that enqueues", ingestRows},
+		{"growth", "the same with a thousand and with a million contacts pending", growthRows},
+		{"drain", "passes per second against the CRM's bound", drainRows},
+		{"settle", "passes per edit of several webhooks", settleRows},
+		{"site", "a burst on WordPress, through Spillway and sent straight", siteRows},
+		{"plugin", "what the connector plugin costs per contact", pluginRows},
+		{"guard", "a site that slows down, a slow site, a lone webhook", guardRows},
+		{"budget", "a CRM that allows less than is configured", budgetRows},
+		{"start", "start-up and footprint", startRows},
+	}
+}
+
+// Names are the names of the measurements.
+func Names() []string {
+	var names []string
+	for _, m := range measurements() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// Run takes the measurements, prints the table as it grows and writes the
+// report. A missed bound is no error; a measurement that could not be taken is.
+func Run(ctx context.Context, options Options) error {
+	for _, name := range options.Only {
+		if !slices.Contains(Names(), name) {
+			return fmt.Errorf("no measurement is named %q: use %s", name, strings.Join(Names(), ", "))
+		}
+	}
+	bin := filepath.Dir(options.Self)
+	for _, program := range []string{"ingest", "worker"} {
+		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
+			return fmt.Errorf("looking for the program %s beside %s: %w; run `make build`", program, options.Self, err)
+		}
+	}
+	report := Report{Machine: machine(ctx), Quick: options.Quick, Began: time.Now().UTC().Truncate(time.Second)}
+	report.Machine.write(options.Out)
+	var failures []error
+	for _, m := range measurements() {
+		if len(options.Only) > 0 && !slices.Contains(options.Only, m.name) {
+			continue
+		}
+		began := time.Now()
+		rows, err := onStage(ctx, m, options, bin)
+		if err != nil {
+			failures = append(failures, fmt.Errorf("measuring %s: %w", m.name, err))
+			rows = append(rows, Row{What: m.about, Note: "not measured: " + firstLine(err)})
+		}
+		for i := range rows {
+			rows[i].Group = m.name
+		}
+		report.Rows = append(report.Rows, rows...)
+		report.Seconds += time.Since(began).Seconds()
+		_, _ = fmt.Fprintf(options.Out, "\n%s: %s (%.0f s)\n", m.name, m.about, time.Since(began).Seconds())
+		writeTable(options.Out, rows)
+		if ctx.Err() != nil {
+			return errors.Join(append(failures, ctx.Err())...)
+		}
+	}
+	met, bound := report.met()
+	_, _ = fmt.Fprintf(options.Out, "\n%d of %d bounds met, %.0f s\n", met, bound, report.Seconds)
+	if options.JSON != "" {
+		if err := report.write(options.JSON); err != nil {
+			failures = append(failures, err)
+		} else {
+			_, _ = fmt.Fprintf(options.Out, "written to %s\n", options.JSON)
+		}
+	}
+	return errors.Join(failures...)
+}
+
+// Markdown writes the table of an earlier run as the README has it.
+func Markdown(path string, w io.Writer) error {
+	report, err := readReport(path)
+	if err != nil {
+		return err
+	}
+	return report.markdown(w)
+}
+
+func firstLine(err error) string {
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			return line
+		}
+	}
+	return "unknown"
+}

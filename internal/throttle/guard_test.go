@@ -1,0 +1,76 @@
+package throttle_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/contact"
+	"spillway/internal/redisconn/redistest"
+	"spillway/internal/sandbox"
+	"spillway/internal/throttle"
+)
+
+func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	here, err := throttle.NewGuard(server.Client(), 50)
+	require.NoError(t, err)
+	there, err := throttle.NewGuard(server.Client(), 50)
+	require.NoError(t, err)
+	ctx := t.Context()
+
+	for range 4 { // full requests that are quick
+		here.Sending(ctx)
+		require.Zero(t, here.Answered(ctx, here.Batch(), 300*time.Millisecond, 250*time.Millisecond))
+	}
+	require.Equal(t, 50, here.Batch())
+	there.Sending(ctx)
+	require.Equal(t, 50, there.Batch(), "what one replica learned holds for the other")
+
+	here.Answered(ctx, 50, 4*time.Second, 4*time.Second-50*time.Millisecond)
+	require.Equal(t, 25, here.Batch(), "a request holds what fits into 2 seconds")
+
+	var pause time.Duration
+	for range 12 { // requests wait for a PHP worker
+		pause = here.Answered(ctx, 10, 500*time.Millisecond, 300*time.Millisecond)
+	}
+	require.Positive(t, pause, "the site is slower than usual: the slot rests")
+	for range 40 {
+		pause = here.Answered(ctx, 10, 350*time.Millisecond, 300*time.Millisecond)
+	}
+	require.Zero(t, pause, "and is pressed again when it is as fast as ever")
+
+	batch := here.Batch()
+	require.Positive(t, here.Refused(ctx, time.Second), "a busy site is left alone at once")
+	require.Less(t, here.Batch(), batch)
+}
+
+func TestTheGuardWorksOnWithoutRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	guard, err := throttle.NewGuard(server.Client(), 50)
+	require.NoError(t, err)
+	guard.Sending(t.Context())
+	batch := guard.Batch()
+	server.Kill()
+	require.Positive(t, guard.Refused(t.Context(), time.Second))
+	require.Less(t, guard.Batch(), batch)
+}
+
+func TestASlowSiteMakesNoPassWaitOutItsDeadline(t *testing.T) {
+	t.Parallel()
+	// The CRM gives 200 contacts a second, the site takes about 50.
+	s := newStack(t, stackOptions{
+		crm:  sandbox.CRMOptions{Latency: 2 * time.Millisecond},
+		site: sandbox.SiteOptions{StartCost: 50 * time.Millisecond, ContactCost: 19 * time.Millisecond},
+		rate: 400, concurrency: 64, batch: 50,
+	})
+	s.crm.SeedWithTags(400, 3)
+	s.submit(t, contact.Add)
+	s.work(t)
+	s.drained(t, 5*time.Minute)
+	require.Equal(t, int64(400), s.crm.Stats().Calls["contact"], "no contact is read twice")
+	require.Equal(t, int64(400), s.crm.Stats().Calls["tags"])
+}
