@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -60,14 +59,19 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 	defer stop()
 	served := make(chan error, 1)
 	// A program that fails ends the run, the burst included.
+	asked := ctx
 	ctx, failed := context.WithCancel(ctx)
 	defer failed()
 	go func() {
 		served <- serve(serveCtx, settings, log)
 		failed()
 	}()
-	if err := await(ctx, served, "http://"+settings.AdminAddr+"/readyz"); err != nil {
+	if err := await(ctx, "http://"+settings.AdminAddr+"/readyz"); err != nil {
+		interrupted := asked.Err() != nil
 		stop()
+		if failure := <-served; failure != nil || interrupted {
+			return failure
+		}
 		return err
 	}
 	say(options.Out, "Webhooks: http://%s/   admin: http://%s/   log: %s\n\n", settings.IngestAddr, settings.AdminAddr, logFile.Name())
@@ -124,8 +128,9 @@ func standIns(settings *config.Config) (*sandbox.Running, error) {
 	return stand, nil
 }
 
-// await returns when the address answers 200, or when the programs stopped.
-func await(ctx context.Context, served <-chan error, url string) error {
+// await returns when the address answers 200, or with an error when ctx ends or
+// half a minute has passed.
+func await(ctx context.Context, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -133,11 +138,6 @@ func await(ctx context.Context, served <-chan error, url string) error {
 			return nil
 		}
 		select {
-		case err := <-served:
-			if err == nil {
-				err = errors.New("stopped before it was up")
-			}
-			return err
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w", url, ctx.Err())
 		case <-time.After(50 * time.Millisecond):

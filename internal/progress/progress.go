@@ -47,6 +47,7 @@ type Bar struct {
 	progress *Progress
 	name     string
 	bar      *mpb.Bar
+	open     bool // it began without a total, so it does not end by itself
 
 	mu    sync.Mutex
 	meter meter
@@ -58,12 +59,14 @@ type Bar struct {
 // Bar adds a piece of work of which done of total is done already. A total that
 // is not known yet is 0.
 func (p *Progress) Bar(name string, done, total int64) *Bar {
-	b := &Bar{progress: p, name: name, meter: newMeter(time.Now(), done, total), wrote: time.Now()}
+	b := &Bar{progress: p, name: name, open: total <= 0, meter: newMeter(time.Now(), done, total), wrote: time.Now()}
 	if p.bars != nil {
-		b.bar = p.bars.AddBar(max(total, 1),
+		b.bar = p.bars.AddBar(max(total, 0),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s", name))),
 			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return b.text() })))
-		b.bar.SetCurrent(min(done, max(total, 1)-1))
+		if done > 0 {
+			b.bar.SetCurrent(done)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,7 +79,7 @@ func (b *Bar) Total(total int64) {
 	b.mu.Lock()
 	b.meter.total = total
 	b.mu.Unlock()
-	if b.bar != nil && total > 0 {
+	if b.bar != nil && b.open && total > 0 {
 		b.bar.SetTotal(total, false)
 	}
 }
