@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"spillway/internal/contact"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
@@ -73,7 +72,7 @@ func (s *stage) budgetRun(ctx context.Context, rate int, options sandbox.CRMOpti
 			"SPILLWAY_CRM_RATE": strconv.Itoa(rate), "SPILLWAY_CRM_CONCURRENCY": "64",
 		})
 	}
-	s.submit(ctx, contacts, contact.Update, 1, count)
+	s.submit(ctx, contacts, 1, count)
 	s.eventually(ctx, time.Minute, 5*time.Millisecond, "the first call", func() bool { return stand.Stats().Total > 0 })
 	return budgetStand{crm: stand, began: time.Now()}
 }

@@ -38,7 +38,7 @@ func Part(ctx context.Context, name string) error {
 			return err
 		})
 	case partHog:
-		for ctx.Err() == nil { //nolint:revive // that is its work
+		for ctx.Err() == nil {
 		}
 		return nil
 	}

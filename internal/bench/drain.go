@@ -8,7 +8,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/contact"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
@@ -48,7 +47,7 @@ func drain(ctx context.Context, s *stage, replicas, count int) (perSecond, calls
 	site, siteURL := s.startSite(sandbox.SiteOptions{ContactCost: drainContactCost})
 	s.users(stand, site, count)
 	contacts, _ := s.contacts(server.Addr)
-	s.submit(ctx, contacts, contact.Update, 1, count)
+	s.submit(ctx, contacts, 1, count)
 	for range replicas {
 		p := s.worker(ctx, standInTarget(server.URL(), stand.url, siteURL, site), map[string]string{
 			"SPILLWAY_CRM_RATE": strconv.Itoa(drainRate), "SPILLWAY_CRM_CONCURRENCY": "64",

@@ -10,7 +10,6 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/contact"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
 )
@@ -25,7 +24,7 @@ const firstID = 100_000_000
 // KEYS: the keys whose name holds the template's id, then the keys that hold
 // it in a member  ARGV[1] how many of the first kind there are  ARGV[2] the
 // template's id  ARGV[3] first id to make  ARGV[4] how many
-var cloneScript = `
+const cloneScript = `
 local own, template, first, count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local function holds(text) return string.find(text, template, 1, true) end
 local kinds, values = {}, {}
@@ -140,7 +139,7 @@ func (s *stage) heap(ctx context.Context, size int) *heap {
 	contacts, rdb := s.contacts(server.Addr)
 	h := &heap{size: size, server: server, rdb: rdb, contacts: contacts, next: int64(firstID + size)}
 	// Scripts and counters that do not grow with the contacts come first.
-	s.submit(ctx, contacts, contact.Update, firstID, 1)
+	s.submit(ctx, contacts, firstID, 1)
 	before := s.usedMemory(ctx, rdb)
 	s.clone(ctx, rdb, firstID, firstID+1, size-1)
 	h.perEach = (s.usedMemory(ctx, rdb) - before) / float64(size-1)
@@ -221,7 +220,7 @@ func (h *heap) measure(ctx context.Context, s *stage, warmUp bool) {
 	h.unique.p50 = append(h.unique.p50, milliseconds(seen.P50))
 	if h.size < 10_000 {
 		require.NoError(s, h.rdb.FlushDB(ctx).Err())
-		s.submit(ctx, h.contacts, contact.Update, firstID, h.size)
+		s.submit(ctx, h.contacts, firstID, h.size)
 		h.filled = time.Now()
 	}
 }

@@ -32,7 +32,7 @@ func slowSite(ctx context.Context, s *stage) []Row {
 	site, siteURL := s.startSite(sandbox.SiteOptions{ContactCost: 40 * time.Millisecond, StartCost: -1})
 	s.users(stand, site, count)
 	contacts, _ := s.contacts(server.Addr)
-	s.submit(ctx, contacts, contact.Update, 1, count)
+	s.submit(ctx, contacts, 1, count)
 	began := time.Now()
 	p := s.worker(ctx, standInTarget(server.URL(), stand.url, siteURL, site), map[string]string{
 		"SPILLWAY_CRM_RATE": "200", "SPILLWAY_CRM_CONCURRENCY": "64",

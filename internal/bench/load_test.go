@@ -63,7 +63,7 @@ func TestGeneratorSendsEveryContactOfItsLoad(t *testing.T) {
 			r := &receiver{status: http.StatusAccepted}
 			seen := generateAt(t, r, c.load)
 			require.Equal(t, c.count, r.counts)
-			require.EqualValues(t, c.load.Count, seen.Accepted)
+			require.Equal(t, c.load.Count, seen.Accepted)
 			require.Zero(t, seen.Refused, seen.Problem)
 			require.Positive(t, seen.P50)
 			require.GreaterOrEqual(t, seen.Max, seen.P99)

@@ -67,7 +67,7 @@ func match(path, pattern string) string {
 
 // firstNumber returns the version that a program prints.
 func firstNumber(ctx context.Context, program string, args ...string) string {
-	out, err := exec.CommandContext(ctx, program, args...).Output() //nolint:gosec // the three programs named above
+	out, err := exec.CommandContext(ctx, program, args...).Output()
 	if err != nil {
 		return "unknown"
 	}

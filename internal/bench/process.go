@@ -32,7 +32,7 @@ func (s *stage) launch(name, program string, env map[string]string, args ...stri
 	log, err := os.CreateTemp(s.dir, name+"-*.log")
 	require.NoError(s, err)
 	defer log.Close()
-	cmd := exec.Command(program, args...) //nolint:gosec,noctx // our own programs; they are stopped by their pid
+	cmd := exec.Command(program, args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	for key, value := range env {
 		cmd.Env = append(cmd.Env, key+"="+value)
@@ -97,7 +97,7 @@ func (s *stage) get(ctx context.Context, url string) []byte {
 }
 
 func (s *stage) freeAddr() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a local listener that is closed at once
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(s, err)
 	defer listener.Close()
 	return listener.Addr().String()
@@ -182,7 +182,7 @@ func memoryOf(pid int, name string) float64 {
 func (s *stage) part(ctx context.Context, name string, in, out any) {
 	input, err := json.Marshal(in)
 	require.NoError(s, err)
-	cmd := exec.CommandContext(ctx, s.options.Self, "bench-part", name) //nolint:gosec // this program itself
+	cmd := exec.CommandContext(ctx, s.options.Self, "bench-part", name)
 	cmd.Stdin = bytes.NewReader(input)
 	var problem bytes.Buffer
 	cmd.Stderr = &problem

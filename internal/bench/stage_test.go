@@ -48,7 +48,7 @@ func TestCopiesOfAContactArePendingContacts(t *testing.T) {
 	_, err := onTestStage(t, func(ctx context.Context, s *stage) []Row {
 		server := redistest.Start(s)
 		contacts, rdb := s.contacts(server.Addr)
-		s.submit(ctx, contacts, contact.Update, firstID, 1)
+		s.submit(ctx, contacts, firstID, 1)
 		s.clone(ctx, rdb, firstID, firstID+1, 2500)
 		require.EqualValues(s, 2501, s.stats(ctx, contacts).Pending)
 		last := contact.Ref{Site: contact.DefaultSite, ID: idOf(firstID + 2500)}
@@ -57,7 +57,7 @@ func TestCopiesOfAContactArePendingContacts(t *testing.T) {
 		require.Equal(s, pending.Pending, record.State)
 		// A webhook of a copy finds its wake-up.
 		before := s.wakeUps(ctx, rdb, contacts.Queues()[0])
-		s.submit(ctx, contacts, contact.Update, firstID+2500, 1)
+		s.submit(ctx, contacts, firstID+2500, 1)
 		require.Equal(s, before, s.wakeUps(ctx, rdb, contacts.Queues()[0]))
 		require.EqualValues(s, 2501, before)
 		return nil

@@ -90,14 +90,14 @@ func (s *stage) contacts(addr string) (*pending.Contacts, *redis.Client) {
 }
 
 // submit makes the contacts from first on pending, as webhooks would.
-func (s *stage) submit(ctx context.Context, contacts *pending.Contacts, action contact.Action, first, count int) {
+func (s *stage) submit(ctx context.Context, contacts *pending.Contacts, first, count int) {
 	var wait sync.WaitGroup
 	failures := make(chan error, 32)
 	for lane := range 32 {
 		wait.Go(func() {
 			for n := lane; n < count; n += 32 {
 				ref := contact.Ref{Site: contact.DefaultSite, ID: idOf(first + n)}
-				if _, err := contacts.Submit(ctx, ref, contact.Intent{Action: action}, contact.Receipt{}); err != nil {
+				if _, err := contacts.Submit(ctx, ref, contact.Intent{Action: contact.Update}, contact.Receipt{}); err != nil {
 					failures <- err
 					return
 				}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/contact"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
@@ -37,7 +36,7 @@ func (s *stage) listening(ctx context.Context, server *redistest.Server) Row {
 			"SPILLWAY_INGEST_ADDR": webhooks, "SPILLWAY_ADMIN_ADDR": s.freeAddr(),
 		})
 		s.eventually(ctx, 30*time.Second, 500*time.Microsecond, "ingest does not listen", func() bool {
-			connection, err := net.DialTimeout("tcp", webhooks, time.Second) //nolint:noctx // a local port
+			connection, err := net.DialTimeout("tcp", webhooks, time.Second)
 			if err != nil {
 				return false
 			}
@@ -89,7 +88,7 @@ func (s *stage) workerMemory(ctx context.Context) Row {
 	})
 	defer p.stop()
 	idle := memoryOf(p.pid(), "VmRSS")
-	s.submit(ctx, contacts, contact.Update, 1, passes)
+	s.submit(ctx, contacts, 1, passes)
 	s.eventually(ctx, time.Minute, 10*time.Millisecond, "64 passes under way", func() bool { return s.stats(ctx, contacts).Active == passes })
 	return Row{
 		What: "memory of a worker with 64 passes under way", Value: memoryOf(p.pid(), "VmRSS"), Unit: "MB",

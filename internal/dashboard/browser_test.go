@@ -209,7 +209,7 @@ func (c *chromium) picture(name string) {
 	}
 	image, err := chromedp.Run(c.ctx, chromedp.CaptureScreenshot())
 	require.NoError(c.t, err)
-	require.NoError(c.t, os.WriteFile(filepath.Join(c.folder, name+".png"), image, 0o644)) //nolint:gosec // pictures are for everyone
+	require.NoError(c.t, os.WriteFile(filepath.Join(c.folder, name+".png"), image, 0o644))
 }
 
 // TestInABrowser does what an administrator does, in Debian's Chromium, with

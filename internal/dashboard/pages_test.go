@@ -340,7 +340,7 @@ func TestTheAPITellsSeriesReplicasRefusalsAndThePause(t *testing.T) {
 }
 
 // stream reads a page's events until the wanted text has come.
-func stream(t *testing.T, ctx context.Context, url string) (next func(wanted string), ended func() bool) { //nolint:revive // t comes first
+func stream(t *testing.T, ctx context.Context, url string) (next func(wanted string), ended func() bool) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	require.NoError(t, err)

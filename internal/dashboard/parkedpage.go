@@ -66,11 +66,11 @@ func (d *Dashboard) replicasPage(c echo.Context) error {
 		if !replica.Alive || len(replica.Settings) == 0 {
 			continue
 		}
-		print := fingerprint(replica.Settings)
-		place, known := places[print]
+		mark := fingerprint(replica.Settings)
+		place, known := places[mark]
 		if !known {
 			place = len(view.Settings)
-			places[print] = place
+			places[mark] = place
 			view.Settings = append(view.Settings, settingsOf{Settings: replica.Settings})
 		}
 		view.Settings[place].Who = append(view.Settings[place].Who, replica.Role+" "+replica.Host+":"+strconv.Itoa(replica.PID))

@@ -178,7 +178,7 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 		},
 		"a field the CRM has not": {[]string{"SPILLWAY_FIELDS=user_email=e_mail"}, "fields of the CRM", doctor.Fail, "no field e_mail"},
 		"a return field missing":  {[]string{"SPILLWAY_RETURN_PASSWORD_FIELD=pass_word"}, "fields of the CRM", doctor.Fail, "no field pass_word"},
-		"a key the site has not":  {[]string{"SPILLWAY_FIELDS=user_email=email,billing_compnay=company"}, "fields of the site", doctor.Warn, "billing_compnay"},
+		"a key the site has not":  {[]string{"SPILLWAY_FIELDS=user_email=email,billing_no_such_field=company"}, "fields of the site", doctor.Warn, "billing_no_such_field"},
 		"a key nobody may write":  {[]string{"SPILLWAY_FIELDS=wp_capabilities=email"}, "fields of the site", doctor.Fail, "wp_capabilities"},
 		"another access key":      {[]string{"SPILLWAY_ACCESS_KEYS=" + accessKey + ",a-second-access-key"}, "webhooks", doctor.Fail, "refuses access key 2 of 2"},
 		"nobody at the address":   {[]string{"SPILLWAY_PUBLIC_URL=" + closed}, "webhooks", doctor.Fail, "does not answer"},

@@ -114,7 +114,7 @@ func TestTLSEverywhereWithAPrivateAuthority(t *testing.T) {
 	require.True(t, strings.HasPrefix(s.env["SPILLWAY_CRM_URL"], "https://") && strings.HasPrefix(s.env["SPILLWAY_SITE_URL"], "https://"))
 	s.put(1, map[string]any{"email": email(1)})
 	s.run(t)
-	s.stack.webhook(t, "add", 1)
+	s.webhook(t, "add", 1)
 	s.settle(t, 1, "idle")
 	require.NotEmpty(t, s.field(t, 1, "wp_password"))
 	s.ingest.stop(t)

@@ -39,7 +39,7 @@ func nginxFiles(t *testing.T, ingest, tlsHost string) (dir string) {
 	dir = t.TempDir()
 	// Its parents keep others out; nginx runs as www-data when the test is root.
 	for parent := dir; parent != os.TempDir(); parent = filepath.Dir(parent) {
-		require.NoError(t, os.Chmod(parent, 0o755)) //nolint:gosec // a folder of the test
+		require.NoError(t, os.Chmod(parent, 0o755))
 	}
 	certificate, key := selfSigned(t, dir)
 	replace := strings.NewReplacer(
@@ -51,14 +51,14 @@ func nginxFiles(t *testing.T, ingest, tlsHost string) (dir string) {
 		"/etc/letsencrypt/live/spillway.example.com/privkey.pem", key,
 	)
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "log"), 0o700))
-	require.NoError(t, os.Chmod(filepath.Join(dir, "log"), 0o777)) //nolint:gosec // nginx writes into it
+	require.NoError(t, os.Chmod(filepath.Join(dir, "log"), 0o777))
 	shipped, err := filepath.Glob("../../deploy/nginx/*.conf")
 	require.NoError(t, err)
 	require.NotEmpty(t, shipped)
 	for _, file := range shipped {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(replace.Replace(string(text))), 0o644)) //nolint:gosec // nginx reads it
+		require.NoError(t, os.WriteFile(filepath.Join(dir, filepath.Base(file)), []byte(replace.Replace(string(text))), 0o644))
 	}
 	return dir
 }
@@ -74,7 +74,7 @@ func selfSigned(t *testing.T, dir string) (certificate, key string) {
 	require.NoError(t, err)
 	certificate, key = filepath.Join(dir, "certificate.pem"), filepath.Join(dir, "key.pem")
 	for path, block := range map[string]*pem.Block{certificate: {Type: "CERTIFICATE", Bytes: public}, key: {Type: "PRIVATE KEY", Bytes: encoded}} {
-		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o644)) //nolint:gosec // nginx reads it
+		require.NoError(t, os.WriteFile(path, pem.EncodeToMemory(block), 0o644))
 	}
 	return certificate, key
 }
@@ -107,7 +107,7 @@ func TestNginxTakesTheWebhooksOver(t *testing.T) {
 		NginxServer: "access_log " + files + "/log/access.log masked;\ninclude " + files + "/spillway-takeover.conf;",
 	}, map[string]string{"SPILLWAY_INGEST_ADDR": ingest})
 	host := "https://" + tlsHost
-	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec // its own certificate
+	secure := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	t.Cleanup(secure.CloseIdleConnections)
 	plain := &http.Client{}
 	t.Cleanup(plain.CloseIdleConnections)

@@ -23,13 +23,13 @@ import (
 	"spillway/internal/throttle"
 )
 
-// compare requires that the collector exposes the metrics of these names as
-// given, help and type left out.
-func compare(t *testing.T, collector prometheus.Collector, want string, names ...string) {
+// compare requires that the collector exposes its metrics as given, help and
+// type left out.
+func compare(t *testing.T, collector prometheus.Collector, want string) {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector)
-	require.Equal(t, strings.TrimSpace(want), exposed(t, registry, names...))
+	require.Equal(t, strings.TrimSpace(want), exposed(t, registry))
 }
 
 // exposed returns the lines of a registry's metrics that have these names, or

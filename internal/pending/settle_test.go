@@ -10,11 +10,11 @@ import (
 	"spillway/internal/pending"
 )
 
-// settling is a bundle whose contacts settle for a time.
-func settling(t *testing.T, settle time.Duration) *bundle {
+// settling is a bundle whose contacts settle for a minute.
+func settling(t *testing.T) *bundle {
 	t.Helper()
 	b := setup(t)
-	b.Contacts = pending.New(b.rdb, pending.Options{Settle: settle})
+	b.Contacts = pending.New(b.rdb, pending.Options{Settle: time.Minute})
 	return b
 }
 
@@ -39,7 +39,7 @@ func (b *bundle) scheduled(t *testing.T) []string {
 }
 
 func TestPassWaitsUntilItsContactHasSettled(t *testing.T) {
-	b := settling(t, time.Minute)
+	b := settling(t)
 	b.submit(t, ann, upd)
 	require.Empty(t, b.wakeUps(t))
 	id := b.scheduled(t)[0]
@@ -62,7 +62,7 @@ func TestPassWaitsUntilItsContactHasSettled(t *testing.T) {
 }
 
 func TestSettlingEndsAfterTenTimesItsTime(t *testing.T) {
-	b := settling(t, time.Minute)
+	b := settling(t)
 	b.submit(t, ann, upd)
 	id := b.scheduled(t)[0]
 	b.age(t, 10*time.Minute, "since")
@@ -72,7 +72,7 @@ func TestSettlingEndsAfterTenTimesItsTime(t *testing.T) {
 }
 
 func TestOperatorsWishesDoNotSettle(t *testing.T) {
-	b := settling(t, time.Minute)
+	b := settling(t)
 	_, err := b.Resync(b.ctx, ann, upd)
 	require.NoError(t, err)
 	_, err = b.claim(t).Park(b.ctx, pending.Failure{Code: "c"}, "")
@@ -89,7 +89,7 @@ func TestOperatorsWishesDoNotSettle(t *testing.T) {
 }
 
 func TestWebhookDuringAPassSettlesToo(t *testing.T) {
-	b := settling(t, time.Minute)
+	b := settling(t)
 	b.submit(t, ann, upd)
 	id := b.scheduled(t)[0]
 	b.age(t, time.Minute, "since")

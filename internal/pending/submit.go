@@ -229,9 +229,9 @@ func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []We
 	}
 	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled}
 	answers, err = submitScript.Run(ctx, c.rdb, keys, args...).Text()
-	switch kept, other := "", false; {
+	switch {
 	case err != nil:
-		if kept, other = strings.CutPrefix(err.Error(), "QUEUES "); other {
+		if kept, other := strings.CutPrefix(err.Error(), "QUEUES "); other {
 			err = &OtherQueues{Kept: kept, Asked: fmt.Sprint(len(c.queues))}
 		}
 		return "", fmt.Errorf("recording contact %s: %w", webhooks[0].Ref, err)

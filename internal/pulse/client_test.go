@@ -565,7 +565,3 @@ func TestTokenURLFollowsTheAccount(t *testing.T) {
 		require.Equal(t, want, pulse.TokenURL(account), account)
 	}
 }
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

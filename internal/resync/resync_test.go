@@ -154,7 +154,7 @@ func TestNoMoreIsOutstandingThanAllowed(t *testing.T) {
 	defer stop()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := b.run(ctx, t, resync.ByTags(b.crm, "7"), func(o *resync.Options) { o.Outstanding = 50 })
+		_, err := b.run(ctx, t, resync.ByTags(b.crm, "7"), func(o *resync.Options) { o.Outstanding = 50 }) //nolint:testifylint // it fails before anything else
 		ended <- err
 	}()
 	outstanding := func() int64 {

@@ -22,14 +22,14 @@ var quick = throttle.BreakerOptions{
 }
 
 // breakers returns the breaker of one system as several replicas have it.
-func breakers(t *testing.T, n int, options throttle.BreakerOptions) (*redistest.Server, []*throttle.Breaker, *throttle.Statuses) {
+func breakers(t *testing.T, n int, options throttle.BreakerOptions) ([]*throttle.Breaker, *throttle.Statuses) {
 	t.Helper()
 	server := redistest.Start(t)
 	all := make([]*throttle.Breaker, n)
 	for i := range all {
 		all[i] = throttle.NewBreaker(server.Client(), throttle.CRM, options)
 	}
-	return server, all, throttle.NewStatuses(server.Client())
+	return all, throttle.NewStatuses(server.Client())
 }
 
 func status(t *testing.T, statuses *throttle.Statuses) throttle.Status {
@@ -59,7 +59,7 @@ func admitted(ctx context.Context, b *throttle.Breaker, within time.Duration) (r
 
 func TestFailuresOfOneReplicaOpenTheBreakerForAll(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 2, throttle.BreakerOptions{})
+	all, statuses := breakers(t, 2, throttle.BreakerOptions{})
 	require.Equal(t, throttle.Closed, status(t, statuses).State)
 	fail(t, all[0], 10)
 
@@ -77,7 +77,7 @@ func TestFailuresOfOneReplicaOpenTheBreakerForAll(t *testing.T) {
 
 func TestFewFailuresAmongSuccessesDoNotOpenIt(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 1, throttle.BreakerOptions{})
+	all, statuses := breakers(t, 1, throttle.BreakerOptions{})
 	fail(t, all[0], 3)
 	require.Equal(t, throttle.Closed, status(t, statuses).State, "an outage of few calls may be chance")
 	for range 40 {
@@ -92,7 +92,7 @@ func TestFewFailuresAmongSuccessesDoNotOpenIt(t *testing.T) {
 
 func TestOldSuccessesDoNotHideAnOutage(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 1, throttle.BreakerOptions{})
+	all, statuses := breakers(t, 1, throttle.BreakerOptions{})
 	for range 10000 {
 		all[0].Succeeded(t.Context())
 	}
@@ -102,7 +102,7 @@ func TestOldSuccessesDoNotHideAnOutage(t *testing.T) {
 
 func TestCallsThatTimeOutWeighMore(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 1, throttle.BreakerOptions{})
+	all, statuses := breakers(t, 1, throttle.BreakerOptions{})
 	for range 3 {
 		all[0].Failed(t.Context(), 3, 0, "no answer in time")
 	}
@@ -111,7 +111,7 @@ func TestCallsThatTimeOutWeighMore(t *testing.T) {
 
 func TestRetryAfterOpensAtOnceAndForAsLong(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 2, throttle.BreakerOptions{})
+	all, statuses := breakers(t, 2, throttle.BreakerOptions{})
 	all[0].Failed(t.Context(), 1, 10*time.Minute, "status 503")
 	now := status(t, statuses)
 	require.Equal(t, throttle.Open, now.State)
@@ -129,7 +129,7 @@ func TestRetryAfterOpensAtOnceAndForAsLong(t *testing.T) {
 
 func TestOneProbeAtATimeOverAllReplicas(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 4, throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Minute})
+	all, statuses := breakers(t, 4, throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Minute})
 	fail(t, all[0], 10)
 
 	var probes atomic.Int32
@@ -159,7 +159,7 @@ func TestOneProbeAtATimeOverAllReplicas(t *testing.T) {
 
 func TestProbeThatVanishedIsFollowedByAnother(t *testing.T) {
 	t.Parallel()
-	_, all, _ := breakers(t, 2, quick)
+	all, _ := breakers(t, 2, quick)
 	fail(t, all[0], 10)
 	_, ok := admitted(t.Context(), all[0], 5*time.Second)
 	require.True(t, ok)
@@ -169,7 +169,7 @@ func TestProbeThatVanishedIsFollowedByAnother(t *testing.T) {
 
 func TestOnlyTheProbesReplicaMayCall(t *testing.T) {
 	t.Parallel()
-	_, all, _ := breakers(t, 2, throttle.BreakerOptions{First: 50 * time.Millisecond})
+	all, _ := breakers(t, 2, throttle.BreakerOptions{First: 50 * time.Millisecond})
 	fail(t, all[0], 10)
 	end, ok := admitted(t.Context(), all[0], 5*time.Second)
 	require.True(t, ok)
@@ -180,7 +180,7 @@ func TestOnlyTheProbesReplicaMayCall(t *testing.T) {
 
 func TestPausesDoubleUpToACapAndASuccessEndsThem(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 2, quick)
+	all, statuses := breakers(t, 2, quick)
 	fail(t, all[0], 10)
 	var pauses []time.Duration
 	for range 5 {
@@ -212,7 +212,7 @@ func TestPausesDoubleUpToACapAndASuccessEndsThem(t *testing.T) {
 
 func TestFailureSoonAfterTheProbeOpensForLonger(t *testing.T) {
 	t.Parallel()
-	_, all, statuses := breakers(t, 1, throttle.BreakerOptions{First: 100 * time.Millisecond, Ramp: time.Minute, Longest: time.Hour})
+	all, statuses := breakers(t, 1, throttle.BreakerOptions{First: 100 * time.Millisecond, Ramp: time.Minute, Longest: time.Hour})
 	var pauses []time.Duration
 	for range 4 {
 		fail(t, all[0], 20)
@@ -229,7 +229,7 @@ func TestFailureSoonAfterTheProbeOpensForLonger(t *testing.T) {
 
 func TestPassesBeginBitByBitAfterAnOutage(t *testing.T) {
 	t.Parallel()
-	_, all, _ := breakers(t, 2, throttle.BreakerOptions{First: 50 * time.Millisecond, Ramp: 3 * time.Second})
+	all, _ := breakers(t, 2, throttle.BreakerOptions{First: 50 * time.Millisecond, Ramp: 3 * time.Second})
 	fail(t, all[0], 10)
 	end, ok := admitted(t.Context(), all[0], 5*time.Second)
 	require.True(t, ok)

@@ -73,9 +73,9 @@ func (p *pressure) answered(now time.Time, most, contacts int, took, worked time
 		return // the connector does not say how long it worked
 	}
 	p.Starts.add(start)
-	p.Starts.settle(now, p.Starts.lowest(), startsBase)
+	p.Starts.settle(now, p.Starts.lowest(), startsBase())
 	if p.Page.Base == 0 { // else the page decides
-		p.follow(p.Starts.verdict(startsLimits), leastShareUnseen, &p.Starts)
+		p.follow(p.Starts.verdict(startsLimits()), leastShareUnseen, &p.Starts)
 	}
 }
 
@@ -96,13 +96,13 @@ func (p *pressure) refused(now time.Time) {
 func (p *pressure) probed(now time.Time, took time.Duration, quiet bool) {
 	p.ProbedAt = now.UnixMilli()
 	if quiet {
-		p.Page.settle(now, inMillis(took), pageBase)
+		p.Page.settle(now, inMillis(took), pageBase())
 	}
 	if p.resting(now) {
 		return
 	}
 	p.Page.add(inMillis(took))
-	p.follow(p.Page.verdict(pageLimits), leastShare, &p.Page)
+	p.follow(p.Page.verdict(pageLimits()), leastShare, &p.Page)
 }
 
 // restAfter is how long after the last request a burst is over. It exceeds a
@@ -200,14 +200,15 @@ type baseRule struct {
 	of    func([]float64) float64
 }
 
-var (
-	// The page is measured while the site is left alone, so its median is
-	// what visitors usually see.
-	pageBase = baseRule{first: 5, apart: 20 * time.Second, of: median}
-	// Requests are measured under their own load, so the best of five minutes
-	// is what is usual.
-	startsBase = baseRule{first: 1, apart: 20 * time.Second, of: slices.Min[[]float64]}
-)
+// pageBase: the page is measured while the site is left alone, so its median
+// is what visitors usually see.
+func pageBase() baseRule { return baseRule{first: 5, apart: 20 * time.Second, of: median} }
+
+// startsBase: requests are measured under their own load, so the best of five
+// minutes is what is usual.
+func startsBase() baseRule {
+	return baseRule{first: 1, apart: 20 * time.Second, of: slices.Min[[]float64]}
+}
 
 // verdict is what the recent values say.
 type verdict int
@@ -222,10 +223,9 @@ const (
 // scaleLimits are the ratios of recent to usual from which on a verdict holds.
 type scaleLimits struct{ asEver, slower, muchSlower float64 }
 
-var (
-	pageLimits   = scaleLimits{asEver: 1.08, slower: 1.15, muchSlower: 1.5}
-	startsLimits = scaleLimits{asEver: 1.25, slower: 1.5, muchSlower: 3}
-)
+func pageLimits() scaleLimits { return scaleLimits{asEver: 1.08, slower: 1.15, muchSlower: 1.5} }
+
+func startsLimits() scaleLimits { return scaleLimits{asEver: 1.25, slower: 1.5, muchSlower: 3} }
 
 // enough is how many recent values decide. Two do when both are much slower.
 const enough = 4

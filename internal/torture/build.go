@@ -41,7 +41,7 @@ func Build(ctx context.Context, dir string, mutation *Mutation) error {
 		}
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/ingest", "./cmd/worker")...) //nolint:gosec // the arguments are ours
+	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/ingest", "./cmd/worker")...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, out)

@@ -34,7 +34,7 @@ type event struct {
 func newChaos(r *run, seed uint64) *chaos {
 	return &chaos{
 		run: r, counts: map[string]int{}, busy: map[string]bool{},
-		random: rand.New(rand.NewPCG(seed, 1)), //nolint:gosec // repeatable on purpose
+		random: rand.New(rand.NewPCG(seed, 1)),
 	}
 }
 
@@ -141,7 +141,7 @@ func (c *chaos) killed(ctx context.Context, target string, length time.Duration)
 
 func (c *chaos) terminated(ctx context.Context, target string, length time.Duration) error {
 	p := c.run.process(target)
-	if err := p.terminate(drainTime); err != nil {
+	if err := p.terminate(); err != nil {
 		return err
 	}
 	wait(ctx, length)

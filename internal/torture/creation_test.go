@@ -321,7 +321,7 @@ func TestWorkerKilledBetweenAnyTwoStepsOfACreation(t *testing.T) {
 	r.add("1")
 	warm := r.worker(nil)
 	r.idle()
-	require.NoError(t, warm.terminate(drainTime))
+	require.NoError(t, warm.terminate())
 	all := traps()
 	ids := []string{"1"}
 	for i, tr := range all {
@@ -337,7 +337,7 @@ func TestWorkerKilledBetweenAnyTwoStepsOfACreation(t *testing.T) {
 		require.Len(t, different, 1, "killed %s: every return carries the same password", tr)
 		t.Logf("killed %s: the password was returned %d times", tr, sent)
 	}
-	require.NoError(t, last.terminate(drainTime))
+	require.NoError(t, last.terminate())
 	r.requireNoTrace(ids...)
 }
 
@@ -391,7 +391,7 @@ func TestVaultThatLostAnEntryOrItsKey(t *testing.T) {
 			require.True(t, r.site.PasswordWorks("person103@example.org", "chosen by the user"))
 			require.Empty(t, r.inCRM("103"), "a password that does not log in is not returned")
 			require.Len(t, first(r.passwords("105")), 1, "a confirmed user keeps the password")
-			require.NoError(t, worker.terminate(drainTime))
+			require.NoError(t, worker.terminate())
 			r.requireNoTrace(slices.Sorted(maps.Keys(stages))...)
 		})
 	}

@@ -111,7 +111,7 @@ func (l *link) disturb(kind string, attributes map[string]int64, streams ...stri
 func freeAddr() (string, error) {
 	var failure error
 	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12000+rand.IntN(20000))) //nolint:gosec // any port will do
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12000+rand.IntN(20000)))
 		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 		if err == nil {
 			return addr, listener.Close()

@@ -43,7 +43,7 @@ func (p *process) start() error {
 		return fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	defer file.Close()
-	cmd := exec.Command(p.path, p.args...) //nolint:gosec,noctx // a program of ours that outlives the call
+	cmd := exec.Command(p.path, p.args...)
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, p.env...)
 	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = file, file, ownGroup()
 	if err := cmd.Start(); err != nil {
@@ -92,7 +92,7 @@ func (p *process) kill() {
 
 // terminate asks for the end of the life and waits for it. Whoever does not
 // stop in time, or stops with an error, is an error.
-func (p *process) terminate(within time.Duration) error {
+func (p *process) terminate() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running() {
@@ -108,10 +108,10 @@ func (p *process) terminate(within time.Duration) error {
 			return fmt.Errorf("%s ended with code %d after SIGTERM; its log is %s", p.name, code, p.log)
 		}
 		return nil
-	case <-time.After(within):
+	case <-time.After(drainTime):
 		_ = p.cmd.Process.Kill()
 		<-p.ended
-		return fmt.Errorf("%s did not stop within %v after SIGTERM", p.name, within)
+		return fmt.Errorf("%s did not stop within %v after SIGTERM", p.name, drainTime)
 	}
 }
 
@@ -149,16 +149,6 @@ func (p *process) life() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return fmt.Sprintf("%s/%d", p.name, p.lives)
-}
-
-// pid of the life, 0 if there is none.
-func (p *process) pid() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.running() {
-		return 0
-	}
-	return p.cmd.Process.Pid
 }
 
 var errNoRedis = errors.New("redis-server is not on the PATH: install Debian's package redis-server")

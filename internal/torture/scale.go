@@ -157,7 +157,7 @@ func (o ScaleOptions) change(ctx context.Context, r *run, start func(n int) erro
 	if err := drained(0.6); err != nil {
 		return err
 	}
-	return r.workers[1].terminate(drainTime)
+	return r.workers[1].terminate()
 }
 
 func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {

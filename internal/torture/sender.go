@@ -46,7 +46,7 @@ func newSenders(r *run) *senders {
 func (s *senders) send(ctx context.Context, seed uint64) {
 	var group sync.WaitGroup
 	for i := range senderCount {
-		random := rand.New(rand.NewPCG(seed, uint64(i)+100)) //nolint:gosec // repeatable on purpose
+		random := rand.New(rand.NewPCG(seed, uint64(i)+100))
 		group.Go(func() {
 			for ctx.Err() == nil {
 				p := s.run.people[random.IntN(len(s.run.people))]

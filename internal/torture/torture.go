@@ -120,7 +120,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 
 // setUp starts everything, with a number of workers.
 func setUp(ctx context.Context, options Options, workers int) (r *run, err error) {
-	random := rand.New(rand.NewPCG(options.Seed, 0)) //nolint:gosec // repeatable on purpose
+	random := rand.New(rand.NewPCG(options.Seed, 0))
 	r = &run{
 		options: options, people: people(options.Contacts, random),
 		crm: sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: 15 * time.Millisecond}),
@@ -263,7 +263,7 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 	// Without a webhook the poisoned contact would show nothing.
 	for _, p := range r.people {
 		if p.poisoned {
-			fire.Go(func() { r.senders.one(p, 3, rand.New(rand.NewPCG(1, 1))) }) //nolint:gosec // repeatable on purpose
+			fire.Go(func() { r.senders.one(p, 3, rand.New(rand.NewPCG(1, 1))) })
 		}
 	}
 	r.chaos.rage(fireCtx)

@@ -16,10 +16,10 @@ import (
 func (r *run) verify(ctx context.Context, report *Report) {
 	r.verifyParked(ctx, report)
 	for _, p := range r.workers {
-		report.problem(p.terminate(drainTime))
+		report.problem(p.terminate())
 	}
 	for _, p := range r.ingests {
-		report.problem(p.terminate(drainTime))
+		report.problem(p.terminate())
 	}
 	byEmail := map[string]int{}
 	for _, user := range r.site.Users() {

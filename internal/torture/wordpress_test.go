@@ -66,6 +66,6 @@ func TestWorkerKilledInMidCreationOfAWordPressUser(t *testing.T) {
 		r.requireCreatedOnce(tr.contact, tr.String())
 		require.Len(t, first(r.passwords(tr.contact)), 1, "killed %s: every return carries the same password", tr)
 	}
-	require.NoError(t, last.terminate(drainTime))
+	require.NoError(t, last.terminate())
 	r.requireNoTrace(ids...)
 }
