@@ -192,7 +192,7 @@ func TestPrograms(t *testing.T) {
 			require.Empty(t, secret)
 		}
 		require.Empty(t, containsAny(s.logs(), accessKey, crmToken, secretKey, appPassword, "example.org", "chosen", "Merged"))
-		require.Contains(t, s.worker.log.String(), "contact synced", "the log was captured")
+		require.Contains(t, s.worker.log.String(), `"message":"pass ended"`, "the log was captured")
 	})
 }
 

@@ -156,7 +156,7 @@ func TestNothingThatIsSecretShows(t *testing.T) {
 		}
 	}
 	require.Contains(t, store, "default:6", "the search looked at what there is")
-	require.Contains(t, s.logs(), `"contact":"6"`)
+	require.Contains(t, s.logs(), `"contact":"default:6"`)
 	require.Contains(t, strings.Join(answers, "\n"), "too_many_failures")
 }
 
