@@ -121,7 +121,7 @@ func open(settings config.Config) (redis.UniversalClient, error) {
 	if settings.RedisURL == "embedded" {
 		return nil, usageError("SPILLWAY_REDIS_URL is embedded, which other processes reach only while `spillway run` is under way in this folder")
 	}
-	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest)
+	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}

@@ -145,7 +145,7 @@ func (r *resyncCommand) source(rdb redis.UniversalClient, settings config.Config
 			return nil, err
 		}
 	}
-	crm, _, err := assembly.CRM(assembly.CRMOptions{Settings: settings.CRM, Redis: rdb, Vault: sealed})
+	crm, _, err := assembly.CRM(assembly.CRMOptions{Settings: settings.CRM, Redis: rdb, Vault: sealed, Roots: settings.Roots})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package assembly
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,7 +32,8 @@ type CRMOptions struct {
 	Redis redis.UniversalClient
 	// Vault opens OAuth's tokens; other tokens need none.
 	Vault *vault.Vault
-	HTTP  *http.Client // nil: a client of its own
+	Roots *x509.CertPool // of a client of its own; nil: the system's
+	HTTP  *http.Client   // nil: a client of its own
 }
 
 // CRM returns a client of the CRM for an operator's command, whose calls are
@@ -39,7 +41,7 @@ type CRMOptions struct {
 // who asks wants an answer. The budget is nil without Redis.
 func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 	options := pulse.Options{
-		URL: o.Settings.URL, Tokens: pulse.Fixed(o.Settings.Token), Concurrency: o.Settings.Concurrency, HTTP: o.HTTP,
+		URL: o.Settings.URL, Tokens: pulse.Fixed(o.Settings.Token), Concurrency: o.Settings.Concurrency, HTTP: o.HTTP, Roots: o.Roots,
 	}
 	var budget *throttle.Budget
 	if o.Redis != nil {
@@ -59,7 +61,7 @@ func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 		}
 		tokens, err := pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: o.Settings.ClientID, ClientSecret: o.Settings.ClientSecret, RefreshToken: o.Settings.RefreshToken,
-			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP,
+			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP, Roots: o.Roots,
 		})
 		if err != nil {
 			return nil, nil, err

@@ -11,67 +11,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/pending"
+	"spillway/internal/pending/pendingtest"
 	"spillway/internal/redisconn/redistest"
 )
 
-// firstID is the first contact of the growth runs: ids of equal length let one
-// contact's keys be turned into another's.
+// firstID is the first contact of the growth runs.
 const firstID = 100_000_000
-
-// cloneScript makes contacts pending by copying all that Redis holds of one
-// that was submitted: whichever keys those are.
-//
-// KEYS: the keys whose name holds the template's id, then the keys that hold
-// it in a member  ARGV[1] how many of the first kind there are  ARGV[2] the
-// template's id  ARGV[3] first id to make  ARGV[4] how many
-const cloneScript = `
-local own, template, first, count = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local function holds(text) return string.find(text, template, 1, true) end
-local kinds, values = {}, {}
-for i, key in ipairs(KEYS) do
-  kinds[i] = redis.call('TYPE', key).ok
-  local all
-  if kinds[i] == 'hash' then all = redis.call('HGETALL', key)
-  elseif kinds[i] == 'zset' then all = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
-  elseif kinds[i] == 'list' then all = redis.call('LRANGE', key, 0, -1)
-  elseif kinds[i] == 'set' then all = redis.call('SMEMBERS', key)
-  elseif kinds[i] == 'stream' then return redis.error_reply('a stream cannot be cloned: ' .. key)
-  else all = { redis.call('GET', key) } end
-  values[i] = all
-end
--- Of keys that contacts share, the template's own entries alone.
-for i = own + 1, #KEYS do
-  local kept, step = {}, (kinds[i] == 'hash' or kinds[i] == 'zset') and 2 or 1
-  for j = 1, #values[i], step do
-    if holds(values[i][j]) then
-      kept[#kept + 1] = values[i][j]
-      if step == 2 then kept[#kept + 1] = values[i][j + 1] end
-    end
-  end
-  values[i] = kept
-end
-for n = first, first + count - 1 do
-  local id = string.format('%d', n)
-  local function put(text) return (string.gsub(text, template, id)) end
-  for i, key in ipairs(KEYS) do
-    local target = i <= own and put(key) or key
-    local v = values[i]
-    if kinds[i] == 'hash' then
-      local changed = {}
-      for j = 1, #v do changed[j] = put(v[j]) end
-      redis.call('HSET', target, unpack(changed))
-    elseif kinds[i] == 'zset' then
-      for j = 1, #v, 2 do redis.call('ZADD', target, v[j + 1], put(v[j])) end
-    elseif kinds[i] == 'list' then
-      for j = 1, #v do redis.call('LPUSH', target, put(v[j])) end
-    elseif kinds[i] == 'set' then
-      for j = 1, #v do redis.call('SADD', target, put(v[j])) end
-    else
-      redis.call('SET', target, put(v[1]))
-    end
-  end
-end
-return count`
 
 // heap is an installation with a number of contacts pending.
 type heap struct {
@@ -141,7 +86,7 @@ func (s *stage) heap(ctx context.Context, size int) *heap {
 	// Scripts and counters that do not grow with the contacts come first.
 	s.submit(ctx, contacts, firstID, 1)
 	before := s.usedMemory(ctx, rdb)
-	s.clone(ctx, rdb, firstID, firstID+1, size-1)
+	require.NoError(s, pendingtest.Fill(ctx, contacts, firstID+1-pendingtest.FirstID, size-1), "making contacts pending")
 	h.perEach = (s.usedMemory(ctx, rdb) - before) / float64(size-1)
 	h.filled = time.Now()
 	stats := s.stats(ctx, contacts)
@@ -150,49 +95,6 @@ func (s *stage) heap(ctx context.Context, size int) *heap {
 	h.admin = "http://" + admin
 	h.side = &side{name: fmt.Sprintf("%d pending", size), process: ingest, addr: webhooks, memory: h.admin + "/metrics"}
 	return h
-}
-
-// clone copies what Redis holds of one contact.
-func (s *stage) clone(ctx context.Context, rdb *redis.Client, template, first, count int) {
-	own, shared := s.keysOf(ctx, rdb, idOf(template))
-	script := redis.NewScript(cloneScript)
-	const batch = 2000
-	for done := 0; done < count; done += batch {
-		err := script.Run(ctx, rdb, append(slices.Clone(own), shared...), len(own), idOf(template), first+done, min(batch, count-done)).Err()
-		require.NoError(s, err, "copying a pending contact")
-	}
-}
-
-// keysOf returns the keys of one contact, and those that it shares with others
-// and that hold it.
-func (s *stage) keysOf(ctx context.Context, rdb *redis.Client, id string) (own, shared []string) {
-	keys, err := rdb.Keys(ctx, "*").Result() // a handful: one contact is pending
-	require.NoError(s, err)
-	for _, key := range keys {
-		if strings.Contains(key, id) {
-			own = append(own, key)
-			continue
-		}
-		kind, err := rdb.Type(ctx, key).Result()
-		require.NoError(s, err)
-		var entries []string
-		switch kind {
-		case "zset":
-			entries, err = rdb.ZRange(ctx, key, 0, -1).Result()
-		case "list":
-			entries, err = rdb.LRange(ctx, key, 0, -1).Result()
-		case "set":
-			entries, err = rdb.SMembers(ctx, key).Result()
-		case "hash":
-			entries, err = rdb.HKeys(ctx, key).Result()
-		}
-		require.NoError(s, err)
-		if slices.ContainsFunc(entries, func(entry string) bool { return strings.Contains(entry, id) }) {
-			shared = append(shared, key)
-		}
-	}
-	require.NotEmpty(s, own, "keys of a pending contact")
-	return own, shared
 }
 
 func (s *stage) usedMemory(ctx context.Context, rdb *redis.Client) float64 {

@@ -31,7 +31,7 @@ func (e *examination) crm(ctx context.Context) {
 		e.skip(check, "OAuth's tokens are sealed in Redis, and the secret key does not open what is there")
 		return
 	}
-	seen := newAnswered()
+	seen := e.newAnswered()
 	client, budget, err := assembly.CRM(assembly.CRMOptions{Settings: settings, Redis: e.rdb, Vault: e.vault, HTTP: seen.client()})
 	if err != nil {
 		e.fail(check, "mend the setting", "%v", err)

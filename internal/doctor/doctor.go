@@ -14,6 +14,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"slices"
@@ -136,10 +137,12 @@ type answered struct {
 	expiry time.Time // of the certificate; zero without TLS
 }
 
-func newAnswered() *answered {
+func (e *examination) newAnswered() *answered {
 	base := http.DefaultTransport
 	if transport, ok := base.(*http.Transport); ok {
-		base = transport.Clone()
+		transport = transport.Clone()
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: e.settings.Roots}
+		base = transport
 	}
 	return &answered{base: base}
 }

@@ -83,7 +83,7 @@ func (e *examination) webhooks(ctx context.Context) {
 		return
 	}
 	for i, key := range e.settings.AccessKeys {
-		seen := newAnswered()
+		seen := e.newAnswered()
 		header := http.Header{"X-Access-Key": {key}, "Accept": {"application/json"}}
 		status, body, err := read(ctx, seen.client(), address+"/?wpf_action=test", header)
 		var answer struct {

@@ -33,7 +33,7 @@ func (e *examination) redis(ctx context.Context) {
 		return
 	}
 	where := e.shown("SPILLWAY_REDIS_URL")
-	client, err := redisconn.Open(e.settings.RedisURL, redisconn.ForIngest)
+	client, err := redisconn.Open(e.settings.RedisURL, redisconn.ForIngest, redisconn.WithRoots(e.settings.Roots))
 	if err != nil {
 		e.fail(check, "mend SPILLWAY_REDIS_URL", "%v", err)
 		return

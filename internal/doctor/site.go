@@ -21,7 +21,7 @@ func (e *examination) site(ctx context.Context) {
 		e.skip(check, "SPILLWAY_SITE_URL is missing")
 		return
 	}
-	seen := newAnswered()
+	seen := e.newAnswered()
 	if settings.User == "" || settings.AppPassword == "" {
 		e.reach(ctx, seen)
 		e.skip("site password", "SPILLWAY_SITE_USER or SPILLWAY_SITE_APP_PASSWORD is missing")
@@ -177,7 +177,7 @@ func (e *examination) probe(ctx context.Context) {
 	if e.settings.Site.ProbeURL == "" {
 		return
 	}
-	seen := newAnswered()
+	seen := e.newAnswered()
 	status, err := get(ctx, seen.client(), e.settings.Site.ProbeURL, nil)
 	switch {
 	case err != nil:

@@ -61,7 +61,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 		u.Meta["default_password_nag"] = "1"
 	}
 	if in.generated && in.requestID != "" {
-		u.mark = &mark{requestID: in.requestID, password: password}
+		u.mark = &mark{contactID: in.id, requestID: in.requestID, password: password}
 	}
 	if err := s.applyFields(u, in.fields); err != nil {
 		return result{}, err
@@ -163,6 +163,9 @@ func (u *user) repeatCreation(in incoming, manages bool) (created bool, note str
 		return false, "password_changed"
 	case in.requestID == u.mark.requestID:
 		return true, ""
+	case in.id != u.mark.contactID:
+		// Another contact of the same address: the password is the first one's.
+		return false, ""
 	case u.mark.loggedIn, manages:
 		u.mark = nil
 		return false, ""
@@ -173,7 +176,7 @@ func (u *user) repeatCreation(in incoming, manages bool) (created bool, note str
 		u.password = randomPassword()
 	}
 	if in.generated && in.requestID != "" {
-		u.mark = &mark{requestID: in.requestID, password: u.password}
+		u.mark = &mark{contactID: in.id, requestID: in.requestID, password: u.password}
 	}
 	return true, ""
 }

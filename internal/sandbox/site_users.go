@@ -57,6 +57,7 @@ type user struct {
 
 // mark stands on a user whose generated password the CRM has not confirmed yet.
 type mark struct {
+	contactID string
 	requestID string
 	password  string
 	loggedIn  bool

@@ -18,9 +18,17 @@ type waiter struct {
 	encoded json.RawMessage
 	values  []string // of the contact, which no error may show
 	arrived time.Time
+	until   time.Time   // the caller's deadline; zero: none
 	answer  chan answer // holds one, so that nobody waits for a caller
 	gone    atomic.Bool // the caller has left
 	span    trace.Span  // of Store
+}
+
+// awaited says whether the caller still waits. The deadline is compared here
+// too: a process that was frozen wakes with its timers due but not yet fired,
+// and must not send what another worker may have overtaken meanwhile.
+func (w *waiter) awaited() bool {
+	return !w.gone.Load() && (w.until.IsZero() || time.Now().Before(w.until))
 }
 
 type answer struct {
@@ -158,7 +166,7 @@ func (l *line) clear() []*waiter {
 func stillAwaited(batch []*waiter) []*waiter {
 	var awaited []*waiter
 	for _, w := range batch {
-		if !w.gone.Load() {
+		if w.awaited() {
 			awaited = append(awaited, w)
 		}
 	}

@@ -243,6 +243,7 @@ func (c *Client) Store(ctx context.Context, change contact.Change) (contact.Resu
 		id: change.ContactID, encoded: encoded, values: personal(change), arrived: time.Now(),
 		answer: make(chan answer, 1), span: span,
 	}
+	w.until, _ = ctx.Deadline()
 	if !c.line.join(w) {
 		return contact.Result{}, errClosed
 	}

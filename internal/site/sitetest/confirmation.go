@@ -96,6 +96,18 @@ var confirmationRules = []rule{
 		s.expect("updated", p.confirm("r2"))
 		s.requireConfirmed(p, "r1", "r2")
 	}},
+	{"ContactsThatShareAnAddressShareNoPassword", func(s *trial) {
+		p, first := s.created()
+		other := p
+		other.id = s.person().id
+		second := s.expect("updated", other.creation("r2", secondPassword))
+		require.Equal(s, first.UserID, second.UserID)
+		require.True(s, s.PasswordWorks(first.UserLogin, firstPassword), "the first contact's password is on its way to the CRM")
+		require.False(s, s.PasswordWorks(first.UserLogin, secondPassword))
+		s.expect("created", p.creation("r1", firstPassword))
+		s.expect("updated", p.confirm("r1"))
+		require.Len(s, s.UsersByEmail(p.email), 1)
+	}},
 	{"LostPasswordStaysAfterALogin", func(s *trial) {
 		p, first := s.created()
 		require.True(s, s.Login(first.UserLogin, firstPassword))

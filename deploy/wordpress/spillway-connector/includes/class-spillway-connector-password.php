@@ -20,12 +20,14 @@ final class Spillway_Connector_Password {
 	/**
 	 * The mark of a creation.
 	 *
+	 * @param string $contact_id The contact it was made for.
 	 * @param string $request_id Names the creation.
 	 * @param string $hash       The password as stored.
 	 * @return array
 	 */
-	public static function mark( $request_id, $hash ) {
+	public static function mark( $contact_id, $request_id, $hash ) {
 		return array(
+			'contact_id' => $contact_id,
 			'request_id' => $request_id,
 			'digest'     => hash( 'sha256', $hash ),
 			'logged_in'  => false,
@@ -100,6 +102,11 @@ final class Spillway_Connector_Password {
 		if ( $contact->request_id === $mark['request_id'] && ! $changed ) {
 			return array( 'created', '' );
 		}
+		if ( ! $changed && isset( $mark['contact_id'] ) && $contact->id !== $mark['contact_id'] ) {
+			// Another contact with the same address. The password is on its way
+			// to the one it was made for, and must go on logging in.
+			return array( 'updated', '' );
+		}
 		if ( $changed || ! empty( $mark['logged_in'] ) || $privileged ) {
 			delete_user_meta( $user_id, self::MARK );
 			return array( 'updated', $changed ? 'password_changed' : '' );
@@ -107,7 +114,7 @@ final class Spillway_Connector_Password {
 		$password = '' === $contact->password ? self::generate() : $contact->password;
 		wp_set_password( self::as_typed( $password ), $user_id );
 		if ( $contact->generated && '' !== $contact->request_id ) {
-			$mark = self::mark( $contact->request_id, get_userdata( $user_id )->user_pass );
+			$mark = self::mark( $contact->id, $contact->request_id, get_userdata( $user_id )->user_pass );
 			update_user_meta( $user_id, self::MARK, wp_slash( $mark ) );
 		} else {
 			delete_user_meta( $user_id, self::MARK );

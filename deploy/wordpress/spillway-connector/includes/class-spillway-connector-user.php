@@ -259,7 +259,7 @@ final class Spillway_Connector_User {
 	private function first_meta( Spillway_Connector_Contact $contact, $hash ) {
 		$meta = array();
 		if ( $contact->generated && '' !== $contact->request_id ) {
-			$meta[ Spillway_Connector_Password::MARK ] = Spillway_Connector_Password::mark( $contact->request_id, $hash );
+			$meta[ Spillway_Connector_Password::MARK ] = Spillway_Connector_Password::mark( $contact->id, $contact->request_id, $hash );
 		}
 		$meta[ Spillway_Connector_Fusion::contact_id_key() ] = $contact->id;
 		if ( $contact->notify ) {
