@@ -6,12 +6,7 @@ import (
 	"io"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
-
-	"spillway/internal/contact"
-	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
 )
 
 func onTestStage(t *testing.T, take func(ctx context.Context, s *stage) []Row) ([]Row, error) {
