@@ -29,7 +29,7 @@ type BreakerOptions struct {
 	// Fade is how long a failure takes to count half when no call follows (2 min).
 	Fade time.Duration
 	// First is the pause before the first probe (5 s); it doubles with every
-	// probe that fails, up to Longest (1 min), give or take a quarter.
+	// probe that fails, up to Longest (30 s), give or take a quarter.
 	First, Longest time.Duration
 	// LongestAsked bounds what Retry-After may ask for (15 min).
 	LongestAsked time.Duration
@@ -44,7 +44,7 @@ type BreakerOptions struct {
 func (o BreakerOptions) withDefaults() BreakerOptions {
 	return BreakerOptions{
 		Memory: orDefault(o.Memory, 10), Share: orDefault(o.Share, 0.5), Fade: orDefault(o.Fade, 2*time.Minute),
-		First: orDefault(o.First, 5*time.Second), Longest: orDefault(o.Longest, time.Minute),
+		First: orDefault(o.First, 5*time.Second), Longest: orDefault(o.Longest, 30*time.Second),
 		LongestAsked: orDefault(o.LongestAsked, 15*time.Minute),
 		Ramp:         orDefault(o.Ramp, 30*time.Second), RampStart: orDefault(o.RampStart, 2),
 		Probe: orDefault(o.Probe, 45*time.Second),

@@ -114,12 +114,13 @@ func (r *run) verifyPerson(p *person, report *Report) {
 // bounded in number or forget themselves.
 func (r *run) remains(poisoned string) *regexp.Regexp {
 	patterns := []string{
-		`spw:\{spillway\}:[hn]:.*`,                // timelines and counts over time
-		`spw:\{spillway\}:(stats|parked|queues)`,  // counters; the index of the parked contact; a setting
-		`spw:queues`,                              // how many queues there are
-		`spw:\{spillway\}:c:default:` + poisoned,  // its record
-		`spw:v:password:default:` + poisoned,      // its sealed password: it may be retried
-		`(rate:)?spw:\{(crm|site)\}:.*`,           // limits that the workers share
+		`spw:\{spillway\}:[hn]:.*`,               // timelines and counts over time
+		`spw:\{spillway\}:(stats|parked|queues)`, // counters; the index of the parked contact; a setting
+		`spw:queues`,                             // how many queues there are
+		`spw:\{spillway\}:c:default:` + poisoned, // its record
+		`spw:v:password:default:` + poisoned,     // its sealed password: it may be retried
+		`(rate:)?spw:\{(crm|site)\}:.*`,          // limits that the workers share
+		`spw:\{replicas\}:.*`, `spw:refusals`,    // who is alive; refused webhooks by code and hour
 		`asynq:queues`,                            // asynq's list of queues
 		`asynq:(servers|workers)`,                 // and of servers; killed ones stay until someone lists them
 		`asynq:\{spillway\}:(processed|failed).*`, // asynq's counts, which end after 90 days

@@ -11,11 +11,11 @@ import (
 // creationHooks count how often WordPress counts its users, and read and write
 // a new user's meta while WordPress inserts it.
 const creationHooks = `<?php
-add_filter( 'enable_live_network_counts', function ( $enabled ) {
-	if ( defined( 'REST_REQUEST' ) ) {
+add_filter( 'query', function ( $query ) {
+	if ( defined( 'REST_REQUEST' ) && 0 === strpos( $query, 'SELECT COUNT(ID) as c FROM' ) ) {
 		update_option( 'counted', 1 + (int) get_option( 'counted' ) );
 	}
-	return $enabled;
+	return $query;
 } );
 add_filter( 'insert_user_meta', function ( $meta, $user, $update ) {
 	if ( ! $update ) {

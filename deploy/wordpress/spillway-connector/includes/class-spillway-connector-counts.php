@@ -15,52 +15,46 @@ defined( 'ABSPATH' ) || exit;
  */
 final class Spillway_Connector_Counts {
 
-	const HOOK = 'wp_maybe_update_user_counts';
+	const COUNT  = 'wp_maybe_update_user_counts';
+	const FILTER = 'enable_live_network_counts';
 
 	/**
-	 * The hook's priority while it is taken off; false when it is not.
-	 *
-	 * @var int|false
-	 */
-	private $priority = false;
-
-	/**
-	 * Whether a user was created meanwhile.
+	 * Whether WordPress wanted to count meanwhile.
 	 *
 	 * @var bool
 	 */
-	private $created = false;
+	private $wanted = false;
 
 	/**
-	 * Takes the count off.
+	 * Keeps the counting back. WordPress asks this filter each time, so its
+	 * handlers stay where they are.
 	 */
 	public function mute() {
-		$this->priority = has_action( 'user_register', self::HOOK );
-		if ( false !== $this->priority ) {
-			remove_action( 'user_register', self::HOOK, $this->priority );
-			add_action( 'user_register', array( $this, 'note' ), $this->priority, 0 );
-		}
+		add_filter( self::FILTER, array( $this, 'not_now' ), PHP_INT_MAX, 2 );
 	}
 
 	/**
-	 * Notes that a user was created.
+	 * Says no to the counting of users, and notes that it was wanted.
+	 *
+	 * @param bool   $enabled Whether WordPress would count.
+	 * @param string $what    What it would count.
+	 * @return bool
 	 */
-	public function note() {
-		$this->created = true;
+	public function not_now( $enabled, $what = '' ) {
+		if ( 'users' !== $what ) {
+			return $enabled;
+		}
+		$this->wanted = $this->wanted || $enabled;
+		return false;
 	}
 
 	/**
-	 * Puts the count back, and counts if there is something new to count.
+	 * Lets WordPress count again, which it does now if it wanted to meanwhile.
 	 */
 	public function unmute() {
-		if ( false === $this->priority ) {
-			return;
-		}
-		remove_action( 'user_register', array( $this, 'note' ), $this->priority );
-		add_action( 'user_register', self::HOOK, $this->priority, 0 );
-		$this->priority = false;
-		if ( $this->created ) {
-			call_user_func( self::HOOK );
+		remove_filter( self::FILTER, array( $this, 'not_now' ), PHP_INT_MAX );
+		if ( $this->wanted && function_exists( self::COUNT ) ) {
+			call_user_func( self::COUNT );
 		}
 	}
 }
