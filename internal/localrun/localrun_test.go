@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/localrun"
+	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
 
@@ -95,8 +95,8 @@ func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := exec.LookPath("redis-server"); err != nil && redis.setting == "" {
-				t.Skip("redis-server is not on the PATH: install Debian's package redis-server")
+			if redis.setting == "" {
+				redistest.Need(t)
 			}
 			environ, _ := addresses(t)
 			out := &screen{}
@@ -115,9 +115,7 @@ func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
 
 func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not on the PATH: install Debian's package redis-server")
-	}
+	redistest.Need(t)
 	stand, err := sandbox.Serve(sandbox.Options{
 		CRM:  sandbox.CRMOptions{Token: "a-token"},
 		Site: sandbox.SiteOptions{User: "spillway", AppPassword: "an app password"},

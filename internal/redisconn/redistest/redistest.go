@@ -29,10 +29,9 @@ type Server struct {
 	cmd  *exec.Cmd
 }
 
-// Start runs a redis-server with append-only persistence and no eviction.
-// Without redis-server on the PATH the test is skipped, or fails when CI is
-// set. extra are further command-line options of redis-server.
-func Start(tb testing.TB, extra ...string) *Server {
+// Need skips the test where no redis-server is on the PATH, or fails it when CI
+// is set.
+func Need(tb testing.TB) {
 	tb.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		const remedy = "redis-server is not on the PATH: install Debian's package redis-server"
@@ -41,6 +40,14 @@ func Start(tb testing.TB, extra ...string) *Server {
 		}
 		tb.Skip(remedy)
 	}
+}
+
+// Start runs a redis-server with append-only persistence and no eviction.
+// Without redis-server on the PATH the test is skipped, or fails when CI is
+// set. extra are further command-line options of redis-server.
+func Start(tb testing.TB, extra ...string) *Server {
+	tb.Helper()
+	Need(tb)
 	port := freePort(tb)
 	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), tb: tb, dir: tb.TempDir()}
 	s.args = append([]string{
