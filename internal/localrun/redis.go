@@ -137,7 +137,7 @@ func openChild(ctx context.Context, program, dir string) (*store, error) {
 }
 
 // lockFolder keeps two runs from writing one append-only file.
-func lockFolder(dir string) (unlock func(), err error) {
+func lockFolder(dir string) (release func(), err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the folder of Redis: %w", err)
@@ -146,7 +146,14 @@ func lockFolder(dir string) (unlock func(), err error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("another `spillway run` uses %s: stop it first", dir)
 	}
-	return func() { _ = file.Close() }, nil
+	return func() { unlock(file) }, nil
+}
+
+// unlock gives a lock back. Closing alone would leave it to a child that is
+// between fork and exec.
+func unlock(file *os.File) {
+	_ = syscall.Flock(int(file.Fd()), syscall.LOCK_UN)
+	_ = file.Close()
 }
 
 func awaitRedis(ctx context.Context, url string, ended <-chan struct{}) error {

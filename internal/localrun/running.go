@@ -55,7 +55,7 @@ func announce(folder string, settings config.Config, standIns bool) (withdraw fu
 	}
 	return func() {
 		_ = os.Remove(path)
-		_ = file.Close()
+		unlock(file)
 	}, nil
 }
 

@@ -211,4 +211,8 @@ func (j *Journal) finish() error {
 }
 
 // Close lets another run have the journal.
-func (j *Journal) Close() error { return j.file.Close() }
+func (j *Journal) Close() error {
+	// Closing alone leaves the lock to a child that is between fork and exec.
+	unlocked := syscall.Flock(int(j.file.Fd()), syscall.LOCK_UN)
+	return errors.Join(unlocked, j.file.Close())
+}
