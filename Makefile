@@ -3,7 +3,7 @@ SHELL         := bash
 .SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
-.PHONY: help run test lint build bench torture fuzz clean vuln packages
+.PHONY: help run test lint build bench torture outage fuzz clean vuln packages
 
 # Go's usual folder, for shells whose PATH lacks it.
 export PATH := $(PATH):/usr/local/go/bin
@@ -50,8 +50,13 @@ SEEDS   ?= 1
 MINUTES ?= 3
 REDIS   ?= always,everysec,sentinel
 
-torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3
-	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)'
+CLOCKS  ?= 0
+
+torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3 CLOCKS=7m
+	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)' -clocks '$(CLOCKS)'
+
+outage: packages ## 100,000 contacts through a two-hour outage played fast, and minutes against an unknown limit
+	$(GO) test -tags torture -timeout 30m -v -run 'HundredThousand|ALimitOf25' ./internal/throttle
 
 # Each target gets FUZZTIME; `make fuzz FUZZTIME=10m` takes an hour. What is
 # found is kept in the package's testdata/fuzz, which `make test` then repeats.

@@ -2,6 +2,7 @@ package assembly
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,6 +88,12 @@ func startObserved(t *testing.T) *observed {
 	t.Helper()
 	crm := sandbox.NewCRM(sandbox.CRMOptions{Token: observedToken})
 	crm.Put("1", map[string]any{"email": "someone@example.org", "first_name": "Somename"}, []int{24})
+	return startObservedWith(t, crm, "SPILLWAY_CRM_TOKEN="+observedToken)
+}
+
+// startObservedWith is startObserved with another CRM and the settings for it.
+func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observed {
+	t.Helper()
 	site := sandbox.NewSite(sandbox.SiteOptions{StartCost: time.Millisecond, ContactCost: time.Millisecond})
 	crmServer, siteServer := httptest.NewServer(crm), httptest.NewServer(site)
 	t.Cleanup(crmServer.Close)
@@ -98,12 +106,12 @@ func startObserved(t *testing.T) *observed {
 		return listener.Addr().String()
 	}
 	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &lockedLog{}}
-	environ := []string{
+	environ := append([]string{
 		"SPILLWAY_REDIS_URL=" + redistest.Start(t).URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
-		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN=" + observedToken,
+		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN_URL=" + crmServer.URL + "/oauth/token",
 		"SPILLWAY_SITE_URL=" + siteServer.URL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD=" + password,
 		"SPILLWAY_INGEST_ADDR=" + o.webhooks, "SPILLWAY_ADMIN_ADDR=" + o.admin, "SPILLWAY_WORKER_ADDR=" + o.worker,
-	}
+	}, change...)
 	ctx, cancel := context.WithCancel(t.Context())
 	var programs sync.WaitGroup
 	for role, run := range map[config.Role]Program{config.Ingest: Ingest, config.Worker: Worker} {
@@ -236,5 +244,54 @@ func TestOneTraceLeadsFromTheWebhookToTheSite(t *testing.T) {
 	}
 	for _, secret := range []string{observedKey, observedToken, "someone@", "Somename", "access_key", "http://"} {
 		require.NotContains(t, received.raw.String(), secret)
+	}
+}
+
+// A refresh token that the CRM does not take is shown where operators look, and
+// neither the token's route nor the CRM is asked over and over.
+func TestARefusedRefreshTokenIsAnAlarmThatDoesNotLoop(t *testing.T) {
+	t.Parallel()
+	const secret, token = "observed-client-secret", "observed-spent-refresh-token"
+	crm := sandbox.NewCRM(sandbox.CRMOptions{OAuth: &sandbox.OAuthOptions{ClientID: "1", ClientSecret: secret, RefreshToken: "another"}})
+	var refreshes, others atomic.Int32
+	counted := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/oauth/token" {
+			refreshes.Add(1)
+		} else {
+			others.Add(1)
+		}
+		crm.ServeHTTP(w, r)
+	})
+	o := startObservedWith(t, counted, "SPILLWAY_CRM_CLIENT_ID=1", "SPILLWAY_CRM_CLIENT_SECRET="+secret, "SPILLWAY_CRM_REFRESH_TOKEN="+token,
+		"SPILLWAY_SECRET_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	for id := range 50 {
+		status, _, body := o.get(t, fmt.Sprintf("http://%s/?wpf_action=update&contact_id=%d&access_key=%s", o.webhooks, id+1, observedKey))
+		require.Equal(t, http.StatusAccepted, status, body)
+	}
+	var stats string
+	require.Eventually(t, func() bool {
+		_, _, stats = o.get(t, "http://"+o.admin+"/api/v1/stats")
+		return strings.Contains(stats, "refused the refresh token")
+	}, 30*time.Second, 20*time.Millisecond, "the statistics say nothing")
+	require.Contains(t, stats, "SPILLWAY_CRM_REFRESH_TOKEN", "they say what to do")
+	for _, addr := range []string{o.admin, o.worker} {
+		require.Eventually(t, func() bool {
+			status, _, body := o.get(t, "http://"+addr+"/readyz")
+			return status == http.StatusOK && strings.Contains(body, `"crm":"open: `)
+		}, 10*time.Second, 20*time.Millisecond, "/readyz says nothing")
+	}
+	_, _, metrics := o.get(t, "http://"+o.admin+"/metrics")
+	require.Regexp(t, `(?m)^spillway_breaker_state\{.*state="open".*system="crm".*\} 1$`, metrics)
+
+	// The breaker's first probe is due a good while after this.
+	for range 20 {
+		o.get(t, "http://"+o.webhooks+"/?wpf_action=update&contact_id=99&access_key="+observedKey)
+	}
+	require.Equal(t, int32(1), refreshes.Load())
+	require.Zero(t, others.Load(), "without a token there is nothing to ask")
+	o.stop()
+	for _, text := range []string{stats, metrics, o.logs.String()} {
+		require.NotContains(t, text, secret)
+		require.NotContains(t, text, token)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -21,64 +22,88 @@ type Mutation struct {
 
 // Cut replaces text in one file. Old must be in it exactly once.
 type Cut struct {
-	File     string // below the module's root
+	File     string // below the module's root, or below $GOROOT/
 	Old, New string
 }
 
-// Build compiles the programs into dir, with a mutation if it is not nil. A
-// text that the mutation does not find is an error: a guard that moved must not
+// Programs builds what a run needs into dir: with a guard taken out unless it
+// is nil, and with clocks that can be set if they are to be apart.
+func Programs(ctx context.Context, dir string, guard *Mutation, clocksApart bool) error {
+	if clocksApart {
+		return Build(ctx, dir, guard, &clocks)
+	}
+	return Build(ctx, dir, guard)
+}
+
+// Build compiles the programs into dir, with mutations; nil ones are none. A
+// text that a mutation does not find is an error: a guard that moved must not
 // pass for one that was taken out.
-func Build(ctx context.Context, dir string, mutation *Mutation) error {
-	root, err := moduleRoot(ctx)
+func Build(ctx context.Context, dir string, mutations ...*Mutation) error {
+	roots, err := findRoots(ctx)
 	if err != nil {
 		return err
 	}
 	args := []string{"build", "-buildvcs=false", "-o", dir + string(filepath.Separator)}
-	if mutation != nil {
-		overlay, err := mutation.overlay(root, dir)
+	mutations = slices.DeleteFunc(slices.Clone(mutations), func(m *Mutation) bool { return m == nil })
+	if len(mutations) > 0 {
+		overlay, err := roots.overlay(dir, mutations)
 		if err != nil {
-			return fmt.Errorf("taking out the guard %q: %w", mutation.Name, err)
+			return err
 		}
 		args = append(args, "-overlay", overlay)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, "./cmd/ingest", "./cmd/worker")...)
-	cmd.Dir = root
+	cmd.Dir = roots.module
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
 	return nil
 }
 
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+// roots are the folders below which the files of cuts are.
+type roots struct {
+	module, goroot string
+}
+
+func findRoots(ctx context.Context) (roots, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD", "GOROOT").Output()
 	if err != nil {
-		return "", fmt.Errorf("finding the module: %w", err)
+		return roots{}, fmt.Errorf("finding the module: %w", err)
 	}
-	file := strings.TrimSpace(string(out))
+	file, goroot, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	if file == "" || file == os.DevNull {
-		return "", fmt.Errorf("finding the module: run this below its root")
+		return roots{}, fmt.Errorf("finding the module: run this below its root")
 	}
-	return filepath.Dir(file), nil
+	return roots{module: filepath.Dir(file), goroot: goroot}, nil
+}
+
+func (r roots) path(file string) string {
+	if below, ok := strings.CutPrefix(file, "$GOROOT/"); ok {
+		return filepath.Join(r.goroot, filepath.FromSlash(below))
+	}
+	return filepath.Join(r.module, filepath.FromSlash(file))
 }
 
 // overlay writes the mutated files and returns the name of the list that go
 // build takes.
-func (m *Mutation) overlay(root, dir string) (string, error) {
+func (r roots) overlay(dir string, mutations []*Mutation) (string, error) {
 	mutated := map[string]string{}
-	for _, cut := range m.Cuts {
-		path := filepath.Join(root, filepath.FromSlash(cut.File))
-		text, ok := mutated[path]
-		if !ok {
-			original, err := os.ReadFile(path)
-			if err != nil {
-				return "", err
+	for _, mutation := range mutations {
+		for _, cut := range mutation.Cuts {
+			path := r.path(cut.File)
+			text, ok := mutated[path]
+			if !ok {
+				original, err := os.ReadFile(path)
+				if err != nil {
+					return "", fmt.Errorf("taking out the guard %q: %w", mutation.Name, err)
+				}
+				text = string(original)
 			}
-			text = string(original)
+			if n := strings.Count(text, cut.Old); n != 1 {
+				return "", fmt.Errorf("taking out the guard %q: %s holds the text %q %d times, not once", mutation.Name, cut.File, cut.Old, n)
+			}
+			mutated[path] = strings.Replace(text, cut.Old, cut.New, 1)
 		}
-		if n := strings.Count(text, cut.Old); n != 1 {
-			return "", fmt.Errorf("%s holds the text %q %d times, not once", cut.File, cut.Old, n)
-		}
-		mutated[path] = strings.Replace(text, cut.Old, cut.New, 1)
 	}
 	list := struct{ Replace map[string]string }{map[string]string{}}
 	for path, text := range mutated {

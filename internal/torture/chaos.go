@@ -68,6 +68,9 @@ func (c *chaos) rage(ctx context.Context) {
 				}
 			})
 		}
+		if c.run.options.Fire >= longRun {
+			wait(ctx, lull)
+		}
 	}
 	group.Wait()
 }
@@ -103,6 +106,10 @@ const drainTime = 60 * time.Second
 
 // longRun is the shortest fire in which things happen that take a minute.
 const longRun = 2 * time.Minute
+
+// lull is a long run's pause after every kind has come once: without it the
+// shared breakers are open for most of the time, and little work is at risk.
+const lull = 20 * time.Second
 
 // events are all kinds of what goes wrong in this run.
 func (c *chaos) events() []event {

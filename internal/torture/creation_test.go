@@ -152,7 +152,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	built.Store(dir)
-	return dir, Build(context.Background(), dir, nil)
+	return dir, Build(context.Background(), dir)
 })
 
 // built is where binaries has put them, if it was called.

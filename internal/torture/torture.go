@@ -49,8 +49,12 @@ type Options struct {
 	// Out gets a line of figures every few seconds; nil: nobody does.
 	Out io.Writer
 
+	// ClocksApart is how far the wall clocks of workers and ingest go wrong,
+	// one ahead and one behind; Bin is then built with it, see [Programs].
+	ClocksApart time.Duration
+
 	Contacts int           // 0: 120
-	Every    time.Duration // between two events, about; 0: 1.2 s
+	Every    time.Duration // between two events, about; 0: 1.2 s, of a long run 2 s
 	Pace     time.Duration // between two webhooks of a sender, about; 0: 120 ms
 	// Brief leaves it to asynq to find, a minute later, that wake-ups of killed
 	// workers have nothing to do.
@@ -103,6 +107,9 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 	}
 	if options.Every == 0 {
 		options.Every = 1200 * time.Millisecond
+		if options.Fire >= longRun {
+			options.Every = 2 * time.Second
+		}
 	}
 	if options.Pace == 0 {
 		options.Pace = 120 * time.Millisecond
@@ -203,6 +210,7 @@ func (r *run) addIngest(name string) error {
 	env := []string{
 		"SPILLWAY_REDIS_URL=" + redis, "SPILLWAY_ACCESS_KEYS=" + accessKey,
 		"SPILLWAY_INGEST_ADDR=" + webhooks, "SPILLWAY_ADMIN_ADDR=" + admin, "SPILLWAY_LOG_LEVEL=debug",
+		clock(len(r.ingests), r.options.ClocksApart),
 	}
 	p := newProcess(name, filepath.Join(r.options.Bin, "ingest"), nil, env, r.options.Dir)
 	r.ingests, r.webhooks, r.admins = append(r.ingests, p), append(r.webhooks, webhooks), append(r.admins, admin)
@@ -243,6 +251,7 @@ func (r *run) addWorker(name string, observer observer, change ...string) (*proc
 		"SPILLWAY_RETURN_PASSWORD_FIELD=" + passwordField,
 		"SPILLWAY_RETURN_FIELDS=user_login=wp_login,user_id=wp_id",
 		"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
+		clock(len(r.workers), r.options.ClocksApart),
 	}, change...)
 	r.workers = append(r.workers, p)
 	return p, p.start()

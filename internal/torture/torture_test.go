@@ -3,7 +3,6 @@ package torture
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -42,6 +41,24 @@ func TestTorture(t *testing.T) {
 	}
 }
 
+// Leases of the queue are by the workers' clocks, so these take each other's
+// work for abandoned, or never for abandoned: minutes apart, nothing is lost,
+// doubled or stranded.
+func TestTortureWithClocksApart(t *testing.T) {
+	t.Parallel()
+	needRedis(t)
+	bin := t.TempDir()
+	require.NoError(t, Programs(t.Context(), bin, nil, true))
+	report, err := Run(t.Context(), Options{
+		Mode: Always, Seed: 5, Fire: 20 * time.Second, Bin: bin, Dir: t.TempDir(), Brief: true, Contacts: 40,
+		Pace: 200 * time.Millisecond, ClocksApart: 7 * time.Minute,
+	})
+	require.NoError(t, err)
+	t.Log("\n" + report.String())
+	require.False(t, report.Failed(), report)
+	require.Positive(t, report.Acknowledged)
+}
+
 // TestTheSuiteNoticesAMissingGuard runs it on a worker that forgets webhooks
 // which arrive during a pass. See `make torture GUARD=` for other guards.
 func TestTheSuiteNoticesAMissingGuard(t *testing.T) {
@@ -61,17 +78,17 @@ func TestTheSuiteNoticesAMissingGuard(t *testing.T) {
 
 func TestEveryGuardIsStillWhereTheSuiteTakesItOut(t *testing.T) {
 	t.Parallel()
-	root, err := moduleRoot(t.Context())
+	roots, err := findRoots(t.Context())
 	require.NoError(t, err)
 	for _, name := range Guards() {
 		guard, err := Guard(name)
 		require.NoError(t, err)
-		_, err = guard.overlay(root, t.TempDir())
+		_, err = roots.overlay(t.TempDir(), []*Mutation{guard, &clocks})
 		require.NoError(t, err)
 	}
 	_, err = Guard("no such guard")
 	require.Error(t, err)
-	missing := Mutation{Name: "x", Cuts: []Cut{{File: "go.mod", Old: "not in there", New: ""}}}
-	_, err = missing.overlay(filepath.Clean(root), t.TempDir())
+	missing := &Mutation{Name: "x", Cuts: []Cut{{File: "go.mod", Old: "not in there", New: ""}}}
+	_, err = roots.overlay(t.TempDir(), []*Mutation{missing})
 	require.Error(t, err)
 }

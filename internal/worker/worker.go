@@ -96,6 +96,11 @@ func (w *Worker) Run(ctx context.Context) error {
 		Logger:    asynqLog{w.options.Log},
 		LogLevel:  asynq.WarnLevel,
 	})
+	// asynq's lists of servers and workers keep who was killed until they are
+	// read; whoever takes a killed one's place reads them.
+	if _, err := asynq.NewInspectorFromRedisClient(w.options.Redis).Servers(); err != nil {
+		w.options.Log.Warn().Err(err).Msg("asynq's list of servers was not cleared of killed ones")
+	}
 	// Passes outlive ctx: it says when to stop taking new ones.
 	handler := asynq.HandlerFunc(w.handle)
 	if err := server.Start(handler); err != nil {

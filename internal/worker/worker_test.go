@@ -208,6 +208,11 @@ func TestRefusedContactIsParkedUntilItsNextWebhook(t *testing.T) {
 	b.submit(t, ann, contact.Intent{Action: contact.Add})
 	record := b.eventually(t, ann, pending.Parked)
 	require.Equal(t, pending.Failure{Code: "no_email", Text: "the contact has no email"}, record.Failure)
+	require.Eventually(t, func() bool {
+		tasks, err := b.rdb.Keys(t.Context(), "asynq:{spillway}:t:*").Result()
+		return err == nil && len(tasks) == 0
+	}, 10*time.Second, 10*time.Millisecond, "its wake-up is kept where asynq would drop it")
+	require.Zero(t, b.rdb.Exists(t.Context(), "asynq:{spillway}:archived").Val())
 	mended.Store(true)
 	b.submit(t, ann, upd)
 	b.eventually(t, ann, pending.Idle)
@@ -293,4 +298,16 @@ func (g *countingGate) Admit(context.Context) (func(), error) {
 		return nil, errors.New("closed")
 	}
 	return func() {}, nil
+}
+
+func TestAWorkerForgetsTheServersThatWereKilled(t *testing.T) {
+	b := setup(t)
+	for _, list := range []string{"asynq:servers", "asynq:workers"} {
+		require.NoError(t, b.rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: list + ":{killed}"}).Err())
+	}
+	stop := b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) { return contact.Result{}, nil })
+	require.Eventually(t, func() bool {
+		return b.rdb.ZCount(t.Context(), "asynq:servers", "1", "1").Val()+b.rdb.ZCount(t.Context(), "asynq:workers", "1", "1").Val() == 0
+	}, 10*time.Second, 10*time.Millisecond)
+	stop()
 }

@@ -23,11 +23,14 @@ func main() {
 	minutes := flag.Float64("minutes", 3, "how long things go wrong in each run")
 	modes := flag.String("redis", "always,everysec,sentinel", "how Redis is run")
 	without := flag.String("without", "", "take a guard out: "+strings.Join(torture.Guards(), ", "))
+	apart := flag.Duration("clocks", 0, "how far the programs' wall clocks go wrong, for instance 7m")
 	keep := flag.String("dir", "", "keep files and logs here")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	passed, err := run(ctx, *seeds, *modes, *without, *keep, time.Duration(*minutes*float64(time.Minute)))
+	passed, err := run(ctx, *seeds, *modes, *without, *keep, torture.Options{
+		Fire: time.Duration(*minutes * float64(time.Minute)), ClocksApart: *apart, Out: os.Stdout,
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -36,7 +39,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, seeds, modes, without, dir string, fire time.Duration) (passed bool, err error) {
+func run(ctx context.Context, seeds, modes, without, dir string, options torture.Options) (passed bool, err error) {
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "spillway-torture-"); err != nil {
 			return false, err
@@ -57,7 +60,7 @@ func run(ctx context.Context, seeds, modes, without, dir string, fire time.Durat
 	if err := os.MkdirAll(bin, 0o700); err != nil {
 		return false, err
 	}
-	if err := torture.Build(ctx, bin, mutation); err != nil {
+	if err := torture.Programs(ctx, bin, mutation, options.ClocksApart > 0); err != nil {
 		return false, err
 	}
 	passed = true
@@ -72,9 +75,8 @@ func run(ctx context.Context, seeds, modes, without, dir string, fire time.Durat
 			if err := os.MkdirAll(files, 0o700); err != nil {
 				return false, err
 			}
-			report, err := torture.Run(ctx, torture.Options{
-				Mode: torture.Mode(mode), Seed: n, Fire: fire, Bin: bin, Dir: files, Out: os.Stdout,
-			})
+			options.Mode, options.Seed, options.Bin, options.Dir = torture.Mode(mode), n, bin, files
+			report, err := torture.Run(ctx, options)
 			if err != nil {
 				return false, err
 			}
