@@ -305,7 +305,9 @@ func TestAWorkerForgetsTheServersThatWereKilled(t *testing.T) {
 	for _, list := range []string{"asynq:servers", "asynq:workers"} {
 		require.NoError(t, b.rdb.ZAdd(t.Context(), list, redis.Z{Score: 1, Member: list + ":{killed}"}).Err())
 	}
-	stop := b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) { return contact.Result{}, nil })
+	stop := b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
+		return contact.Result{}, nil
+	})
 	require.Eventually(t, func() bool {
 		return b.rdb.ZCount(t.Context(), "asynq:servers", "1", "1").Val()+b.rdb.ZCount(t.Context(), "asynq:workers", "1", "1").Val() == 0
 	}, 10*time.Second, 10*time.Millisecond)
