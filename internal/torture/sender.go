@@ -42,14 +42,30 @@ func newSenders(r *run) *senders {
 	}}
 }
 
+// edited is how many contacts are edited at a time, at most a third of all.
+const edited = 30
+
+// window returns the contacts that are edited at a moment of the fire: it moves
+// over all of them once. So contacts see their last edit, the one that nothing
+// mends, at any time and not only at the end.
+func (s *senders) window(since time.Duration) []*person {
+	people := s.run.people
+	size := min(edited, (len(people)+2)/3)
+	at := int(float64(len(people)-size+1) * since.Seconds() / s.run.options.Fire.Seconds())
+	at = min(at, len(people)-size)
+	return people[at : at+size]
+}
+
 // send works until ctx ends, and then until what was begun is through.
 func (s *senders) send(ctx context.Context, seed uint64) {
+	began := time.Now()
 	var group sync.WaitGroup
 	for i := range senderCount {
 		random := rand.New(rand.NewPCG(seed, uint64(i)+100))
 		group.Go(func() {
 			for ctx.Err() == nil {
-				p := s.run.people[random.IntN(len(s.run.people))]
+				now := s.window(time.Since(began))
+				p := now[random.IntN(len(now))]
 				if p.poisoned && random.IntN(4) != 0 {
 					continue
 				}

@@ -53,7 +53,7 @@ type Options struct {
 	// one ahead and one behind; Bin is then built with it, see [Programs].
 	ClocksApart time.Duration
 
-	Contacts int           // 0: 120
+	Contacts int           // 0: 120, or 4 for each second of fire if that is more
 	Every    time.Duration // between two events, about; 0: 1.2 s, of a long run 2 s
 	Pace     time.Duration // between two webhooks of a sender, about; 0: 120 ms
 	// Brief leaves it to asynq to find, a minute later, that wake-ups of killed
@@ -103,7 +103,7 @@ type run struct {
 // found is in the report.
 func Run(ctx context.Context, options Options) (*Report, error) {
 	if options.Contacts == 0 {
-		options.Contacts = 120
+		options.Contacts = max(120, int(4*options.Fire.Seconds()))
 	}
 	if options.Every == 0 {
 		options.Every = 1200 * time.Millisecond
