@@ -104,6 +104,10 @@ const drainTime = 60 * time.Second
 // longRun is the shortest fire in which things happen that take a minute.
 const longRun = 2 * time.Minute
 
+// lateRun is the shortest fire in which the site carries requests out that were
+// given up: each keeps one of the site's two turns for 25 s.
+const lateRun = time.Minute
+
 // events are all kinds of what goes wrong in this run.
 func (c *chaos) events() []event {
 	r := c.run
@@ -234,6 +238,12 @@ func (c *chaos) standInEvents() []event {
 			l.cut()
 			return l.mend(context.WithoutCancel(ctx))
 		}},
+	}
+	if r.options.Fire >= lateRun {
+		// The worker gives the request up after 25 s.
+		events = append(events, event{"site acts after it was given up", 10 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
+			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, After: length})
+		}})
 	}
 	if r.options.Fire >= longRun {
 		// It keeps the site's only turn for as long as a request may last.

@@ -47,6 +47,14 @@ var guards = []Mutation{
 		}},
 	},
 	{
+		Name: "fence", Why: "the site does not store what an older pass sends late",
+		Cuts: []Cut{{
+			File: "internal/worker/worker.go",
+			Old:  "claim.Intent, claim.AsOf)",
+			New:  "claim.Intent, 0)",
+		}},
+	},
+	{
 		Name: "sweep", Why: "a contact whose wake-up is lost is found again",
 		Cuts: []Cut{{
 			File: "internal/pending/sweep.go",

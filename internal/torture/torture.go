@@ -351,8 +351,8 @@ func (r *run) link(name string) *link { return r.links[name] }
 
 func (r *run) webhookURL(n int) string { return "http://" + r.webhooks[n%len(r.webhooks)] }
 
-// settle waits until no contact has outstanding work but the parked ones, and
-// until asynq has delivered the wake-ups that outlived their contact's work: it
+// settle waits until no contact has outstanding work but the parked ones, until
+// the site has carried out what was given up, and until asynq has delivered the wake-ups that outlived their contact's work: it
 // notices those of a killed worker a minute later.
 func (r *run) settle(ctx context.Context) error {
 	client := r.store.client()
@@ -369,6 +369,9 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		if r.drained == 0 {
 			r.drained = time.Since(r.calmed)
+		}
+		if late := r.site.Stats().Late; late > 0 {
+			return fmt.Errorf("the site has %d requests under way that were given up", late)
 		}
 		if r.options.Brief {
 			return nil
