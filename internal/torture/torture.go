@@ -352,8 +352,9 @@ func (r *run) link(name string) *link { return r.links[name] }
 func (r *run) webhookURL(n int) string { return "http://" + r.webhooks[n%len(r.webhooks)] }
 
 // settle waits until no contact has outstanding work but the parked ones, until
-// the site has carried out what was given up, and until asynq has delivered the wake-ups that outlived their contact's work: it
-// notices those of a killed worker a minute later.
+// the site has carried out what was given up, and until asynq has delivered the
+// wake-ups that outlived their contact's work: it notices those of a killed
+// worker a minute later.
 func (r *run) settle(ctx context.Context) error {
 	client := r.store.client()
 	defer client.Close()
