@@ -241,7 +241,7 @@ func (c *chaos) standInEvents() []event {
 	}
 	if r.options.Fire >= lateRun {
 		// The worker gives the request up after 25 s.
-		events = append(events, event{"site acts after it was given up", 10 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
+		events = append(events, event{"site acts after it was given up", 40 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
 			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, After: length})
 		}})
 	}
