@@ -74,10 +74,10 @@ type counting struct {
 	underWay atomic.Int64
 }
 
-func (c *counting) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
+func (c *counting) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error) {
 	c.underWay.Add(1)
 	defer c.underWay.Add(-1)
-	return c.Passer.Pass(ctx, ref, intent)
+	return c.Passer.Pass(ctx, ref, intent, asOf)
 }
 
 func (c *counting) count() int { return int(c.underWay.Load()) }

@@ -30,6 +30,7 @@ func pluginRows(ctx context.Context, s *stage) []Row {
 type wireContact struct {
 	ID        string            `json:"contact_id"`
 	Action    string            `json:"action"`
+	AsOf      int64             `json:"as_of"`
 	RequestID string            `json:"request_id,omitempty"`
 	Email     string            `json:"email"`
 	Fields    map[string]string `json:"fields"`
@@ -164,6 +165,9 @@ func (c *pluginCase) explain(s *stage) {
 // post sends a batch and returns the plugin's own time in ms. All contacts must
 // have one of the outcomes, if any is given.
 func (w *wordpress) post(ctx context.Context, contacts []wireContact, countQueries string, outcomes ...string) float64 {
+	for i := range contacts {
+		contacts[i].AsOf = time.Now().UnixMicro()
+	}
 	body, err := json.Marshal(map[string]any{"contacts": contacts, "roles_allowed": []string{"subscriber"}})
 	require.NoError(w.s, err)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)

@@ -7,6 +7,10 @@ type Change struct {
 	// Action is "add", "update", "update_tags", or "confirm": the CRM has
 	// stored the generated password of the creation RequestID.
 	Action string `json:"action"`
+	// AsOf numbers the pass that sends the change, in µs of Redis's clock. The
+	// site does not store one that is lower than what it has stored of the
+	// contact. Zero is left out: the site stores in the order of arrival.
+	AsOf int64 `json:"as_of,omitempty"`
 	// RequestID names one creation of one user over all its retries.
 	RequestID string `json:"request_id,omitempty"`
 	// Email finds the user when the contact id does not, and is the address

@@ -29,6 +29,10 @@ type Suspicion interface {
 	Confirmed() int
 }
 
+// ErrSuperseded says that the site has stored a newer pass of the contact. The
+// contact waits as in an outage: its next pass has a higher number.
+var ErrSuperseded = errors.New("the site has a newer pass of the contact")
+
 // AsOutage finds an [Outage] in err's chain.
 func AsOutage(err error) (Outage, bool) {
 	var outage Outage

@@ -58,7 +58,7 @@ end
 // The script may run twice for one call: the second claims anew.
 //
 // Returns {"stale"}, {"busy", ms left}, {"unsettled", ms left} or {"claimed",
-// now, attempts, tries} and then as finishScript does.
+// now in µs, attempts, tries} and then as finishScript does.
 var claimScript = redis.NewScript(clockLua + settledLua + `
 local rec = redis.call('HMGET', KEYS[1], 'epoch', 'parked', 'lock_until', 'since', 'last', 'attempts', 'tries', 'lock')
 if rec[1] ~= ARGV[2] or rec[2] then return {'stale'} end
@@ -74,7 +74,7 @@ redis.call('ZADD', KEYS[2], now + ARGV[4] + ARGV[5], ARGV[1])
 redis.call('ZADD', KEYS[3], rec[4], ARGV[1])
 redis.call('ZREM', KEYS[4], ARGV[1])
 local work = redis.call('HMGET', KEYS[1], ` + workLua + `)
-return {'claimed', now, rec[6], rec[7], unpack(work)}
+return {'claimed', now_us, rec[6], rec[7], unpack(work)}
 `)
 
 // workLua names the fields of a record that say what a pass is to do.
@@ -88,6 +88,10 @@ type Claim struct {
 	// Attempts are the failed passes that count; Tries are all failed passes
 	// since the last success, outages included.
 	Attempts, Tries int
+	// AsOf numbers the pass: Redis's time in µs when it was to begin. All that
+	// the pass reads is at least as new, and each later pass of the contact has a
+	// higher number, unless Redis's clock goes back.
+	AsOf int64
 	// Since is when the contact's work became outstanding, by Redis's clock.
 	Since time.Time
 	// Covered is how many webhooks no earlier pass has seen; Webhooks are the
@@ -151,15 +155,16 @@ func (c *Contacts) Claim(ctx context.Context, taskID string) (*Claim, error) {
 const workFields = 7 + ring
 
 // take reads what the pass is to do, as workLua's fields say at a time of
-// Redis.
+// Redis in µs.
 func (c *Claim) take(now int64, work []any) {
+	c.AsOf = now
 	c.gen = text(work[0])
 	c.Intent = contact.Intent{
 		Action: contact.Action(number(work[1])), Role: text(work[2]), Notify: text(work[3]) == "1",
 	}
 	since := number(work[4])
 	c.Since = time.UnixMilli(since)
-	c.outstanding, c.claimed = time.Duration(max(0, now-since))*time.Millisecond, time.Now()
+	c.outstanding, c.claimed = time.Duration(max(0, now/1000-since))*time.Millisecond, time.Now()
 	gen, covered := number(work[0]), number(work[5])
 	c.Covered, c.Trace = int(gen-covered), text(work[6])
 	values := make([]string, 0, ring)

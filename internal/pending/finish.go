@@ -41,7 +41,7 @@ end
 //
 // Returns {"lost"}, {"done"} (also when there is no record: the answer to a
 // first sending of the script may have been lost), or, when webhooks arrived since the pass began,
-// {"again", now, ms to hold the next pass back} and what it is to do: the
+// {"again", now in µs, ms to hold the next pass back} and what it is to do: the
 // fields that workLua names. The lock is renewed.
 var finishScript = redis.NewScript(clockLua + settledLua + countLua + rememberLua + `
 local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'since', 'later', 'last')
@@ -64,7 +64,7 @@ redis.call('ZADD', KEYS[3], since, ARGV[1])
 local hold = unsettled(tonumber(ARGV[11]), since, rec[6])
 if redis.call('EXISTS', KEYS[7]) == 1 then hold = math.max(hold, 1000) end
 local work = redis.call('HMGET', KEYS[1], ` + workLua + `)
-return {'again', now, hold, unpack(work)}
+return {'again', now_us, hold, unpack(work)}
 `)
 
 // releaseScript ends a claim whose contact has to be looked at again.

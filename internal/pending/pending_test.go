@@ -130,6 +130,37 @@ func TestUpdateDuringPassCausesAnotherPass(t *testing.T) {
 	require.False(t, again)
 }
 
+func TestEachPassOfAContactHasAHigherNumber(t *testing.T) {
+	b := setup(t)
+	before, err := b.rdb.Time(b.ctx).Result()
+	require.NoError(t, err)
+	b.submit(t, ann, upd)
+	claim := b.claim(t)
+	numbers := []int64{before.UnixMicro(), claim.AsOf}
+
+	b.submit(t, ann, upd)
+	again, err := claim.Finish(b.ctx, "")
+	require.NoError(t, err)
+	require.True(t, again)
+	numbers = append(numbers, claim.AsOf) // in place
+	require.NoError(t, claim.Release(b.ctx, 0, ""))
+	claim = b.claim(t)
+	numbers = append(numbers, claim.AsOf) // claimed again
+
+	again, err = claim.Finish(b.ctx, "")
+	require.NoError(t, err)
+	require.False(t, again)
+	require.NoError(t, b.inspector.DeleteTask("spillway", b.wakeUps(t)[0]))
+	b.submit(t, ann, upd)
+	numbers = append(numbers, b.claim(t).AsOf) // a new record
+	after, err := b.rdb.Time(b.ctx).Result()
+	require.NoError(t, err)
+	numbers = append(numbers, after.UnixMicro())
+	for i := 1; i < len(numbers); i++ {
+		require.Greater(t, numbers[i], numbers[i-1], "%v", numbers)
+	}
+}
+
 func TestReleasedContactIsClaimedAgainByItsWakeUp(t *testing.T) {
 	b := setup(t)
 	b.submit(t, ann, upd)

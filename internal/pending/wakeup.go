@@ -38,6 +38,7 @@ func newMessage(queue string) message {
 const clockLua = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_us = time[1] * 1000000 + time[2]
 `
 
 // enqueueLua writes a wake-up as asynq's client does. q names the prefix of the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,7 +15,7 @@ import (
 type FaultMode string
 
 // The fault modes. The first four act in place of the call, which then has no
-// effect; the last two let it take effect and lose the answer.
+// effect; the others let it take effect and lose the answer.
 const (
 	FaultStatus    FaultMode = "status"     // an error status
 	FaultHang      FaultMode = "hang"       // no answer until the caller gives up
@@ -22,15 +23,17 @@ const (
 	FaultReset     FaultMode = "reset"      // the connection is closed without an answer
 	FaultHangAfter FaultMode = "hang_after" // as hang, after the call took effect
 	FaultHalf      FaultMode = "half"       // half the answer, then the connection is closed
+	FaultLate      FaultMode = "late"       // as hang, and the call takes effect after the caller has given up
 )
 
-var faultModes = []FaultMode{FaultStatus, FaultHang, FaultGarbage, FaultReset, FaultHangAfter, FaultHalf}
+var faultModes = []FaultMode{FaultStatus, FaultHang, FaultGarbage, FaultReset, FaultHangAfter, FaultHalf, FaultLate}
 
 // Fault spoils calls: the next Count ones, or all of the next For.
 type Fault struct {
 	Mode       FaultMode     // empty: FaultStatus
 	Status     int           // of FaultStatus; 0 stands for 503
 	RetryAfter time.Duration // of FaultStatus; 0: no such header
+	After      time.Duration // of FaultLate: how long after the caller has given up
 	Count      int           // calls to spoil; 0 with a For of 0 stands for 1
 	For        time.Duration // how long to spoil calls; with a Count, whichever ends first
 	Route      string        // the route to spoil, as named in the counts of calls; empty: every one
@@ -52,7 +55,7 @@ func (f Fault) check(routes []string) (Fault, error) {
 		return f, fmt.Errorf("unknown fault mode %q, use one of %v", f.Mode, faultModes)
 	case f.Status < 200 || f.Status > 599:
 		return f, fmt.Errorf("a fault cannot answer with status %d, use 200 to 599", f.Status)
-	case f.Count < 0 || f.For < 0 || f.RetryAfter < 0:
+	case f.Count < 0 || f.For < 0 || f.RetryAfter < 0 || f.After < 0:
 		return f, fmt.Errorf("a fault's count and durations cannot be negative")
 	case f.Route != "" && !slices.Contains(routes, f.Route):
 		return f, fmt.Errorf("unknown route %q, use one of %v", f.Route, routes)
@@ -68,6 +71,7 @@ type faults struct {
 	waiting []pendingFault
 	spoilt  int64
 
+	late      atomic.Int64  // calls of FaultLate under way
 	closed    chan struct{} // ends hanging answers
 	closeOnce sync.Once
 }
@@ -148,6 +152,16 @@ func (f *faults) perform(w http.ResponseWriter, r *http.Request, route string, a
 	case FaultHangAfter:
 		act()
 		f.hang(r)
+	case FaultLate:
+		f.late.Add(1)
+		defer f.late.Add(-1)
+		f.untilGivenUp(r)
+		select {
+		case <-time.After(fault.After):
+			act()
+		case <-f.closed:
+		}
+		panic(http.ErrAbortHandler)
 	case FaultHalf:
 		a := act()
 		a.write(w, len(a.body)/2)
@@ -168,13 +182,17 @@ func (f *faults) perform(w http.ResponseWriter, r *http.Request, route string, a
 	}
 }
 
-// hang returns when the caller has given up.
+// hang ends the call when the caller has given up.
 func (f *faults) hang(r *http.Request) {
+	f.untilGivenUp(r)
+	panic(http.ErrAbortHandler)
+}
+
+func (f *faults) untilGivenUp(r *http.Request) {
 	select {
 	case <-r.Context().Done():
 	case <-f.closed:
 	}
-	panic(http.ErrAbortHandler)
 }
 
 // control is POST /control/fail; DELETE takes all faults back.
@@ -187,6 +205,7 @@ func (f *faults) control(r *http.Request, body []byte) answer {
 		Mode       FaultMode `json:"mode"`
 		Status     int       `json:"status"`
 		RetryAfter float64   `json:"retry_after"`
+		After      float64   `json:"after"`
 		Count      int       `json:"count"`
 		Seconds    float64   `json:"seconds"`
 		Route      string    `json:"route"`
@@ -195,7 +214,7 @@ func (f *faults) control(r *http.Request, body []byte) answer {
 		return problem(http.StatusBadRequest, "%v", err)
 	}
 	if err := f.add(Fault{
-		Mode: wanted.Mode, Status: wanted.Status, RetryAfter: seconds(wanted.RetryAfter),
+		Mode: wanted.Mode, Status: wanted.Status, RetryAfter: seconds(wanted.RetryAfter), After: seconds(wanted.After),
 		Count: wanted.Count, For: seconds(wanted.Seconds), Route: wanted.Route,
 	}); err != nil {
 		return problem(http.StatusBadRequest, "%v", err)

@@ -81,6 +81,24 @@ func TestFaultsThatLoseTheAnswerKeepTheEffect(t *testing.T) {
 	})
 }
 
+func TestLateCallTakesEffectAfterItsCallerHasGivenUp(t *testing.T) {
+	t.Parallel()
+	site, s := startSite(t, sandbox.SiteOptions{StartCost: -1, ContactCost: -1})
+	require.NoError(t, site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", After: 50 * time.Millisecond}))
+	ctx, giveUp := context.WithCancel(t.Context())
+	given := make(chan error, 1)
+	go func() {
+		_, err := s.try(ctx, http.MethodPost, contactsPath, "application/json", envelope(change("1", nil)))
+		given <- err
+	}()
+	require.Eventually(t, func() bool { return site.Stats().Late == 1 }, patience, time.Millisecond)
+	require.Empty(t, site.Users())
+	giveUp()
+	require.ErrorIs(t, <-given, context.Canceled)
+	require.Eventually(t, func() bool { return site.Stats().Late == 0 }, patience, time.Millisecond)
+	require.Len(t, site.Users(), 1)
+}
+
 func TestFaultsEnd(t *testing.T) {
 	t.Parallel()
 	crm, s := startCRM(t, sandbox.CRMOptions{})
@@ -115,7 +133,7 @@ func TestWrongFaultsAreRefused(t *testing.T) {
 	t.Parallel()
 	crm := sandbox.NewCRM(sandbox.CRMOptions{})
 	for _, fault := range []sandbox.Fault{
-		{Mode: "burn"}, {Status: 99}, {Count: -1}, {For: -1}, {Route: "nowhere"},
+		{Mode: "burn"}, {Status: 99}, {Count: -1}, {For: -1}, {After: -1}, {Route: "nowhere"},
 	} {
 		require.Error(t, crm.Fail(fault), "%+v", fault)
 	}

@@ -25,7 +25,7 @@ type SiteOptions struct {
 	// password, see [Site.Credentials].
 	User, AppPassword string
 	// PluginVersion and Protocol are what the connector says of itself; empty
-	// and 0 stand for 0.1.0 and 1.
+	// and 0 stand for 0.2.0 and 1.
 	PluginVersion string
 	Protocol      int
 }
@@ -64,21 +64,23 @@ type account struct{ user, password string }
 
 // SiteStats counts what the site was asked.
 type SiteStats struct {
-	Requests int64 `json:"requests"` // of contacts
-	Contacts int64 `json:"contacts"` // in those requests
-	Largest  int64 `json:"largest"`  // the most contacts in one request
-	Stored   int64 `json:"stored"`   // answered created or updated
-	Deferred int64 `json:"deferred"`
-	Killed   int64 `json:"killed"`   // requests that a poisoned contact ended
-	Refused  int64 `json:"refused"`  // answered 401 or 403
-	BadBody  int64 `json:"bad_body"` // answered 400
-	Pages    int64 `json:"pages"`
-	Users    int64 `json:"users"`
-	Mails    int64 `json:"mails"`
-	Spoilt   int64 `json:"spoilt"`  // requests that met a fault
-	Waiting  int64 `json:"waiting"` // requests that wait for a worker now
-	Working  int64 `json:"working"` // requests that have one now
-	InLine   int64 `json:"in_line"` // the most requests that waited at once
+	Requests   int64 `json:"requests"` // of contacts
+	Contacts   int64 `json:"contacts"` // in those requests
+	Largest    int64 `json:"largest"`  // the most contacts in one request
+	Stored     int64 `json:"stored"`   // answered created or updated
+	Deferred   int64 `json:"deferred"`
+	Killed     int64 `json:"killed"`     // requests that a poisoned contact ended
+	Superseded int64 `json:"superseded"` // contacts of an older pass than the stored one
+	Refused    int64 `json:"refused"`    // answered 401 or 403
+	BadBody    int64 `json:"bad_body"`   // answered 400
+	Pages      int64 `json:"pages"`
+	Users      int64 `json:"users"`
+	Mails      int64 `json:"mails"`
+	Spoilt     int64 `json:"spoilt"`  // requests that met a fault
+	Late       int64 `json:"late"`    // requests under way that are to take effect after they are given up
+	Waiting    int64 `json:"waiting"` // requests that wait for a worker now
+	Working    int64 `json:"working"` // requests that have one now
+	InLine     int64 `json:"in_line"` // the most requests that waited at once
 }
 
 // NewSite returns a site without users, the two accounts of the API aside.
@@ -94,7 +96,7 @@ func NewSite(options SiteOptions) *Site {
 		options.User = "spillway"
 	}
 	if options.PluginVersion == "" {
-		options.PluginVersion = "0.1.0"
+		options.PluginVersion = "0.2.0"
 	}
 	if options.Protocol == 0 {
 		options.Protocol = 1
@@ -144,7 +146,7 @@ func (s *Site) Stats() SiteStats {
 	s.mu.Lock()
 	stats := s.stats
 	s.mu.Unlock()
-	stats.Spoilt = s.faults.count()
+	stats.Spoilt, stats.Late = s.faults.count(), s.faults.late.Load()
 	stats.Users, stats.Mails = s.users.counts()
 	return stats
 }

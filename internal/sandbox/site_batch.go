@@ -99,6 +99,9 @@ func (s *Site) storeContact(members map[string]any, roles rolePolicy) result {
 	var failed *failure
 	switch {
 	case errors.As(err, &failed):
+		if failed.Code == codeSuperseded {
+			s.count(func(stats *SiteStats) { stats.Superseded++ })
+		}
 		return result{ContactID: id, Outcome: outcomeFailed, Error: failed}
 	case err != nil:
 		return result{ContactID: id, Outcome: outcomeFailed, Error: &failure{Code: "exception", Message: "The contact could not be stored."}}
@@ -152,6 +155,7 @@ func decodeBatch(body []byte) (batch, error) {
 // incoming is one contact of a request, its members of the right types.
 type incoming struct {
 	id, action, requestID, email string
+	asOf                         int64          // 0: the pass has no number
 	fields                       map[string]any // accepted ones: strings and lists of strings
 	tags                         []string       // nil: leave them alone
 	login, password              string
@@ -178,6 +182,12 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 			return incoming{}, wrongType(member)
 		}
 		*target = value
+	}
+	if number := members["as_of"]; number != nil && in.action != contact.ActionConfirm {
+		var ok bool
+		if in.asOf, ok = wholeNumber(number); !ok {
+			return incoming{}, wrongType("as_of")
+		}
 	}
 	in.email = strings.TrimSpace(in.email)
 	switch in.action {
@@ -217,6 +227,16 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 
 func wrongType(member string) *failure {
 	return permanent("invalid_contact", fmt.Sprintf("The contact's %q is not of the expected type.", member))
+}
+
+// wholeNumber reads a number that is whole and not below zero.
+func wholeNumber(value any) (number int64, ok bool) {
+	digits, ok := value.(json.Number)
+	if !ok {
+		return 0, false
+	}
+	number, err := digits.Int64()
+	return number, err == nil && number >= 0
 }
 
 // text reads a member that is a text or a whole number; absent and null ones

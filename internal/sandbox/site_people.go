@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // URL is the site's address, once [Serve] or [Site.SetURL] has set it.
@@ -123,6 +124,17 @@ func (s *Site) SetPassword(id int64, password string) {
 	u = u.clone()
 	u.password = password
 	s.users.put(u)
+}
+
+// AgeOrder makes what a user is known to have stored last older by a time.
+func (s *Site) AgeOrder(id int64, by time.Duration) {
+	s.users.mu.Lock()
+	defer s.users.mu.Unlock()
+	if u, ok := s.users.byID[id]; ok {
+		u = u.clone()
+		u.newest.at = u.newest.at.Add(-by)
+		s.users.put(u)
+	}
 }
 
 // Mails returns the subjects of the mails sent to an address.

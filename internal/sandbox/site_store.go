@@ -16,6 +16,8 @@ func (s *users) store(in incoming, roles rolePolicy) (result, error) {
 	switch {
 	case in.action == contact.ActionConfirm:
 		return s.confirm(found, in), nil
+	case ok && found.newest.supersedes(in):
+		return result{}, &failure{Code: codeSuperseded, Message: "A newer pass of the contact is stored already; nothing was changed."}
 	case ok:
 		return s.change(found, in, roles)
 	case in.action == contact.Add.String():
@@ -67,6 +69,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 		return result{}, err
 	}
 	u.setTags(in.tags)
+	u.note(in)
 	s.put(u)
 	if in.notify {
 		address := strings.ToLower(u.Email)
@@ -119,15 +122,16 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 		}
 	}
 	u.setTags(in.tags)
+	outcome := contact.Updated
 	switch {
 	case created:
-		s.put(u)
-		return answerFor(u, contact.Created, notes), nil
+		outcome = contact.Created
 	case u.same(before):
-		return answerFor(u, contact.Unchanged, notes), nil
+		outcome = contact.Unchanged
 	}
+	u.note(in)
 	s.put(u)
-	return answerFor(u, contact.Updated, notes), nil
+	return answerFor(u, outcome, notes), nil
 }
 
 // displayName is what WordPress shows of a new user whose fields name none.

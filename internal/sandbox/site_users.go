@@ -53,6 +53,31 @@ type user struct {
 	User
 	password string
 	mark     *mark
+	newest   newest
+}
+
+// newest is the pass that was stored last on a user.
+type newest struct {
+	contactID string
+	asOf      int64 // the pass's number
+	at        time.Time
+}
+
+// newestLife is for how long a pass keeps out older ones.
+const newestLife = time.Hour
+
+const codeSuperseded = "superseded"
+
+// supersedes says that the contact comes from an older pass.
+func (n newest) supersedes(in incoming) bool {
+	return in.asOf > 0 && n.contactID == in.id && n.asOf > in.asOf && time.Since(n.at) < newestLife
+}
+
+// note remembers a contact's pass.
+func (u *user) note(in incoming) {
+	if in.asOf > 0 {
+		u.newest = newest{contactID: in.id, asOf: in.asOf, at: time.Now()}
+	}
 }
 
 // mark stands on a user whose generated password the CRM has not confirmed yet.

@@ -91,6 +91,18 @@ func (e *Failed) Error() string {
 	return fmt.Sprintf("the site failed to store contact %s (%s): %s", e.ContactID, e.Code, e.Message)
 }
 
+// Unwrap tells a newer pass that was stored from other failures.
+func (e *Failed) Unwrap() error {
+	if e.Code == codeSuperseded {
+		return contact.ErrSuperseded
+	}
+	return nil
+}
+
+// codeSuperseded is the connector's code for a change that is older than what
+// it has stored of the contact.
+const codeSuperseded = "superseded"
+
 // errClosed answers whoever comes during or after [Client.Close].
 var errClosed = &Unavailable{Reason: "Spillway is stopping; the contact is tried again later"}
 

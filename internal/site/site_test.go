@@ -139,6 +139,14 @@ func TestRefusedAndFailedContactsAreToldApart(t *testing.T) {
 	})
 	_, err = client(t, passing, nil).Store(t.Context(), add(5))
 	require.ErrorContains(t, err, "database")
+	require.NotErrorIs(t, err, contact.ErrSuperseded)
+	requirePassing(t, err)
+
+	older := scripted(t, func(w http.ResponseWriter, ids []string) {
+		answer(w, ids, `{"contact_id":%q,"outcome":"failed","error":{"code":"superseded","message":"older","permanent":false}}`)
+	})
+	_, err = client(t, older, nil).Store(t.Context(), add(5))
+	require.ErrorIs(t, err, contact.ErrSuperseded)
 	requirePassing(t, err)
 }
 

@@ -99,7 +99,7 @@ func TestEveryRefusalHasAnEntryAndTheOtherWayRound(t *testing.T) {
 			require.Equal(t, syncer.Park, verdict, code)
 		}
 	}
-	own := []string{syncer.CodeOutage, syncer.CodeOutOfTime, syncer.CodeFailed, syncer.CodeGivenUp}
+	own := []string{syncer.CodeOutage, syncer.CodeOutOfTime, syncer.CodeSuperseded, syncer.CodeFailed, syncer.CodeGivenUp}
 	for code := range syncer.Codes() {
 		if !raised[code] {
 			require.Contains(t, own, code, "nothing raises this code")
@@ -111,7 +111,7 @@ func TestErrorsOfTheClientsAreJudgedAsTheTableSays(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
 		pulse.ErrNotFound, &pulse.Unavailable{}, &pulse.Rejected{}, &site.Unavailable{}, &site.Unauthorized{},
-		&site.Refused{Code: "no_email"}, &site.Failed{Code: "database"}, contact.ErrInvalidID,
+		&site.Refused{Code: "no_email"}, &site.Failed{Code: "database"}, &site.Failed{Code: "superseded"}, contact.ErrInvalidID,
 	} {
 		judgement := syncer.Judge(err, 0)
 		verdict, ok := syncer.Codes()[judgement.Code]

@@ -38,8 +38,10 @@ type Judgement struct {
 const (
 	CodeOutage    = "outage"
 	CodeOutOfTime = "out_of_time"
-	CodeFailed    = "failed"
-	CodeGivenUp   = "too_many_attempts"
+	// CodeSuperseded waits: Redis's clock went back, or the claim is lost.
+	CodeSuperseded = "superseded"
+	CodeFailed     = "failed"
+	CodeGivenUp    = "too_many_attempts"
 )
 
 // Codes are all codes that a failed pass can have, with the verdict that goes
@@ -47,7 +49,7 @@ const (
 // and the connector plugin; deploy/ERRORS.md explains them to operators.
 func Codes() map[string]Verdict {
 	return map[string]Verdict{
-		CodeOutage: Wait, CodeOutOfTime: Wait,
+		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait,
 		CodeFailed:  TryAgain,
 		CodeGivenUp: Park,
 
@@ -71,6 +73,9 @@ func Judge(err error, attempts int) Judgement {
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return Judgement{Verdict: Wait, Code: CodeOutOfTime}
+	}
+	if errors.Is(err, contact.ErrSuperseded) {
+		return Judgement{Verdict: Wait, Code: CodeSuperseded}
 	}
 	var suspicion contact.Suspicion
 	if errors.As(err, &suspicion) && attempts+1 < suspicion.Confirmed() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/contact"
 	"spillway/internal/syncer"
 )
 
@@ -42,6 +43,7 @@ func TestJudgeTellsPassingErrorsFromPermanentOnes(t *testing.T) {
 		{"an outage on the way to a refusal waits", errors.Join(refusal("x"), outage(0)), 0, syncer.Wait, "outage"},
 		{"a wrapped outage waits", fmt.Errorf("reading: %w", outage(0)), 0, syncer.Wait, "outage"},
 		{"a pass without time left waits", fmt.Errorf("reading: %w", context.DeadlineExceeded), 50, syncer.Wait, "out_of_time"},
+		{"a newer pass on the site is waited for", fmt.Errorf("storing: %w", contact.ErrSuperseded), 50, syncer.Wait, "superseded"},
 		{"a refusal parks", fmt.Errorf("storing: %w", refusal("no_email")), 0, syncer.Park, "no_email"},
 		{"a suspicion is tried again", fmt.Errorf("storing: %w", suspicion{}), 1, syncer.TryAgain, "site_fatal"},
 		{"a suspicion that repeated itself parks", fmt.Errorf("storing: %w", suspicion{}), 2, syncer.Park, "site_fatal"},

@@ -69,17 +69,19 @@ func New(crm CRM, site Site, vault Vault, options Options) *Syncer {
 // for a weekend, and a parked contact be looked at on Monday.
 const passwordTTL = 14 * 24 * time.Hour
 
-// Pass carries out an intent for a contact. Its error is a [contact.Outage], a
-// [contact.Refusal], or a failure that may pass; see [Judge].
-func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
+// Pass carries out an intent for a contact. asOf orders the contact's passes, see
+// [contact.Change]. Its error is a [contact.Outage], a [contact.Refusal],
+// [contact.ErrSuperseded], or a failure that may pass; see [Judge].
+func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error) {
 	if intent.Action == contact.UpdateTags {
-		return s.syncTags(ctx, ref)
+		return s.syncTags(ctx, ref, asOf)
 	}
 	record, tags, err := s.read(ctx, ref.ID)
 	if err != nil {
 		return contact.Result{}, err
 	}
 	change := s.change(ref, intent, record, tags)
+	change.AsOf = asOf
 	if intent.Action != contact.Add || s.options.ReturnPassword == "" || change.UserPass != "" {
 		result, err := s.site.Store(ctx, change)
 		if err != nil {
@@ -92,12 +94,12 @@ func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Inten
 
 // syncTags reads no fields. Only when the contact id finds no user is the
 // e-mail address read, since the CRM may have merged two contacts.
-func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref) (contact.Result, error) {
+func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref, asOf int64) (contact.Result, error) {
 	tags, err := s.crm.Tags(ctx, ref.ID)
 	if err != nil {
 		return contact.Result{}, err
 	}
-	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), Tags: listed(tags)}
+	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), AsOf: asOf, Tags: listed(tags)}
 	result, err := s.site.Store(ctx, change)
 	if err != nil || result.Outcome != contact.Skipped {
 		return result, err

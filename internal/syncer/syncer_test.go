@@ -67,6 +67,7 @@ type bundle struct {
 	crm   *pulse.Client
 	site  *site.Client
 	rdb   *redis.Client
+	last  int64 // number of the last pass
 }
 
 func setup(t *testing.T) *bundle {
@@ -107,7 +108,8 @@ func (b *bundle) pass(t *testing.T, parts *cutter, id int, action contact.Action
 	s := syncer.New(parts, parts, parts, syncer.Options{
 		Fields: fields, ReturnPassword: "wp_password", ReturnFields: map[string]string{"user_id": "wp_id"},
 	})
-	return s.Pass(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: action, Notify: true})
+	b.last++
+	return s.Pass(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: action, Notify: true}, b.last)
 }
 
 // requireRight checks what must hold after a creation, however it came about.

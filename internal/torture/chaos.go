@@ -111,6 +111,10 @@ const longRun = 2 * time.Minute
 // shared breakers are open for most of the time, and little work is at risk.
 const lull = 20 * time.Second
 
+// lateRun is the shortest fire in which the site carries requests out that were
+// given up: each keeps one of the site's two turns for 25 s.
+const lateRun = time.Minute
+
 // events are all kinds of what goes wrong in this run.
 func (c *chaos) events() []event {
 	r := c.run
@@ -221,6 +225,15 @@ func (c *chaos) standInEvents() []event {
 			return r.site.Inject(fault)
 		}}
 	}
+	// Three seconds are no outage: passes take long, and succeed.
+	slow := func(name string, longest time.Duration, set func(by time.Duration)) event {
+		return event{name, longest, []string{name}, func(ctx context.Context, _ string, length time.Duration) error {
+			set(3 * time.Second)
+			wait(ctx, length)
+			set(0)
+			return nil
+		}}
+	}
 	events := []event{
 		crm("answers 429", sandbox.Fault{Status: 429, RetryAfter: time.Second, Count: 5}),
 		crm("answers 500", sandbox.Fault{Status: 500}),
@@ -228,6 +241,8 @@ func (c *chaos) standInEvents() []event {
 		crm("hangs", sandbox.Fault{Mode: sandbox.FaultHang, Count: 3}),
 		crm("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 5}),
 		crm("stores and hangs", sandbox.Fault{Mode: sandbox.FaultHangAfter, Route: "update", Count: 2}),
+		slow("CRM slow to answer", 6*time.Second, func(by time.Duration) { r.crm.SetLatency(crmLatency + by) }),
+		slow("site slow to answer", 6*time.Second, func(by time.Duration) { r.site.SetCosts(siteStart+by, siteContact) }),
 		crm("stores and resets", sandbox.Fault{Mode: sandbox.FaultHalf, Route: "update", Count: 2}),
 		site("answers 503", sandbox.Fault{Status: 503, RetryAfter: time.Second}),
 		site("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 3}),
@@ -241,6 +256,12 @@ func (c *chaos) standInEvents() []event {
 			l.cut()
 			return l.mend(context.WithoutCancel(ctx))
 		}},
+	}
+	if r.options.Fire >= lateRun {
+		// The worker gives the request up after 25 s.
+		events = append(events, event{"site acts after it was given up", 40 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
+			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, After: length})
+		}})
 	}
 	if r.options.Fire >= longRun {
 		// It keeps the site's only turn for as long as a request may last.

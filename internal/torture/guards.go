@@ -47,11 +47,11 @@ var guards = []Mutation{
 		}},
 	},
 	{
-		Name: "sweep", Why: "a contact whose wake-up is lost is found again",
+		Name: "fence", Why: "the site does not store what an older pass sends late",
 		Cuts: []Cut{{
-			File: "internal/pending/sweep.go",
-			Old:  "	for {\n		pause := ",
-			New:  "	for ctx.Err() == nil {\n		<-ctx.Done()\n		pause := ",
+			File: "internal/worker/worker.go",
+			Old:  "claim.Intent, claim.AsOf)",
+			New:  "claim.Intent, 0)",
 		}},
 	},
 }

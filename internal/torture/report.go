@@ -30,6 +30,7 @@ type Report struct {
 	Restarts     int            // programs that ended by themselves and were started again
 	Passes       int            // as the CRM saw them begin
 	Late         int            // calls of passes that had lost their claim while frozen
+	Superseded   int64          // contacts that the site did not store: a newer pass had been there
 	Users        int
 	Parked       int
 
@@ -75,7 +76,8 @@ func (r *Report) String() string {
 		r.Webhooks, r.Tries, r.Contacts, r.Acknowledged, r.GivenUp, list(r.Refusals))
 	fmt.Fprintf(&b, "  %d kills, stops and freezes; calls spoilt by the CRM or the site: %d; ended by themselves: %d\n", kills, r.Spoilt, r.Restarts)
 	fmt.Fprintf(&b, "  faults: %s\n", list(r.Events))
-	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers\n", r.Passes, r.Users, r.Parked, r.Late)
+	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers, %d contacts refused as superseded\n",
+		r.Passes, r.Users, r.Parked, r.Late, r.Superseded)
 	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, left in Redis %d, leaked %d\n",
 		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Leftovers, r.Leaks)
 	for _, problem := range r.Problems {
@@ -100,7 +102,7 @@ func (r *run) report() *Report {
 	report := &Report{
 		Mode: r.options.Mode, Seed: r.options.Seed, Took: time.Since(r.began), Drained: r.drained,
 		Contacts: len(r.people), Restarts: r.restarts, Users: len(r.site.Users()),
-		Spoilt: r.crm.Stats().Spoilt + r.site.Stats().Spoilt,
+		Spoilt: r.crm.Stats().Spoilt + r.site.Stats().Spoilt, Superseded: r.site.Stats().Superseded,
 	}
 	s := r.senders
 	s.count(func() {

@@ -74,6 +74,9 @@ const (
 	ingestCount   = 2
 	workerCount   = 3
 	crmRate       = 300
+
+	// What a call of the CRM takes, and a request of the site and a contact in it.
+	crmLatency, siteStart, siteContact = 15 * time.Millisecond, 15 * time.Millisecond, 2 * time.Millisecond
 )
 
 // run is everything of one run.
@@ -130,9 +133,9 @@ func setUp(ctx context.Context, options Options, workers int) (r *run, err error
 	random := rand.New(rand.NewPCG(options.Seed, 0))
 	r = &run{
 		options: options, people: people(options.Contacts, random),
-		crm: sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: 15 * time.Millisecond}),
+		crm: sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: crmLatency}),
 		site: sandbox.NewSite(sandbox.SiteOptions{
-			User: siteUser, AppPassword: appPassword, StartCost: 15 * time.Millisecond, ContactCost: 2 * time.Millisecond,
+			User: siteUser, AppPassword: appPassword, StartCost: siteStart, ContactCost: siteContact,
 		}),
 		network: newNetwork(), watch: newWatch(),
 		linksTo: map[string][]string{}, links: map[string]*link{}, began: time.Now(),
@@ -360,9 +363,10 @@ func (r *run) link(name string) *link { return r.links[name] }
 
 func (r *run) webhookURL(n int) string { return "http://" + r.webhooks[n%len(r.webhooks)] }
 
-// settle waits until no contact has outstanding work but the parked ones, and
-// until asynq has delivered the wake-ups that outlived their contact's work: it
-// notices those of a killed worker a minute later.
+// settle waits until no contact has outstanding work but the parked ones, until
+// the site has carried out what was given up, and until asynq has delivered the
+// wake-ups that outlived their contact's work: it notices those of a killed
+// worker a minute later.
 func (r *run) settle(ctx context.Context) error {
 	client := r.store.client()
 	defer client.Close()
@@ -378,6 +382,9 @@ func (r *run) settle(ctx context.Context) error {
 		}
 		if r.drained == 0 {
 			r.drained = time.Since(r.calmed)
+		}
+		if late := r.site.Stats().Late; late > 0 {
+			return fmt.Errorf("the site has %d requests under way that were given up", late)
 		}
 		if r.options.Brief {
 			return nil

@@ -29,9 +29,10 @@ import (
 	"spillway/internal/syncer"
 )
 
-// Passer runs one pass over one contact.
+// Passer runs one pass over one contact. asOf is the pass's number, see
+// [pending.Claim].
 type Passer interface {
-	Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error)
+	Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error)
 }
 
 // Gate admits passes as fast as the site takes contacts.
@@ -273,7 +274,7 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 		w.metrics.underWay.Dec()
 		endSpan(span, claim, result, err)
 	}()
-	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent)
+	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent, claim.AsOf)
 	return result, 0, err
 }
 

@@ -29,7 +29,7 @@ var (
 // passFunc is a pass as a function.
 type passFunc func(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error)
 
-func (f passFunc) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
+func (f passFunc) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, _ int64) (contact.Result, error) {
 	return f(ctx, ref, intent)
 }
 
@@ -62,6 +62,11 @@ func setup(t *testing.T) *bundle {
 
 // start runs a worker and returns a function that stops it and waits.
 func (b *bundle) start(t *testing.T, pass passFunc) (stop func()) {
+	t.Helper()
+	return b.startWith(t, pass)
+}
+
+func (b *bundle) startWith(t *testing.T, pass worker.Passer) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -177,23 +182,54 @@ func TestPassesOfOneContactNeverOverlap(t *testing.T) {
 }
 
 func TestOutageIsRetriedWithoutUsingUpAttempts(t *testing.T) {
+	for code, cause := range map[string]error{"outage": outage{}, "superseded": contact.ErrSuperseded} {
+		t.Run(code, func(t *testing.T) {
+			b := setup(t)
+			var passes atomic.Int64
+			b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
+				if passes.Add(1) == 1 {
+					return contact.Result{}, fmt.Errorf("syncing contact 123: %w", cause)
+				}
+				return contact.Result{Outcome: contact.Updated}, nil
+			})
+			b.submit(t, ann, upd)
+			record := b.eventually(t, ann, pending.Retrying)
+			require.Zero(t, record.Attempts)
+			require.Equal(t, code, record.Failure.Code)
+			b.eventually(t, ann, pending.Idle)
+			events, last, err := b.timelines.Timeline(t.Context(), ann)
+			require.NoError(t, err)
+			require.Len(t, events, 2)
+			require.False(t, last.IsZero())
+		})
+	}
+}
+
+// numbers notes the numbers of the passes over a contact whose webhooks arrive
+// during the first of them.
+type numbers struct {
+	webhook func()
+	seen    chan int64
+}
+
+func (n *numbers) Pass(_ context.Context, _ contact.Ref, _ contact.Intent, asOf int64) (contact.Result, error) {
+	if len(n.seen) == 0 {
+		n.webhook()
+	}
+	n.seen <- asOf
+	return contact.Result{Outcome: contact.Updated}, nil
+}
+
+func TestPassInPlaceHasAHigherNumber(t *testing.T) {
 	b := setup(t)
-	var passes atomic.Int64
-	b.start(t, func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
-		if passes.Add(1) == 1 {
-			return contact.Result{}, fmt.Errorf("reading contact 123: %w", outage{})
-		}
-		return contact.Result{Outcome: contact.Updated}, nil
-	})
+	passes := &numbers{webhook: func() { b.submit(t, ann, upd) }, seen: make(chan int64, 9)}
+	b.startWith(t, passes)
 	b.submit(t, ann, upd)
-	record := b.eventually(t, ann, pending.Retrying)
-	require.Zero(t, record.Attempts)
-	require.Equal(t, "outage", record.Failure.Code)
 	b.eventually(t, ann, pending.Idle)
-	events, last, err := b.timelines.Timeline(t.Context(), ann)
-	require.NoError(t, err)
-	require.Len(t, events, 2)
-	require.False(t, last.IsZero())
+	require.Len(t, passes.seen, 2)
+	first := <-passes.seen
+	require.WithinDuration(t, time.Now(), time.UnixMicro(first), time.Minute)
+	require.Greater(t, <-passes.seen, first)
 }
 
 func TestRefusedContactIsParkedUntilItsNextWebhook(t *testing.T) {

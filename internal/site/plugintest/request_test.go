@@ -2,6 +2,7 @@ package plugintest
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,13 +60,18 @@ func update(id int, fields change) change {
 // request sends contacts as a user. It fails no test, so it may run in any
 // goroutine.
 func request(site *wptest.Site, user, password, path string, contacts ...change) reply {
+	return requestUntil(context.Background(), site, user, password, path, contacts...)
+}
+
+// requestUntil gives up when ctx ends.
+func requestUntil(ctx context.Context, site *wptest.Site, user, password, path string, contacts ...change) reply {
 	body, err := json.Marshal(map[string]any{
 		"roles_allowed": []string{"subscriber", "customer"}, "default_role": "", "contacts": contacts,
 	})
 	if err != nil {
 		return reply{err: err}
 	}
-	post, err := http.NewRequest(http.MethodPost, site.URL()+path, bytes.NewReader(body))
+	post, err := http.NewRequestWithContext(ctx, http.MethodPost, site.URL()+path, bytes.NewReader(body))
 	if err != nil {
 		return reply{err: err}
 	}

@@ -3,6 +3,8 @@
 // and the connector plugin in a real WordPress both run it.
 package sitetest
 
+import "time"
+
 // Harness is a running site as the contract suite sees it: the address that
 // Spillway calls, and what a person with access to the site's database sees.
 type Harness interface {
@@ -25,6 +27,9 @@ type Harness interface {
 	Login(login, password string) bool
 	// SetPassword changes a password as the user would.
 	SetPassword(id int64, password string)
+	// AgeOrder makes what a user is known to have stored last older by a time,
+	// in whole seconds.
+	AgeOrder(id int64, by time.Duration)
 	// Mails lists the subjects of the mails sent to an address.
 	Mails(to string) []string
 }

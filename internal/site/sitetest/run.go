@@ -38,6 +38,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		{"Passwords", passwordRules},
 		{"Roles", roleRules},
 		{"Confirmation", confirmationRules},
+		{"Order", orderRules},
 		{"Mail", mailRules},
 		{"Status", statusRules},
 	} {

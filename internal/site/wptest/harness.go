@@ -2,9 +2,11 @@ package wptest
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -127,6 +129,15 @@ echo is_wp_error( $user ) ? 'no' : 'yes';`) == "yes"
 func (s *Site) SetPassword(id int64, password string) {
 	s.tb.Helper()
 	s.PHP(`reset_password( get_userdata( ` + strconv.FormatInt(id, 10) + ` ), ` + typed(password) + ` );`)
+}
+
+// AgeOrder makes what a user is known to have stored last older by a time.
+func (s *Site) AgeOrder(id int64, by time.Duration) {
+	s.tb.Helper()
+	s.PHP(fmt.Sprintf(`
+$mark   = explode( ' ', get_user_meta( %[1]d, 'spillway_as_of', true ) );
+$mark[] = array_pop( $mark ) - %[2]d;
+update_user_meta( %[1]d, 'spillway_as_of', implode( ' ', $mark ) );`, id, int(by.Seconds())))
 }
 
 // Mails lists the subjects of the mails sent to an address, oldest first.

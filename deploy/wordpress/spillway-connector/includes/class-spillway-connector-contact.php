@@ -28,6 +28,14 @@ final class Spillway_Connector_Contact {
 	public $action = '';
 
 	/**
+	 * Numbers the pass that sends the contact; zero: it has no number, as a
+	 * confirmation. A float holds all of it on 32 bits, too.
+	 *
+	 * @var float
+	 */
+	public $as_of = 0.0;
+
+	/**
 	 * Names one creation of one user over all its repetitions.
 	 *
 	 * @var string
@@ -103,6 +111,7 @@ final class Spillway_Connector_Contact {
 		$contact             = new self();
 		$contact->id         = $id;
 		$contact->action     = self::text( $data, 'action' );
+		$contact->as_of      = 'confirm' === $contact->action ? 0.0 : self::number( $data, 'as_of' );
 		$contact->request_id = self::text( $data, 'request_id' );
 		$contact->email      = trim( self::text( $data, 'email' ) );
 		$contact->login      = self::text( $data, 'user_login' );
@@ -172,6 +181,25 @@ final class Spillway_Connector_Contact {
 			throw Spillway_Connector_Failure::invalid_contact( $member );
 		}
 		return $data[ $member ];
+	}
+
+	/**
+	 * Reads a member that is a whole number, not below zero.
+	 *
+	 * @param array  $data   The contact's members.
+	 * @param string $member Name of the member.
+	 * @return float Zero when it is absent.
+	 * @throws Spillway_Connector_Failure When it is no such number.
+	 */
+	private static function number( array $data, $member ) {
+		if ( ! isset( $data[ $member ] ) ) {
+			return 0.0;
+		}
+		$number = $data[ $member ];
+		if ( ( ! is_int( $number ) && ! is_float( $number ) ) || $number < 0 || floor( $number ) !== (float) $number ) {
+			throw Spillway_Connector_Failure::invalid_contact( $member );
+		}
+		return (float) $number;
 	}
 
 	/**

@@ -30,6 +30,13 @@ final class Spillway_Connector_Directory {
 	private $by_email = array();
 
 	/**
+	 * How often load() was called.
+	 *
+	 * @var int
+	 */
+	private $loads = 0;
+
+	/**
 	 * Looks the contacts up and primes WordPress's caches with their users.
 	 *
 	 * WordPress has an index on addresses and none on meta values: a contact id
@@ -43,6 +50,7 @@ final class Spillway_Connector_Directory {
 	public function load( array $contacts ) {
 		$this->by_contact = array();
 		$this->by_email   = array();
+		++$this->loads;
 		$this->load_emails( array_filter( wp_list_pluck( $contacts, 'email' ) ) );
 		$this->prime( array_values( $this->by_email ) );
 		$ids = array();
@@ -194,9 +202,10 @@ final class Spillway_Connector_Directory {
 		if ( array() === $users ) {
 			return;
 		}
-		if ( wp_using_ext_object_cache() ) {
-			// A shared cache may lag behind the database, and what already
-			// stands so is decided by what is read here.
+		if ( wp_using_ext_object_cache() || $this->loads > 1 ) {
+			// A shared cache may lag behind the database, and what an earlier
+			// load() has read is from before these contacts were locked. What
+			// already stands so is decided by what is read here.
 			array_map( array( __CLASS__, 'clean' ), $users );
 		}
 		cache_users( $users );

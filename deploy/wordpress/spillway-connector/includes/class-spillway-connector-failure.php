@@ -72,6 +72,15 @@ final class Spillway_Connector_Failure extends Exception {
 	}
 
 	/**
+	 * What was sent is older than what is stored.
+	 *
+	 * @return self
+	 */
+	public static function superseded() {
+		return new self( 'superseded', __( 'A newer pass of the contact is stored already; nothing was changed.', 'spillway-connector' ), false );
+	}
+
+	/**
 	 * The address is no e-mail address.
 	 *
 	 * @return self

@@ -116,6 +116,10 @@ final class Spillway_Connector_Ledger {
 	 */
 	public function store( $place, Spillway_Connector_Contact $contact ) {
 		$user_id = $this->directory->find( $contact );
+		if ( $user_id > 0 && Spillway_Connector_Order::is_superseded( $contact, $user_id ) ) {
+			$this->fail( $place, $contact->id, Spillway_Connector_Failure::superseded() );
+			return;
+		}
 		if ( $user_id > 0 ) {
 			$this->update( $place, $contact, $user_id );
 			return;
@@ -196,6 +200,7 @@ final class Spillway_Connector_Ledger {
 		try {
 			$this->transaction->enter();
 			$this->results[ $place ] = $this->user->store( $contact, $user_id );
+			Spillway_Connector_Order::note( $contact, $user_id );
 			$this->transaction->check();
 			$entry['state'] = $this->user->state( $contact, $user_id );
 			$again          = ! $this->transaction->release();
@@ -237,6 +242,7 @@ final class Spillway_Connector_Ledger {
 		try {
 			$this->transaction->enter_with_probe( $user_id );
 			$this->results[ $place ] = $this->user->store( $contact, $user_id );
+			Spillway_Connector_Order::note( $contact, $user_id );
 			$this->transaction->check();
 			// A hook may have committed; then the probe is there, too.
 			if ( ! $this->transaction->remove_probe() || ! $this->transaction->commit() ) {
@@ -269,6 +275,7 @@ final class Spillway_Connector_Ledger {
 			$login = $this->logins->pick( $contact );
 			$this->transaction->enter();
 			$this->results[ $place ] = $this->user->create( $contact, $login );
+			Spillway_Connector_Order::note( $contact, $this->user->inserted() );
 			$this->transaction->check();
 			$whole = $this->transaction->release();
 			$kept  = $this->transaction->commit();

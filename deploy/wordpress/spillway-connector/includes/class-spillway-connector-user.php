@@ -171,7 +171,7 @@ final class Spillway_Connector_User {
 		$state = array( $user->user_email, $user->user_pass, $user->display_name, $user->user_url, $user->user_nicename, array_values( $user->roles ) );
 		$keys  = array_merge(
 			array_map( 'strval', array_keys( array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD ) ) ),
-			array( Spillway_Connector_Fusion::contact_id_key(), Spillway_Connector_Fusion::tags_key(), Spillway_Connector_Password::MARK )
+			array( Spillway_Connector_Fusion::contact_id_key(), Spillway_Connector_Fusion::tags_key(), Spillway_Connector_Password::MARK, Spillway_Connector_Order::MARK )
 		);
 		foreach ( $keys as $key ) {
 			$state[] = get_user_meta( $user_id, $key, false );
