@@ -7,54 +7,14 @@ import (
 	"time"
 
 	"spillway/internal/contact"
+	"spillway/internal/dossier"
 	"spillway/internal/history"
-	"spillway/internal/pending"
 )
 
 type contactCommand struct {
 	ID string `arg:"" help:"The CRM's id of the contact."`
 	redisFlags
 	jsonFlag
-}
-
-// contactView is a contact as the admin API shows it, too.
-type contactView struct {
-	ContactID   string          `json:"contact_id"`
-	State       pending.State   `json:"state"`
-	Action      string          `json:"action,omitempty"`
-	Webhooks    int64           `json:"webhooks"`
-	Attempts    int             `json:"attempts"`
-	Since       *time.Time      `json:"since,omitempty"`
-	NextAttempt *time.Time      `json:"next_attempt,omitempty"`
-	LastSync    *time.Time      `json:"last_sync"`
-	LastError   *failureView    `json:"last_error"`
-	Timeline    []history.Event `json:"timeline,omitempty"`
-}
-
-type failureView struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func viewOf(record pending.Record) contactView {
-	view := contactView{
-		ContactID: record.Ref.ID, State: record.State, Webhooks: record.Webhooks, Attempts: record.Attempts,
-		Since: moment(record.Since), NextAttempt: moment(record.Next),
-	}
-	if record.State != pending.Idle {
-		view.Action = record.Intent.Action.String()
-	}
-	if record.Failure.Code != "" {
-		view.LastError = &failureView{record.Failure.Code, record.Failure.Text}
-	}
-	return view
 }
 
 func refOf(id string) (contact.Ref, error) {
@@ -76,33 +36,18 @@ func (s *contactCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
-	record, err := here.contacts.Lookup(ctx, ref)
+	view, err := dossier.Read(ctx, here.contacts, here.timelines, ref)
 	if err != nil {
 		return err
-	}
-	events, lastSync, err := here.timelines.Timeline(ctx, ref)
-	if err != nil {
-		return err
-	}
-	view := viewOf(record)
-	view.LastSync, view.Timeline = moment(lastSync), events
-	if view.LastError == nil {
-		// The last failure that the timeline remembers, if any.
-		for _, event := range events {
-			if event.Code != "" {
-				view.LastError = &failureView{event.Code, event.Error}
-				break
-			}
-		}
 	}
 	if s.JSON {
 		return c.json(view)
 	}
-	view.print(c)
+	printDossier(c, view)
 	return nil
 }
 
-func (v contactView) print(c *console) {
+func printDossier(c *console, v dossier.Dossier) {
 	row := func(name, format string, args ...any) { c.say("%-12s %s\n", name, fmt.Sprintf(format, args...)) }
 	row("contact", "%s", v.ContactID)
 	state := string(v.State)
@@ -123,6 +68,17 @@ func (v contactView) print(c *console) {
 	}
 	if v.LastError != nil {
 		row("last error", "%s: %s", v.LastError.Code, v.LastError.Message)
+	}
+	for i, receipt := range v.Received {
+		name := ""
+		if i == 0 {
+			name = "received"
+		}
+		from := "asked for by the operator"
+		if receipt.RequestID != "" {
+			from = "request " + receipt.RequestID
+		}
+		row(name, "%s  %-11s  %s", at(receipt.At), receipt.Action, from)
 	}
 	if len(v.Timeline) == 0 {
 		return
@@ -145,7 +101,9 @@ func line(event history.Event) string {
 	if event.Code != "" {
 		text += fmt.Sprintf(": %s: %s", event.Code, event.Error)
 	}
-	text += fmt.Sprintf(" (waited %s, took %s)", millis(event.Waited), millis(event.Took))
+	if event.Kind != history.Dropped {
+		text += fmt.Sprintf(" (waited %s, took %s)", millis(event.Waited), millis(event.Took))
+	}
 	if len(event.Notes) > 0 {
 		text += " [" + strings.Join(event.Notes, ", ") + "]"
 	}

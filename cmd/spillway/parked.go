@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"spillway/internal/contact"
+	"spillway/internal/dossier"
 	"spillway/internal/pending"
 )
 
@@ -41,11 +42,7 @@ func (p *parkedListCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	if p.JSON {
-		views := make([]contactView, 0, len(records))
-		for _, record := range records {
-			views = append(views, viewOf(record))
-		}
-		return c.json(map[string]any{"parked": stats.Parked, "contacts": views})
+		return c.json(map[string]any{"parked": stats.Parked, "contacts": dossier.All(records)})
 	}
 	for _, record := range records {
 		c.say("%-18s  since %s  %-11s  %s: %s\n", record.Ref.ID, at(record.Since), record.Intent.Action, record.Failure.Code, record.Failure.Text)
@@ -187,7 +184,7 @@ func (p *parkedDropCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
-	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) { return here.contacts.Drop(ctx, ref) })
+	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) { return dossier.Drop(ctx, here.contacts, ref) })
 	if err != nil {
 		return err
 	}

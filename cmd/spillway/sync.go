@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
+	"spillway/internal/dossier"
 	"spillway/internal/pending"
 )
 
@@ -19,11 +20,11 @@ type syncCommand struct {
 }
 
 type syncView struct {
-	ContactID string        `json:"contact_id"`
-	Action    string        `json:"action"`
-	Coalesced bool          `json:"coalesced"`
-	State     pending.State `json:"state,omitempty"` // with --wait
-	Error     *failureView  `json:"error,omitempty"`
+	ContactID string           `json:"contact_id"`
+	Action    string           `json:"action"`
+	Coalesced bool             `json:"coalesced"`
+	State     pending.State    `json:"state,omitempty"` // with --wait
+	Error     *dossier.Failure `json:"error,omitempty"`
 }
 
 // Run is called by kong.
@@ -95,7 +96,7 @@ func wait(ctx context.Context, contacts *pending.Contacts, refs []contact.Ref, v
 				}
 				return err
 			}
-			views[i].State, views[i].Error = record.State, viewOf(record).failure()
+			views[i].State, views[i].Error = record.State, dossier.Of(record).LastError
 			switch record.State {
 			case pending.Idle:
 			case pending.Parked:
@@ -117,5 +118,3 @@ func wait(ctx context.Context, contacts *pending.Contacts, refs []contact.Ref, v
 		}
 	}
 }
-
-func (v contactView) failure() *failureView { return v.LastError }

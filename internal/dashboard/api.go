@@ -3,12 +3,11 @@ package dashboard
 import (
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
+	"spillway/internal/dossier"
 	"spillway/internal/pending"
 	"spillway/internal/throttle"
 )
@@ -33,73 +32,14 @@ type statsView struct {
 	Systems []throttle.Status `json:"systems,omitempty"`
 }
 
-// failure is a failed pass as the API shows it.
-type failure struct {
-	Code    string `json:"code"`
-	Message string `json:"message"`
-}
-
-// contactView is a contact as the API shows it.
-type contactView struct {
-	ContactID   string        `json:"contact_id"`
-	State       pending.State `json:"state"`
-	Action      string        `json:"action,omitempty"`
-	Webhooks    int64         `json:"webhooks"`
-	Attempts    int           `json:"attempts"`
-	Since       *time.Time    `json:"since,omitempty"`
-	NextAttempt *time.Time    `json:"next_attempt,omitempty"`
-	LastSync    *time.Time    `json:"last_sync"`
-	LastError   *failure      `json:"last_error"`
-	// Received are the webhooks that no pass has covered yet.
-	Received []contact.Receipt `json:"received,omitempty"`
-	Timeline []history.Event   `json:"timeline,omitempty"`
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func viewOf(record pending.Record) contactView {
-	view := contactView{
-		ContactID: record.Ref.ID, State: record.State, Webhooks: record.Webhooks, Attempts: record.Attempts,
-		Since: moment(record.Since), NextAttempt: moment(record.Next), Received: record.Received,
-	}
-	if record.State != pending.Idle {
-		view.Action = record.Intent.Action.String()
-	}
-	if record.Failure.Code != "" {
-		view.LastError = &failure{record.Failure.Code, record.Failure.Text}
-	}
-	return view
-}
-
 func (d *Dashboard) contact(c echo.Context) error {
 	ref, err := d.ref(c)
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
-	record, err := d.Contacts.Lookup(ctx, ref)
+	view, err := dossier.Read(c.Request().Context(), d.Contacts, d.Timelines, ref)
 	if err != nil {
 		return d.unavailable(c, err)
-	}
-	events, lastSync, err := d.Timelines.Timeline(ctx, ref)
-	if err != nil {
-		return d.unavailable(c, err)
-	}
-	view := viewOf(record)
-	view.LastSync, view.Timeline = moment(lastSync), events
-	if view.LastError == nil {
-		// The last failure that the timeline remembers, if any.
-		for _, event := range events {
-			if event.Code != "" {
-				view.LastError = &failure{event.Code, event.Error}
-				break
-			}
-		}
 	}
 	return c.JSON(http.StatusOK, view)
 }
@@ -155,11 +95,7 @@ func (d *Dashboard) listParked(c echo.Context) error {
 	if err != nil {
 		return d.unavailable(c, err)
 	}
-	views := make([]contactView, 0, len(records))
-	for _, record := range records {
-		views = append(views, viewOf(record))
-	}
-	return c.JSON(http.StatusOK, map[string]any{"contacts": views})
+	return c.JSON(http.StatusOK, map[string]any{"contacts": dossier.All(records)})
 }
 
 // dropParked forgets a parked contact; its next webhook brings it back.

@@ -4,6 +4,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
+	"spillway/internal/dossier"
 )
 
 // What the API and the forms both do.
@@ -32,7 +33,7 @@ func (d *Dashboard) drop(c echo.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	dropped, err := d.Contacts.Drop(c.Request().Context(), ref)
+	dropped, err := dossier.Drop(c.Request().Context(), d.Contacts, ref)
 	if err != nil {
 		return false, d.unavailable(c, err)
 	}

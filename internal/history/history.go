@@ -23,10 +23,10 @@ import (
 	"spillway/internal/shard"
 )
 
-// Event is the end of one pass.
+// Event is the end of one pass, or of a parked contact that was dropped.
 type Event struct {
 	Time time.Time `json:"time"`
-	// Kind is "synced", "retrying" or "parked".
+	// Kind is "synced", "retrying", "parked" or "dropped".
 	Kind    string `json:"kind"`
 	Action  string `json:"action"`
 	Outcome string `json:"outcome,omitempty"` // what the site did, of a synced contact
@@ -54,6 +54,7 @@ const (
 	Synced   = "synced"
 	Retrying = "retrying"
 	Parked   = "parked"
+	Dropped  = "dropped" // a parked contact, by the operator; no pass
 )
 
 // Encode returns the event as timelines hold it.

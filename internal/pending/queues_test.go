@@ -29,7 +29,7 @@ func TestNumberOfQueuesIsFixedWhileThereAreContacts(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, parked)
 	require.ErrorAs(t, four.Adopt(b.ctx), &other, "a parked contact is one, too")
-	_, err = b.Drop(b.ctx, ann)
+	_, err = b.Drop(b.ctx, ann, "")
 	require.NoError(t, err)
 
 	require.NoError(t, four.Adopt(b.ctx))

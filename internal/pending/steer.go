@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
+	"spillway/internal/shard"
 )
 
 // Pause makes work wait on every worker: webhooks are still accepted, passes
@@ -50,22 +51,26 @@ func (c *Contacts) Paused(ctx context.Context) (bool, error) {
 
 // dropScript forgets a parked contact.
 //
-// KEYS[1] record  KEYS[2] parked
-// ARGV[1] SITE:ID
+// KEYS[1] record  KEYS[2] parked  KEYS[3] timeline  KEYS[4] its last sync
+// ARGV[1] SITE:ID  ARGV[2] event, empty: none  ARGV[3] events of a timeline
+// ARGV[4] its life in s
 //
 // Returns 1, or 0 if the contact is not parked.
-var dropScript = redis.NewScript(`
+var dropScript = redis.NewScript(rememberLua + `
 if redis.call('HEXISTS', KEYS[1], 'parked') == 0 then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
+remember(KEYS[3], KEYS[4], ARGV[2], ARGV[3], ARGV[4])
 return 1
 `)
 
-// Drop forgets a parked contact: it is not synced until its next webhook. It
-// reports whether the contact was parked; others are left alone.
-func (c *Contacts) Drop(ctx context.Context, ref contact.Ref) (dropped bool, err error) {
+// Drop forgets a parked contact: it is not synced until its next webhook. event
+// goes onto its timeline; empty: nothing does. It reports whether the contact
+// was parked; others are left alone.
+func (c *Contacts) Drop(ctx context.Context, ref contact.Ref, event string) (dropped bool, err error) {
 	q := c.of(ref)
-	n, err := dropScript.Run(ctx, c.rdb, []string{q.of(ref), q.parked}, ref.String()).Int()
+	keys := []string{q.of(ref), q.parked, shard.Timeline(q.name, ref), shard.LastSync(q.name, ref)}
+	n, err := dropScript.Run(ctx, c.rdb, keys, ref.String(), event, timelineLength, int(timelineTTL.Seconds())).Int()
 	if err != nil {
 		return false, fmt.Errorf("dropping contact %s: %w", ref, err)
 	}
