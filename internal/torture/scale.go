@@ -23,17 +23,23 @@ type ScaleOptions struct {
 	// Rate is what all workers together may call the CRM per second,
 	// Concurrency how many requests the site gets at once.
 	Rate, Concurrency int
-	// Change starts two more workers in mid-burst, kills one and stops one.
+	// Change starts more workers in mid-burst, up to [mostWorkers], kills two
+	// and stops one.
 	Change   bool
 	Bin, Dir string
 	Out      io.Writer // gets a line for each drain; nil: nobody does
 }
 
+// mostWorkers is how many there are after a change in mid-burst.
+const mostWorkers = 8
+
 // ScaleResult is one drain.
 type ScaleResult struct {
 	Workers   int
-	Took      time.Duration
 	PerSecond float64 // contacts
+	// OfBound is how fast that is against what the CRM's rate allows: 1 is as
+	// fast as it can be.
+	OfBound float64
 	// Busiest is the most calls of the CRM in any five seconds, as a share of
 	// what the rate allows; AtOnce the most requests of the site at once.
 	Busiest  float64
@@ -42,12 +48,13 @@ type ScaleResult struct {
 }
 
 func (r ScaleResult) String() string {
-	return fmt.Sprintf("%d workers: %6.1f contacts/s, CRM at most %3.0f%% of its budget, site at most %d requests at once%s",
-		r.Workers, r.PerSecond, 100*r.Busiest, r.AtOnce, strings.Join(append([]string{""}, r.Problems...), "\n  ! "))
+	return fmt.Sprintf("%d workers: %6.1f contacts/s, %3.0f%% of the CRM's bound, CRM at most %3.0f%% of its budget, site at most %d requests at once%s",
+		r.Workers, r.PerSecond, 100*r.OfBound, 100*r.Busiest, r.AtOnce, strings.Join(append([]string{""}, r.Problems...), "\n  ! "))
 }
 
-// Scale drains a backlog with each number of workers. The budgets are counted
-// at the CRM's and the site's doors, over all workers.
+// Scale drains a backlog with each number of workers: nothing may be lost, and
+// without a change nothing stored twice. The budgets are counted at the CRM's
+// and the site's doors, over all workers.
 func Scale(ctx context.Context, options ScaleOptions) (results []ScaleResult, err error) {
 	for _, workers := range options.Workers {
 		result, err := options.drain(ctx, workers)
@@ -76,7 +83,7 @@ func (o ScaleOptions) drain(ctx context.Context, workers int) (ScaleResult, erro
 	if err := o.fill(ctx, r); err != nil {
 		return ScaleResult{}, err
 	}
-	meter := &meter{watch: r.watch}
+	meter := &meter{watch: r.watch, stored: map[string]int{}}
 	start := func(n int) error {
 		_, err := r.addWorker(fmt.Sprintf("worker-%d", n), meter, fmt.Sprintf("SPILLWAY_CRM_RATE=%d", o.Rate),
 			fmt.Sprintf("SPILLWAY_SITE_CONCURRENCY=%d", o.Concurrency), "SPILLWAY_CRM_CONCURRENCY=64", "SPILLWAY_LOG_LEVEL=info")
@@ -147,24 +154,29 @@ func (o ScaleOptions) change(ctx context.Context, r *run, start func(n int) erro
 	if err := drained(0.2); err != nil {
 		return err
 	}
-	if err := errors.Join(start(workers+1), start(workers+2)); err != nil {
-		return err
+	for n := workers; n < mostWorkers; n++ {
+		if err := start(n + 1); err != nil {
+			return err
+		}
 	}
 	if err := drained(0.4); err != nil {
 		return err
 	}
 	r.workers[0].kill()
+	r.workers[1].kill()
 	if err := drained(0.6); err != nil {
 		return err
 	}
-	return r.workers[1].terminate()
+	return r.workers[2].terminate()
 }
 
 func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {
-	took := r.drained
-	result := ScaleResult{Workers: workers, Took: took, PerSecond: float64(o.Contacts) / took.Seconds(), AtOnce: m.mostAtOnce}
+	took := r.drained.Seconds()
+	result := ScaleResult{Workers: workers, PerSecond: float64(o.Contacts) / took, AtOnce: m.mostAtOnce}
 	const window = 5 * time.Second
+	const calls = 2     // of an update: fields and tags
 	burst := o.Rate / 4 // see throttle.NewBudget
+	result.OfBound = float64(calls*o.Contacts-burst) / float64(o.Rate) / took
 	allowed := float64(burst) + float64(o.Rate)*window.Seconds()
 	result.Busiest = float64(most(m.crm, window)) / allowed
 	// The door sees calls some time after they were allowed; a machine that
@@ -172,7 +184,7 @@ func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {
 	if result.Busiest > 1.2 {
 		result.Problems = append(result.Problems, fmt.Sprintf("%.0f %% of the CRM's budget were used", 100*result.Busiest))
 	}
-	if m.mostAtOnce > o.Concurrency && !o.Change {
+	if m.mostAtOnce > o.Concurrency {
 		result.Problems = append(result.Problems, fmt.Sprintf("the site had %d requests at once, %d are allowed", m.mostAtOnce, o.Concurrency))
 	}
 	report := &Report{}
@@ -184,6 +196,10 @@ func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {
 		if !whole || fields != p.fields || tags != p.tags {
 			report.found(&report.Lost, "contact %d shows fields %d and tags %d, the CRM has %d and %d", p.id, fields, tags, p.fields, p.tags)
 		}
+		// The contacts of a killed worker are stored by another, too.
+		if times := m.stored[p.ref()]; times != 1 && !o.Change {
+			report.found(&report.Lost, "contact %d was stored %d times, not once", p.id, times)
+		}
 	}
 	_, _, overlaps := r.watch.counts()
 	result.Problems = append(append(result.Problems, report.Problems...), overlaps...)
@@ -193,10 +209,12 @@ func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {
 // meter counts what reaches the CRM and the site, over all workers.
 type meter struct {
 	*watch
+
 	mu         sync.Mutex
 	crm        []time.Time
 	atOnce     int
 	mostAtOnce int
+	stored     map[string]int // how often, by contact
 }
 
 func (m *meter) arrived(ctx context.Context, calls []call) {
@@ -206,6 +224,11 @@ func (m *meter) arrived(ctx context.Context, calls []call) {
 	if ofSite(calls) {
 		m.atOnce++
 		m.mostAtOnce = max(m.mostAtOnce, m.atOnce)
+		for _, c := range calls {
+			if c.step == storing {
+				m.stored[c.contact]++
+			}
+		}
 		return
 	}
 	m.crm = append(m.crm, time.Now())

@@ -12,9 +12,10 @@ func TestBudgetsHoldOverAllWorkers(t *testing.T) {
 	bin, err := binaries()
 	require.NoError(t, err)
 	results, err := Scale(t.Context(), ScaleOptions{
-		Workers: []int{1, 4}, Contacts: 600, Rate: 100, Concurrency: 2, Bin: bin, Dir: t.TempDir(),
+		Workers: []int{1, 2, 4, mostWorkers}, Contacts: 400, Rate: 160, Concurrency: 2, Bin: bin, Dir: t.TempDir(),
 	})
 	require.NoError(t, err)
+	require.Len(t, results, 4)
 	for _, result := range results {
 		t.Log(result)
 		require.Empty(t, result.Problems)

@@ -1,0 +1,166 @@
+package check
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	appsv1 "k8s.io/api/apps/v1"
+)
+
+// passed says which program every deployment passes a secret to. Settings that
+// are no secrets reach both by deploy/env, the ConfigMap or /etc/spillway/env.
+var passed = map[string][]string{
+	"SPILLWAY_ACCESS_KEYS":       {"ingest"},
+	"SPILLWAY_ADMIN_PASSWORD":    {"ingest"},
+	"SPILLWAY_SEARCH_KEY":        {"ingest", "worker"},
+	"SPILLWAY_CRM_TOKEN":         {"worker"},
+	"SPILLWAY_SITE_APP_PASSWORD": {"worker"},
+	"SPILLWAY_SECRET_KEY":        {"worker"},
+	// In the token's place, for those who use OAuth.
+	"SPILLWAY_CRM_CLIENT_ID": nil, "SPILLWAY_CRM_CLIENT_SECRET": nil, "SPILLWAY_CRM_REFRESH_TOKEN": nil,
+	"SPILLWAY_TLS_KEY": nil, // webhooks come through a proxy
+}
+
+// onLoopback are secrets that the units may go without: there the admin address
+// is a loopback one.
+var onLoopback = []string{"SPILLWAY_ADMIN_PASSWORD"}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", filepath.FromSlash(path)))
+	require.NoError(t, err)
+	return string(text)
+}
+
+// settings are the names of all settings, of those that are secret, and of
+// those that an installation must be told, as the example has them.
+func settings(t *testing.T) (all, secret, needed []string) {
+	t.Helper()
+	marked := false
+	for line := range strings.Lines(read(t, "env.example")) {
+		match := regexp.MustCompile(`^#?(SPILLWAY_\w+)=`).FindStringSubmatch(line)
+		switch {
+		case strings.HasPrefix(line, "# (secret) "):
+			marked = true
+		case match != nil:
+			all = append(all, match[1])
+			if line[0] != '#' {
+				needed = append(needed, match[1])
+			}
+			if marked {
+				secret = append(secret, match[1])
+			}
+			marked = false
+		}
+	}
+	return all, secret, needed
+}
+
+func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
+	all, secret, _ := settings(t)
+	var decided []string
+	for name := range passed {
+		decided = append(decided, name)
+	}
+	require.ElementsMatch(t, secret, decided, "say in `passed` which programs get a secret")
+	// compared are a deployment's own settings of a program with what it needs.
+	compared := func(deployment, program string, environment map[string]string, without ...string) {
+		for name, programs := range passed {
+			if slices.Contains(without, name) {
+				continue
+			}
+			needed := slices.Contains(programs, program)
+			_, has := environment[name+"_FILE"]
+			require.Equal(t, needed, has, "%s: does %s get %s?", deployment, program, name)
+		}
+		for name := range environment {
+			if strings.HasPrefix(name, "SPILLWAY_") {
+				plain := strings.TrimSuffix(name, "_FILE")
+				require.Contains(t, all, plain, "%s passes %s an unknown setting", deployment, program)
+				require.False(t, plain == name && slices.Contains(secret, name), "%s: %s of %s is a secret in the open", deployment, name, program)
+			}
+		}
+	}
+
+	project := compose(t)
+	for _, program := range []string{"ingest", "worker"} {
+		service := project.Services[program]
+		environment := make(map[string]string)
+		for name, value := range service.Environment {
+			if value != nil {
+				environment[name] = *value
+			}
+		}
+		compared("compose.yaml", program, environment)
+		var mounted []string
+		for _, file := range service.Secrets {
+			require.Contains(t, project.Secrets, file.Source)
+			mounted = append(mounted, "/run/secrets/"+file.Source)
+		}
+		require.ElementsMatch(t, mounted, filesOf(environment), "compose.yaml: the secrets that %s mounts and reads", program)
+	}
+
+	for _, deployment := range of[*appsv1.Deployment](build(t, "plain")) {
+		pod := deployment.Spec.Template.Spec
+		environment := make(map[string]string)
+		for _, variable := range pod.Containers[0].Env {
+			environment[variable.Name] = variable.Value
+		}
+		compared("kubernetes", deployment.Name, environment)
+		var mounted []string
+		for _, item := range pod.Volumes[0].Secret.Items {
+			mounted = append(mounted, pod.Containers[0].VolumeMounts[0].MountPath+"/"+item.Path)
+			require.Contains(t, read(t, "README.md"), "--from-file="+item.Key, "the command that makes the secret")
+		}
+		require.ElementsMatch(t, mounted, filesOf(environment), "kubernetes: the secrets that %s mounts and reads", deployment.Name)
+	}
+
+	for program, file := range map[string]string{"ingest": "spillway-ingest.service", "worker": "spillway-worker@.service"} {
+		unit := read(t, "systemd/"+file)
+		environment := make(map[string]string)
+		for _, match := range regexp.MustCompile(`(?m)^Environment=(\w+)=(.*)$`).FindAllStringSubmatch(unit, -1) {
+			environment[match[1]] = match[2]
+		}
+		compared(file, program, environment, onLoopback...)
+		for _, path := range filesOf(environment) {
+			name := filepath.Base(path)
+			origin := "/etc/spillway/secrets/" + name
+			require.Contains(t, read(t, "README.md"), "> "+origin, "the commands that write the secrets")
+			if strings.HasPrefix(path, "%d/") {
+				require.Contains(t, unit, "\nLoadCredential="+name+":"+origin+"\n", file)
+				continue
+			}
+			// One that is replaced while the program runs.
+			copies := "=+/usr/bin/install -m 0444 " + origin + " " + path + "\n"
+			require.Contains(t, unit, "\nExecStartPre"+copies, file)
+			require.Contains(t, unit, "\nExecReload"+copies+"ExecReload=/bin/kill -HUP $MAINPID\n", file)
+		}
+	}
+}
+
+func TestKubernetesIsToldWhatAnInstallationMustBeTold(t *testing.T) {
+	all, _, needed := settings(t)
+	var told []string
+	for line := range strings.Lines(read(t, "kubernetes/base/settings.env")) {
+		name, _, _ := strings.Cut(line, "=")
+		told = append(told, name)
+	}
+	require.Subset(t, all, told)
+	require.Subset(t, told, needed)
+}
+
+// filesOf are the files that NAME_FILE variables name.
+func filesOf(environment map[string]string) []string {
+	var files []string
+	for name, value := range environment {
+		if strings.HasPrefix(name, "SPILLWAY_") && strings.HasSuffix(name, "_FILE") {
+			files = append(files, value)
+		}
+	}
+	return files
+}
