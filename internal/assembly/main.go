@@ -33,6 +33,7 @@ func Main(role config.Role, run Program) int {
 	ctx, stop := Signals(context.Background())
 	defer stop()
 	log := observe.NewLogger(settings.LogLevel, settings.LogFormat, os.Stderr)
+	observe.LogRedis(log)
 	if err := run(ctx, settings, log); err != nil {
 		log.Error().Err(err).Msg("stopped")
 		return 1

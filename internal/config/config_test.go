@@ -394,13 +394,14 @@ func TestTheEnvironmentWinsOverItsFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), ".env")
 	require.NoError(t, os.WriteFile(path, []byte(
-		"# comment\nSPILLWAY_SITE_BATCH=3\nexport SPILLWAY_LOG_LEVEL=warn\nSPILLWAY_CRM_TOKEN=other\nSPILLWAY_ADMIN_PASSWORD='pa$$ #1'\nHOME=/nowhere\n"), 0o600))
+		"# comment\nSPILLWAY_SITE_BATCH=3\nexport SPILLWAY_LOG_LEVEL=warn\nSPILLWAY_CRM_TOKEN=other\nSPILLWAY_ADMIN_PASSWORD='pa$$ #1'\nHOME=/nowhere\nOTEL_SERVICE_NAME=a\n"), 0o600))
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("from-file"), 0o600))
 
 	environ, err := config.WithEnvFile(complete("SPILLWAY_SITE_BATCH=4", "SPILLWAY_CRM_TOKEN=", "SPILLWAY_CRM_TOKEN_FILE="+token), path)
 	require.NoError(t, err)
 	require.NotContains(t, environ, "HOME=/nowhere")
+	require.Contains(t, environ, "OTEL_SERVICE_NAME=a")
 	c, err := config.Load(config.All, nil, environ)
 	require.NoError(t, err)
 	require.Equal(t, 4, c.Site.Batch)

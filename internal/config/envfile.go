@@ -9,8 +9,8 @@ import (
 	"github.com/joho/godotenv"
 )
 
-// WithEnvFile adds the SPILLWAY_ variables of a file of NAME=value lines to
-// an environment. What the environment has set already, as NAME or NAME_FILE,
+// WithEnvFile adds the SPILLWAY_ and OTEL_ variables of a file of NAME=value
+// lines to an environment. What the environment has set already, as NAME or NAME_FILE,
 // wins. Other variables of the file are left out. A value with a $, a # or
 // quotes belongs between single quotes. The error names the line, never its
 // content; a missing file is an [fs.ErrNotExist].
@@ -31,11 +31,30 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 	}
 	added := slices.Clone(environ)
 	for name, value := range values {
-		if strings.HasPrefix(name, "SPILLWAY_") && !set[strings.TrimSuffix(name, "_FILE")] {
+		ours := strings.HasPrefix(name, "SPILLWAY_") || strings.HasPrefix(name, tracesPrefix)
+		if ours && !set[strings.TrimSuffix(name, "_FILE")] {
 			added = append(added, name+"="+value)
 		}
 	}
 	return added, nil
+}
+
+// tracesPrefix begins OpenTelemetry's variables.
+const tracesPrefix = "OTEL_"
+
+// SetTraces puts the OTEL_ variables of an environment into the process's own:
+// OpenTelemetry reads them nowhere else.
+func SetTraces(environ []string) error {
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, tracesPrefix) {
+			continue
+		}
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // wrongLine returns the number of the line after the longest beginning of the

@@ -48,6 +48,9 @@ func Run(ctx context.Context, options Options) error {
 	case err != nil:
 		return err
 	}
+	if err := config.SetTraces(environ); err != nil {
+		return err
+	}
 	settings, err := options.Flags.Config(config.All, environ)
 	if err != nil {
 		return err
@@ -98,6 +101,7 @@ func provideStore(ctx context.Context, options Options, settings *config.Config,
 // serve runs ingest and a worker. Ingest stops first, the worker when its
 // passes are done; if one fails, both stop.
 func serve(ctx context.Context, settings config.Config, log zerolog.Logger) error {
+	observe.LogRedis(log)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return assembly.IngestIn(ctx, settings, log, nil) })
 	group.Go(func() error { return assembly.Worker(ctx, settings, log) })
