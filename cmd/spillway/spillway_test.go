@@ -10,9 +10,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/assembly"
 	"spillway/internal/config"
 	"spillway/internal/contact"
 	"spillway/internal/pending"
@@ -163,6 +166,69 @@ func TestParkedContactsAreListedRetriedAndDropped(t *testing.T) {
 	record, err := contacts.Lookup(t.Context(), ref)
 	require.NoError(t, err)
 	require.Equal(t, pending.Pending, record.State)
+}
+
+// worker runs one against the stand-ins.
+func worker(t *testing.T, environ []string, stand *sandbox.Running) {
+	t.Helper()
+	user, password := stand.Site.Credentials()
+	settings, err := config.Load(config.Worker, nil, append([]string{
+		"SPILLWAY_SITE_URL=" + stand.SiteURL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD=" + password,
+		"SPILLWAY_WORKER_ADDR=127.0.0.1:0",
+	}, environ...))
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- assembly.Worker(ctx, settings, zerolog.Nop()) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+}
+
+func TestParkedContactIsSyncedOnceItsCauseIsMended(t *testing.T) {
+	t.Parallel()
+	environ, contacts, stand := here(t)
+	worker(t, environ, stand)
+	for _, id := range []string{"5", "6"} {
+		stand.CRM.Put(id, map[string]any{"first_name": "Nobody"}, nil) // no address, so no user
+		code, _, errOut := call(t, environ, "sync", id, "--action", "add", "--wait")
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, errOut, "1 of 1 contacts are parked")
+	}
+
+	stand.CRM.Put("5", map[string]any{"email": "five@example.com"}, nil)
+	code, out, errOut := call(t, environ, "parked", "retry", "5")
+	require.Equal(t, exitOK, code, errOut)
+	require.Equal(t, "1 contacts woken.\n", out)
+	ref := contact.Ref{Site: contact.DefaultSite, ID: "5"}
+	require.Eventually(t, func() bool {
+		record, err := contacts.Lookup(t.Context(), ref)
+		return err == nil && record.State == pending.Idle
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Len(t, stand.Site.UsersByContact("5"), 1)
+	_, out, _ = call(t, environ, "contact", "5")
+	require.Regexp(t, `(?m)^\S+ \S+ UTC  synced   add: created user \d+`, out)
+	require.Contains(t, out, "  parked   add: ")
+
+	code, out, _ = call(t, environ, "parked", "drop", "6")
+	require.Equal(t, exitOK, code)
+	require.Equal(t, "1 contacts dropped.\n", out)
+	_, out, _ = call(t, environ, "contact", "6")
+	require.Regexp(t, `(?m)UTC  dropped  add \[by the operator\]$`, out)
+}
+
+func TestContactShowsTheWebhooksThatWait(t *testing.T) {
+	t.Parallel()
+	environ, contacts, _ := here(t)
+	ref := contact.Ref{Site: contact.DefaultSite, ID: "7"}
+	when := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	_, err := contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.UpdateTags}, contact.Receipt{At: when, Action: contact.UpdateTags, RequestID: "r-1"})
+	require.NoError(t, err)
+	_, err = contacts.Resync(t.Context(), ref, contact.Intent{Action: contact.Add})
+	require.NoError(t, err)
+	_, out, _ := call(t, environ, "contact", "7")
+	require.Regexp(t, `(?m)^received     \S+ \S+ UTC  update_tags  request r-1\n {13}\S+ \S+ UTC  add          asked for by the operator$`, out)
 }
 
 func TestSetupCommands(t *testing.T) {

@@ -222,6 +222,32 @@ func TestOperatorSyncsAndRetriesContacts(t *testing.T) {
 	require.Contains(t, body, `"received":2,"coalesced":0,"synced":0,"failed":2,"pending":3,"active":0,"retrying":0,"parked":0`)
 }
 
+func TestSyncingAParkedContactRevivesIt(t *testing.T) {
+	b := setup(t, "")
+	b.park(t, "8") // an add
+	status, body := call(t, http.MethodPost, b.url+"/api/v1/contacts/8/sync", "")
+	require.Equal(t, http.StatusAccepted, status, body)
+	record, err := b.contacts.Lookup(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: "8"})
+	require.NoError(t, err)
+	require.Equal(t, pending.Pending, record.State)
+	require.Equal(t, contact.Add, record.Intent.Action, "what it was parked with is still to be done")
+	_, body = call(t, http.MethodGet, b.url+"/api/v1/parked", "")
+	require.JSONEq(t, `{"contacts":[]}`, body)
+}
+
+func TestDroppingAParkedContactStandsOnItsTimeline(t *testing.T) {
+	b := setup(t, "")
+	b.park(t, "8")
+	status, body := call(t, http.MethodDelete, b.url+"/api/v1/parked/8", "")
+	require.Equal(t, http.StatusOK, status, body)
+	_, body = call(t, http.MethodGet, b.url+"/api/v1/contacts/8", "")
+	require.Contains(t, body, `"state":"idle"`)
+	require.Contains(t, body, `"kind":"dropped","action":"add","notes":["by the operator"]`)
+	_, page := call(t, http.MethodGet, b.url+"/contacts/8", "")
+	require.Contains(t, page, "by the operator")
+	require.NotContains(t, page, "waited")
+}
+
 func TestUnknownPathsAndAnAbsentRedisAreAnsweredInJSON(t *testing.T) {
 	b := setup(t, "")
 	status, body := call(t, http.MethodGet, b.url+"/nowhere", "")
