@@ -3,7 +3,7 @@ SHELL         := bash
 .SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
-.PHONY: help run test lint build bench torture outage fuzz clean vuln packages
+.PHONY: help run test lint build bench scale torture outage fuzz clean vuln packages
 
 # Go's usual folder, for shells whose PATH lacks it.
 export PATH := $(PATH):/usr/local/go/bin
@@ -44,6 +44,9 @@ build: ## build the three programs into ./bin
 
 bench: packages build ## measure what the README's performance section states, in less than ten minutes
 	@./bin/spillway bench --json var/bench.json
+
+scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for deploy/SCALING.md
+	@./bin/spillway bench --only scale --json var/scale.json
 
 # Each seed is one run with each way to run Redis.
 SEEDS   ?= 1

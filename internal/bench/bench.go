@@ -62,6 +62,7 @@ func measurements() []measurement {
 		{"guard", "a site that slows down, a slow site, a lone webhook", guardRows},
 		{"budget", "a CRM that allows less than is configured", budgetRows},
 		{"start", "start-up and footprint", startRows},
+		{"scale", "a Redis of several nodes: a master's failure under Sentinel, a Cluster", scaleRows},
 	}
 }
 

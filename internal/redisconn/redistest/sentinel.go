@@ -24,6 +24,10 @@ type Sentinel struct {
 	sentinels []string // addresses
 }
 
+// DownAfter is how long a master does not answer until the Sentinels hold it for
+// down.
+const DownAfter = 2 * time.Second
+
 // masterName is the name by which the Sentinels know the master.
 const masterName = "spillway"
 
@@ -59,9 +63,9 @@ func startSentinel(tb testing.TB, masterHost, masterPort string) string {
 bind 127.0.0.1
 dir %s
 sentinel monitor %s %s %s 2
-sentinel down-after-milliseconds %s 2000
+sentinel down-after-milliseconds %s %d
 sentinel failover-timeout %s 10000
-`, port, dir, masterName, masterHost, masterPort, masterName, masterName), 0o600))
+`, port, dir, masterName, masterHost, masterPort, masterName, DownAfter.Milliseconds(), masterName), 0o600))
 	cmd := exec.Command("redis-server", settings, "--sentinel")
 	require.NoError(tb, cmd.Start())
 	tb.Cleanup(func() {
