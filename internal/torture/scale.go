@@ -37,8 +37,8 @@ const mostWorkers = 8
 type ScaleResult struct {
 	Workers   int
 	PerSecond float64 // contacts
-	// OfBound is how fast that is against what the CRM's rate allows: 1 is as
-	// fast as it can be.
+	// OfBound is how fast that is against what the CRM's rate allows, start and
+	// stop included: nothing that keeps to the rate gets beyond 1.
 	OfBound float64
 	// Busiest is the most calls of the CRM in any five seconds, as a share of
 	// what the rate allows; AtOnce the most requests of the site at once.
@@ -177,6 +177,9 @@ func (o ScaleOptions) measure(r *run, m *meter, workers int) ScaleResult {
 	const calls = 2     // of an update: fields and tags
 	burst := o.Rate / 4 // see throttle.NewBudget
 	result.OfBound = float64(calls*o.Contacts-burst) / float64(o.Rate) / took
+	if result.OfBound > 1 {
+		result.Problems = append(result.Problems, fmt.Sprintf("contacts were synced at %.0f %% of what the CRM's rate allows", 100*result.OfBound))
+	}
 	allowed := float64(burst) + float64(o.Rate)*window.Seconds()
 	result.Busiest = float64(most(m.crm, window)) / allowed
 	// The door sees calls some time after they were allowed; a machine that

@@ -12,7 +12,7 @@ func TestBudgetsHoldOverAllWorkers(t *testing.T) {
 	bin, err := binaries()
 	require.NoError(t, err)
 	results, err := Scale(t.Context(), ScaleOptions{
-		Workers: []int{1, 2, 4, mostWorkers}, Contacts: 400, Rate: 160, Concurrency: 2, Bin: bin, Dir: t.TempDir(),
+		Workers: []int{1, 2, 4, mostWorkers}, Contacts: 600, Rate: 160, Concurrency: 2, Bin: bin, Dir: t.TempDir(),
 	})
 	require.NoError(t, err)
 	require.Len(t, results, 4)
