@@ -54,6 +54,31 @@ func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 	require.Less(t, here.Batch(), batch)
 }
 
+func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
+	t.Parallel()
+	guard, err := throttle.NewGuard(redistest.Start(t).Client(), 50)
+	require.NoError(t, err)
+	ctx := t.Context()
+	const page, slow, request = 50 * time.Millisecond, 70 * time.Millisecond, time.Second
+	for range 5 {
+		guard.PageTook(ctx, page, true)
+	}
+	guard.Sending(ctx)
+	usual := guard.Answered(ctx, 50, request, request)
+	require.Positive(t, usual)
+	pages := func(took ...time.Duration) (pause time.Duration) {
+		for range 20 {
+			for _, t := range took {
+				guard.PageTook(ctx, t, false)
+			}
+		}
+		return guard.Answered(ctx, 50, request, request)
+	}
+	require.Zero(t, pages(page), "no page is slower, not even beside a request")
+	require.Equal(t, usual, pages(page, page, page, slow), "those beside a request are slower")
+	require.Greater(t, pages(slow), usual, "most are slower")
+}
+
 func TestTheGuardWorksOnWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
