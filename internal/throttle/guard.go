@@ -34,8 +34,9 @@ const GuardKey = "spw:{" + Site + "}:guard"
 //     burst drains, and compared with its base: the median of the last 15
 //     measurements during which no request was under way. When the median of
 //     the last few exceeds the base by 15 %, the share falls by a quarter; by
-//     50 %, by half; down to a tenth. Below 8 % it rises by a quarter, beyond
-//     0.45 only while none of the last few exceeds the base by 15 %.
+//     50 %, by half; down to a tenth. Below 8 % it rises by half, up to
+//     0.45, and beyond that by a quarter while none of the last few exceeds the
+//     base by 15 %.
 //   - Without one, what a request takes before the connector begins its work is
 //     measured: PHP and WordPress start for it as they do for any page. Its base
 //     is the best of the last five minutes, and half as much again is slower;

@@ -147,7 +147,11 @@ func (p *pressure) follow(v verdict, least, most float64, measured *scale) {
 	case slower:
 		p.Share *= 0.75
 	case asEver:
-		p.Share *= 1.25
+		if p.Share < usualShare {
+			p.Share = min(1.5*p.Share, usualShare)
+		} else {
+			p.Share *= 1.25
+		}
 	case undecided:
 		return
 	}
