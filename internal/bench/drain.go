@@ -29,7 +29,7 @@ const drainContactCost = 3 * time.Millisecond
 func drainRows(ctx context.Context, s *stage) []Row {
 	var rows []Row
 	for _, replicas := range []int{1, 4} {
-		count := pick(s, 2000, 600)
+		count := pick(s, 1200, 600)
 		per, calls := drain(ctx, s, replicas, count)
 		rows = append(rows, Row{
 			What:  fmt.Sprintf("passes per second against the CRM's bound, %d worker(s)", replicas),

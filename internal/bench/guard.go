@@ -25,7 +25,7 @@ func guardRows(ctx context.Context, s *stage) []Row {
 // long for a contact as the CRM does. A pass that waited out its deadline in
 // the site's line would have to read its contact again.
 func slowSite(ctx context.Context, s *stage) []Row {
-	count := pick(s, 500, 200)
+	count := pick(s, 300, 200)
 	server := redistest.Start(s, everySecond()...)
 	stand := s.startCRM(sandbox.CRMOptions{Latency: crmLatency}, count)
 	// The CRM gives 100 contacts a second, the site takes 25.

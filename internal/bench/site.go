@@ -45,9 +45,10 @@ type siteStand struct {
 // a page is asked for five times a second.
 func siteRows(ctx context.Context, s *stage) []Row {
 	count := pick(s, siteContacts, 100)
-	rounds := 2
+	updateRounds := pick(s, 4, 2) // they are short, and a percentile needs pages
+	const addRounds = 2
 	newFirst := count + 1 // contacts that have no user yet
-	stand := s.siteStand(ctx, count, count*(1+rounds+1))
+	stand := s.siteStand(ctx, count, count*(1+addRounds+1))
 	idle := func(d time.Duration) {
 		from := time.Now()
 		s.rest(ctx, d)
@@ -55,12 +56,12 @@ func siteRows(ctx context.Context, s *stage) []Row {
 	}
 	var updates, adds []siteBurst
 	idle(pick(s, 8*time.Second, 4*time.Second))
-	for range rounds {
+	for range updateRounds {
 		updates = append(updates, stand.through(ctx, "update", 1, count, siteWebhooks*count/siteContacts))
 		s.rest(ctx, time.Second)
 		idle(3 * time.Second)
 	}
-	for range rounds {
+	for range addRounds {
 		adds = append(adds, stand.through(ctx, "add", newFirst, count, count))
 		newFirst += count
 		s.rest(ctx, time.Second)

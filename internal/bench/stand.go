@@ -123,7 +123,8 @@ func (s *stage) stats(ctx context.Context, contacts *pending.Contacts) pending.S
 
 // drained waits until no contact has outstanding work.
 func (s *stage) drained(ctx context.Context, contacts *pending.Contacts, within time.Duration) {
-	s.eventually(ctx, within, 20*time.Millisecond, "the contacts are not synced", func() bool {
+	// Each look costs Redis a script on processors that the site needs, too.
+	s.eventually(ctx, within, 50*time.Millisecond, "the contacts are not synced", func() bool {
 		return s.outstanding(ctx, contacts) == 0
 	})
 	require.Zero(s, s.stats(ctx, contacts).Parked, "contacts were parked")

@@ -1,6 +1,9 @@
 package throttle
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // ClimbWithin shortens the climb, so that a test sees several.
 func (b *Budget) ClimbWithin(d time.Duration) { b.climb = d }
@@ -8,4 +11,10 @@ func (b *Budget) ClimbWithin(d time.Duration) { b.climb = d }
 // MeasureEvery shortens a prober's intervals.
 func (p *Prober) MeasureEvery(draining, learning, resting time.Duration) {
 	p.times = probeTimes{draining: draining, learning: learning, resting: resting}
+}
+
+// PageTook reports what a prober measured, quietly while no request was under
+// way.
+func (g *Guard) PageTook(ctx context.Context, took time.Duration, quietly bool) {
+	g.change(ctx, func(p *pressure) { p.probed(time.Now(), took, quietly) })
 }

@@ -25,14 +25,18 @@ const GuardKey = "spw:{" + Site + "}:guard"
 // slow request.
 //
 // Pause: the slot of a request that took t rests for t * (1/share - 1), 5 s at
-// most, so that requests take only their share of the time. The share is 1 until
-// the site gets slower, and then follows what is measured:
+// most, so that requests take only their share of the time. It is 0.45 at the
+// beginning of a burst: a page that meets no request takes what it always does.
+// One or two contacts in a request count as no burst, so nobody waits behind
+// them. Then the share follows what is measured:
 //
 //   - With a page to watch, what it takes is measured every second while a
 //     burst drains, and compared with its base: the median of the last 15
 //     measurements during which no request was under way. When the median of
 //     the last few exceeds the base by 15 %, the share falls by a quarter; by
-//     50 %, by half; down to a tenth. Below 8 % it rises by a quarter.
+//     50 %, by half; down to a tenth. Below 8 % it rises by half, up to
+//     0.45, and beyond that by a quarter while none of the last few exceeds the
+//     base by 15 %.
 //   - Without one, what a request takes before the connector begins its work is
 //     measured: PHP and WordPress start for it as they do for any page. Its base
 //     is the best of the last five minutes, and half as much again is slower;
@@ -80,7 +84,7 @@ func (g *Guard) Sending(ctx context.Context) {
 func (g *Guard) Answered(ctx context.Context, contacts int, took, worked time.Duration) (pause time.Duration) {
 	g.change(ctx, func(p *pressure) {
 		p.answered(time.Now(), g.most, contacts, took, worked)
-		pause = p.pause(took)
+		pause = p.pause(contacts, took)
 	})
 	return pause
 }
@@ -90,7 +94,7 @@ func (g *Guard) Answered(ctx context.Context, contacts int, took, worked time.Du
 func (g *Guard) Refused(ctx context.Context, took time.Duration) (pause time.Duration) {
 	g.change(ctx, func(p *pressure) {
 		p.refused(time.Now())
-		pause = p.pause(max(took, leastRest))
+		pause = p.pause(g.most, max(took, leastRest))
 	})
 	return pause
 }

@@ -21,30 +21,62 @@ func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 	require.NoError(t, err)
 	ctx := t.Context()
 
+	const quick = 300 * time.Millisecond
+	var usual time.Duration
 	for range 4 { // full requests that are quick
 		here.Sending(ctx)
-		require.Zero(t, here.Answered(ctx, here.Batch(), 300*time.Millisecond, 250*time.Millisecond))
+		usual = here.Answered(ctx, here.Batch(), quick, 250*time.Millisecond)
+		require.Greater(t, usual, quick, "the page has more than half of the time for itself")
+		require.Less(t, usual, 2*quick)
 	}
 	require.Equal(t, 50, here.Batch())
+	require.Zero(t, here.Answered(ctx, 2, quick, 250*time.Millisecond), "one or two contacts are no burst")
 	there.Sending(ctx)
 	require.Equal(t, 50, there.Batch(), "what one replica learned holds for the other")
 
 	here.Answered(ctx, 50, 4*time.Second, 4*time.Second-50*time.Millisecond)
 	require.Equal(t, 25, here.Batch(), "a request holds what fits into 2 seconds")
 
-	var pause time.Duration
-	for range 12 { // requests wait for a PHP worker
-		pause = here.Answered(ctx, 10, 500*time.Millisecond, 300*time.Millisecond)
+	pauses := func(requests, contacts int, took time.Duration) (pause time.Duration) {
+		for range requests {
+			pause = here.Answered(ctx, contacts, took, 250*time.Millisecond)
+		}
+		return pause
 	}
-	require.Positive(t, pause, "the site is slower than usual: the slot rests")
-	for range 40 {
-		pause = here.Answered(ctx, 10, 350*time.Millisecond, 300*time.Millisecond)
-	}
-	require.Zero(t, pause, "and is pressed again when it is as fast as ever")
+	waiting := 450 * time.Millisecond // for a PHP worker
+	require.Greater(t, pauses(12, 10, waiting), 2*waiting, "the site is slower than usual: the slot rests longer")
+	require.Positive(t, pauses(1, 1, waiting), "after a lone contact, too")
+	require.Equal(t, usual, pauses(40, 10, quick), "and is pressed again when it is as fast as ever")
+	require.Zero(t, pauses(1, 1, quick))
 
 	batch := here.Batch()
 	require.Positive(t, here.Refused(ctx, time.Second), "a busy site is left alone at once")
 	require.Less(t, here.Batch(), batch)
+}
+
+func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
+	t.Parallel()
+	guard, err := throttle.NewGuard(redistest.Start(t).Client(), 50)
+	require.NoError(t, err)
+	ctx := t.Context()
+	const page, slow, request = 50 * time.Millisecond, 70 * time.Millisecond, time.Second
+	for range 5 {
+		guard.PageTook(ctx, page, true)
+	}
+	guard.Sending(ctx)
+	usual := guard.Answered(ctx, 50, request, request)
+	require.Positive(t, usual)
+	pages := func(took ...time.Duration) (pause time.Duration) {
+		for range 20 {
+			for _, t := range took {
+				guard.PageTook(ctx, t, false)
+			}
+		}
+		return guard.Answered(ctx, 50, request, request)
+	}
+	require.Zero(t, pages(page), "no page is slower, not even beside a request")
+	require.Equal(t, usual, pages(page, page, page, slow), "those beside a request are slower")
+	require.Greater(t, pages(slow), usual, "most are slower")
 }
 
 func TestTheGuardWorksOnWithoutRedis(t *testing.T) {

@@ -8,8 +8,8 @@ import (
 // pressure is how hard the site is pressed, and what that follows from. All
 // replicas share one; see [Guard] for the rules. Times are milliseconds.
 type pressure struct {
-	// Share of the time that requests may take: at 1 none is followed by a
-	// pause, at 0.25 each is by one three times as long.
+	// Share of the time that requests may take: at 0.25 each is followed by a
+	// pause three times as long, at 1 by none.
 	Share float64 `json:"share"`
 	Batch float64 `json:"batch"` // contacts that the next request may hold
 
@@ -32,6 +32,12 @@ const (
 	// defers contacts after 10 s, and a request that is under way cannot be
 	// taken back when the site gets busy.
 	requestTime = 2 * time.Second
+	// usualShare is what requests may take while nothing is slower than usual. A
+	// page that meets a request shares the processors with it. Below a half most
+	// pages meet none, or only for a part of their time.
+	usualShare = 0.45
+	// fewContacts in a request are no burst: one webhook or two.
+	fewContacts = 2
 	// leastShare bounds how far the guard eases off. With less, contacts that
 	// were admitted before would wait out their passes in line.
 	leastShare = 0.1
@@ -43,13 +49,13 @@ const (
 )
 
 func newPressure(most int) pressure {
-	return pressure{Share: 1, Batch: min(firstBatch, float64(most))}
+	return pressure{Share: usualShare, Batch: min(firstBatch, float64(most))}
 }
 
 // sending takes note of a request that leaves. A new burst begins anew.
 func (p *pressure) sending(now time.Time) {
 	if p.resting(now) {
-		p.Share, p.Page.Recent, p.Starts.Recent = 1, nil, nil
+		p.Share, p.Page.Recent, p.Starts.Recent = usualShare, nil, nil
 	}
 	p.SentAt = now.UnixMilli()
 }
@@ -75,7 +81,7 @@ func (p *pressure) answered(now time.Time, most, contacts int, took, worked time
 	p.Starts.add(start)
 	p.Starts.settle(now, p.Starts.lowest(), startsBase())
 	if p.Page.Base == 0 { // else the page decides
-		p.follow(p.Starts.verdict(startsLimits()), leastShareUnseen, &p.Starts)
+		p.follow(p.Starts.verdict(startsLimits()), leastShareUnseen, usualShare, &p.Starts)
 	}
 }
 
@@ -102,7 +108,13 @@ func (p *pressure) probed(now time.Time, took time.Duration, quiet bool) {
 		return
 	}
 	p.Page.add(inMillis(took))
-	p.follow(p.Page.verdict(pageLimits()), leastShare, &p.Page)
+	limits, most := pageLimits(), usualShare
+	// At the usual share about half of the pages met a request. If not even one
+	// of them was slower, the site has processors to spare.
+	if len(p.Page.Recent) >= enough && slices.Max(p.Page.Recent) < limits.slower*p.Page.Base {
+		most = 1
+	}
+	p.follow(p.Page.verdict(limits), leastShare, most, &p.Page)
 }
 
 // restAfter is how long after the last request a burst is over. It exceeds a
@@ -128,24 +140,33 @@ func (p *pressure) least() float64 {
 
 // follow changes the share. What was measured before the change says nothing of
 // what comes after it.
-func (p *pressure) follow(v verdict, least float64, measured *scale) {
+func (p *pressure) follow(v verdict, least, most float64, measured *scale) {
 	switch v {
 	case muchSlower:
 		p.Share /= 2
 	case slower:
 		p.Share *= 0.75
 	case asEver:
-		p.Share *= 1.25
+		if p.Share < usualShare {
+			p.Share = min(1.5*p.Share, usualShare)
+		} else {
+			p.Share *= 1.25
+		}
 	case undecided:
 		return
 	}
-	p.Share = min(max(p.Share, least), 1)
+	p.Share = min(max(p.Share, least), most)
 	measured.Recent = nil
 }
 
-// pause returns how long the slot rests after a request.
-func (p *pressure) pause(took time.Duration) time.Duration {
-	pause := min(time.Duration(float64(took)*(1/p.Share-1)), longestPace)
+// pause returns how long the slot rests after a request with some contacts.
+// Only a site that is slower than usual makes others wait behind a lone one.
+func (p *pressure) pause(contacts int, took time.Duration) time.Duration {
+	share := p.Share
+	if contacts <= fewContacts && contacts < int(p.Batch) {
+		share = min(share/usualShare, 1)
+	}
+	pause := min(time.Duration(float64(took)*(1/share-1)), longestPace)
 	p.Pace = inMillis(pause)
 	return pause
 }
