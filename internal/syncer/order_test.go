@@ -65,9 +65,9 @@ func TestRequestThatIsCarriedOutLateChangesNothing(t *testing.T) {
 	b.stand.CRM.Put("1", map[string]any{"email": "one@example.org", "first_name": "Bob"}, []int{5})
 	parts := b.parts(t, "k")
 	parts.Site = late
-	given := make(chan error, 1)
+	given, pass := make(chan error, 1), b.prepared(t, parts, 1, contact.Update)
 	go func() {
-		_, err := b.pass(t, parts, 1, contact.Update)
+		_, err := pass()
 		given <- err
 	}()
 	require.Eventually(t, func() bool { return b.stand.Site.Stats().Late == 1 }, 10*time.Second, time.Millisecond)

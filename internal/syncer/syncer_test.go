@@ -103,13 +103,22 @@ func (b *bundle) parts(t *testing.T, key string) *cutter {
 
 func (b *bundle) pass(t *testing.T, parts *cutter, id int, action contact.Action) (contact.Result, error) {
 	t.Helper()
+	return b.prepared(t, parts, id, action)()
+}
+
+// prepared returns the next pass over a contact, for any goroutine to run.
+func (b *bundle) prepared(t *testing.T, parts *cutter, id int, action contact.Action) func() (contact.Result, error) {
+	t.Helper()
 	fields, err := contact.ParseFieldMap("user_email=email,first_name=first_name,user_pass=own_password")
 	require.NoError(t, err)
 	s := syncer.New(parts, parts, parts, syncer.Options{
 		Fields: fields, ReturnPassword: "wp_password", ReturnFields: map[string]string{"user_id": "wp_id"},
 	})
 	b.last++
-	return s.Pass(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: action, Notify: true}, b.last)
+	ctx, asOf := t.Context(), b.last
+	return func() (contact.Result, error) {
+		return s.Pass(ctx, contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}, contact.Intent{Action: action, Notify: true}, asOf)
+	}
 }
 
 // requireRight checks what must hold after a creation, however it came about.
