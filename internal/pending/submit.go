@@ -149,6 +149,14 @@ const (
 	byRetry   cause = "r"
 )
 
+// ranks are the two characters of an action, without and with the mail.
+var ranks = [...][2]string{
+	0:                  {"00", "01"},
+	contact.UpdateTags: {"10", "11"},
+	contact.Update:     {"20", "21"},
+	contact.Add:        {"30", "31"},
+}
+
 // Webhook is what a webhook says of a contact.
 type Webhook struct {
 	Ref     contact.Ref
@@ -220,18 +228,22 @@ func (e *OtherQueues) Error() string {
 // each.
 func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []Webhook) (answers string, err error) {
 	c.publish()
+	// Pointers, since a string costs an allocation to become an argument.
 	args := make([]any, 0, 9+6*len(webhooks))
+	refs, epochs := make([]string, len(webhooks)), newTokens(len(webhooks))
 	args = append(args, len(c.queues), q.record, q.task, q.message.head, q.message.tail, q.counts,
 		grace.Milliseconds(), c.settle.Milliseconds(), string(by))
-	for _, w := range webhooks {
+	for i := range webhooks {
+		w := &webhooks[i]
 		if w.Intent.Action == 0 && by != byRetry {
 			return "", fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
 		}
-		what := [2]byte{'0' + byte(w.Intent.Action), '0'}
+		what := &ranks[w.Intent.Action][0]
 		if w.Intent.Notify {
-			what[1] = '1'
+			what = &ranks[w.Intent.Action][1]
 		}
-		args = append(args, w.Ref.String(), newToken(), string(what[:]), w.Intent.Role, w.Receipt.RequestID, w.Receipt.Trace)
+		refs[i] = w.Ref.String()
+		args = append(args, &refs[i], &epochs[i], what, &w.Intent.Role, &w.Receipt.RequestID, &w.Receipt.Trace)
 	}
 	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled}
 	answers, err = submitScript.Run(ctx, c.rdb, keys, args...).Text()
