@@ -16,12 +16,12 @@ const (
 	Add                          // as Update, and creates the user if there is none
 )
 
-var actionNames = map[Action]string{UpdateTags: "update_tags", Update: "update", Add: "add"}
+var actionNames = [...]string{UpdateTags: "update_tags", Update: "update", Add: "add"}
 
 // String returns the name that stands in webhooks, records and requests.
 func (a Action) String() string {
-	if name, ok := actionNames[a]; ok {
-		return name
+	if a >= UpdateTags && a <= Add {
+		return actionNames[a]
 	}
 	return fmt.Sprintf("action(%d)", uint8(a))
 }
@@ -41,8 +41,8 @@ func (a *Action) UnmarshalText(text []byte) error {
 
 // ParseAction reads an action's name; case does not matter, as in WP Fusion.
 func ParseAction(s string) (Action, bool) {
-	for action, name := range actionNames {
-		if strings.EqualFold(s, name) {
+	for action := UpdateTags; action <= Add; action++ {
+		if strings.EqualFold(s, actionNames[action]) {
 			return action, true
 		}
 	}

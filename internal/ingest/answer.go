@@ -15,13 +15,6 @@ import (
 	"spillway/internal/webhook"
 )
 
-type queued struct {
-	Status    string `json:"status"`
-	ContactID string `json:"contact_id"`
-	Action    string `json:"action"`
-	Coalesced bool   `json:"coalesced"`
-}
-
 type tested struct {
 	Success bool `json:"success"`
 }
@@ -39,9 +32,8 @@ type failure struct {
 // webhook's address in a browser. The status is the same.
 func write(c echo.Context, o outcome) error {
 	header := c.Response().Header()
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("Vary", "Accept")
+	header["Cache-Control"] = noStore
+	header["X-Content-Type-Options"] = noSniff
 	switch o.status() {
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", webhook.AllowedMethods)
@@ -62,8 +54,31 @@ func write(c echo.Context, o outcome) error {
 	case o.hook.Test:
 		return c.JSON(o.status(), tested{true})
 	default:
-		return c.JSON(o.status(), queued{"queued", o.hook.ID, o.hook.Intent.Action.String(), o.coalesced})
+		header[echo.HeaderContentType] = typeJSON
+		c.Response().WriteHeader(o.status())
+		_, err := c.Response().Write(queued(o))
+		return err
 	}
+}
+
+// The values of headers that answers share; nothing changes them.
+var (
+	noStore  = []string{"no-store"}
+	noSniff  = []string{"nosniff"}
+	typeJSON = []string{echo.MIMEApplicationJSON}
+)
+
+// queued is what an accepted webhook is answered. An id is of digits and an
+// action's name of letters, so neither needs escapes.
+func queued(o outcome) []byte {
+	b := make([]byte, 0, 128)
+	b = append(b, `{"status":"queued","contact_id":"`...)
+	b = append(b, o.hook.ID...)
+	b = append(b, `","action":"`...)
+	b = append(b, o.hook.Intent.Action.String()...)
+	b = append(b, `","coalesced":`...)
+	b = strconv.AppendBool(b, o.coalesced)
+	return append(b, "}\n"...)
 }
 
 // wantsPage tells browsers from programs: these ask for JSON or for anything.

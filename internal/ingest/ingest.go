@@ -66,6 +66,8 @@ const (
 	// submitTimeout leaves a caller that gives up after five seconds time to
 	// receive the answer.
 	submitTimeout = 3 * time.Second
+	// submitStep is how much less than submitTimeout a webhook may get.
+	submitStep = 50 * time.Millisecond
 	// retryAfter is what a caller is asked to wait while Redis is away, in
 	// seconds.
 	retryAfter = "5"
@@ -88,6 +90,7 @@ type Server struct {
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
 	metrics    *metrics
 	tracer     trace.Tracer
+	submitting atomic.Pointer[context.Context] // see submitContext
 	handler    http.Handler
 }
 

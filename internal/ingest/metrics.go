@@ -11,6 +11,7 @@ import (
 
 type metrics struct {
 	webhooks *prometheus.CounterVec
+	kept     [contact.Add + 1]struct{ accepted, coalesced prometheus.Counter } // of webhooks, by action
 	duration prometheus.Histogram
 }
 
@@ -31,8 +32,8 @@ func newMetrics(registerer prometheus.Registerer, site string) *metrics {
 	}
 	// A rate needs a series that was there before the first event.
 	for _, action := range []contact.Action{contact.UpdateTags, contact.Update, contact.Add} {
-		m.webhooks.WithLabelValues(action.String(), "accepted")
-		m.webhooks.WithLabelValues(action.String(), "coalesced")
+		m.kept[action].accepted = m.webhooks.WithLabelValues(action.String(), "accepted")
+		m.kept[action].coalesced = m.webhooks.WithLabelValues(action.String(), "coalesced")
 	}
 	m.webhooks.WithLabelValues("none", "invalid_access_key")
 	m.webhooks.WithLabelValues("none", "too_many_failures")
@@ -41,6 +42,17 @@ func newMetrics(registerer prometheus.Registerer, site string) *metrics {
 }
 
 func (m *metrics) observe(o outcome, took time.Duration) {
-	m.webhooks.WithLabelValues(o.action(), o.result()).Inc()
+	m.counter(o).Inc()
 	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) counter(o outcome) prometheus.Counter {
+	switch {
+	case o.refusal != nil || o.hook.Test:
+		return m.webhooks.WithLabelValues(o.action(), o.result())
+	case o.coalesced:
+		return m.kept[o.hook.Intent.Action].coalesced
+	default:
+		return m.kept[o.hook.Intent.Action].accepted
+	}
 }

@@ -236,3 +236,32 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 		})
 	}
 }
+
+// Webhooks of the same moment share a deadline; none may get the rest of an
+// older one, or none at all.
+func TestWebhookHasThreeSecondsWhateverCameBefore(t *testing.T) {
+	t.Parallel()
+
+	synctest.Test(t, func(t *testing.T) {
+		var given []time.Duration
+		b := setup(t, submit(func(ctx context.Context, ref contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
+			end, _ := ctx.Deadline()
+			given = append(given, time.Until(end))
+			if ref.ID == "6" {
+				<-ctx.Done() // Redis does not answer
+			}
+			return false, ctx.Err()
+		}))
+		for _, pause := range []time.Duration{0, time.Millisecond, 48 * time.Millisecond, 2 * time.Millisecond, 2 * time.Second, time.Minute} {
+			time.Sleep(pause)
+			require.Equal(t, http.StatusAccepted, b.call(http.MethodGet, query+"wpf_action=update&contact_id=5", "").Code)
+		}
+		const all = 3 * time.Second
+		require.Equal(t, []time.Duration{all, all - time.Millisecond, all - 49*time.Millisecond, all, all, all}, given)
+
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		require.Equal(t, http.StatusServiceUnavailable, b.call(http.MethodGet, query+"wpf_action=update&contact_id=6", "").Code)
+		require.Equal(t, all-10*time.Millisecond, time.Since(began))
+	})
+}

@@ -67,9 +67,9 @@ func (o outcome) action() string {
 func (s *Server) take(c echo.Context) error {
 	began := time.Now()
 	id := requestID(c.Request())
-	c.Response().Header().Set(requestIDHeader, id)
+	c.Response().Header()[requestIDHeader] = []string{id}
 	r, span := s.startSpan(c.Request())
-	o := s.record(r, id, c.RealIP)
+	o := s.record(r, id, c)
 	err := write(c, o)
 	took := time.Since(began)
 	endSpan(span, o, id)
@@ -78,17 +78,19 @@ func (s *Server) take(c echo.Context) error {
 	if o.refusal != nil && s.refusals != nil {
 		s.refusals.Count(o.refusal.Code)
 	}
-	// No path and no query: both can hold a key, the one by mistake.
-	line := s.log.Debug().Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
-	if o.hook.ID != "" {
-		line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
+	if line := s.log.Debug(); line.Enabled() {
+		// No path and no query: both can hold a key, the one by mistake.
+		line.Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
+		if o.hook.ID != "" {
+			line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
+		}
+		line.Msg("webhook answered")
 	}
-	line.Msg("webhook answered")
 	return nil
 }
 
 // record checks a request and submits what it asks for.
-func (s *Server) record(r *http.Request, id string, client func() string) (o outcome) {
+func (s *Server) record(r *http.Request, id string, client interface{ RealIP() string }) (o outcome) {
 	defer func() {
 		if reason := recover(); reason != nil {
 			// The reason may quote the request.
@@ -104,19 +106,15 @@ func (s *Server) record(r *http.Request, id string, client func() string) (o out
 	if err != nil {
 		o = refused(err)
 		if o.refusal.Status == http.StatusForbidden {
-			o = s.failedKey(o, client())
+			o = s.failedKey(o, client.RealIP())
 		}
 		return o
 	}
 	if hook.Test {
 		return outcome{hook: hook}
 	}
-	// Senders that do not wait for the answer hang up at once; what they sent
-	// counts all the same.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), submitTimeout)
-	defer cancel()
-	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(ctx)}
-	coalesced, err := s.pending.Submit(ctx, contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
+	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(r.Context())}
+	coalesced, err := s.pending.Submit(s.submitContext(), contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
 		return outcome{refusal: &webhook.Error{
@@ -125,6 +123,22 @@ func (s *Server) record(r *http.Request, id string, client func() string) (o out
 		}}
 	}
 	return outcome{hook: hook, coalesced: coalesced}
+}
+
+// submitContext returns a context that ends submitTimeout from now, or up to
+// submitStep earlier: webhooks of the same moment share it and its timer. It is
+// not the request's: senders that do not wait for the answer hang up at once,
+// and what they sent counts all the same.
+func (s *Server) submitContext() context.Context {
+	if shared := s.submitting.Load(); shared != nil {
+		if end, _ := (*shared).Deadline(); time.Until(end) >= submitTimeout-submitStep {
+			return *shared
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), submitTimeout)
+	context.AfterFunc(ctx, cancel)
+	s.submitting.Store(&ctx)
+	return ctx
 }
 
 // failedKey counts a wrong key against its sender, who is refused in another

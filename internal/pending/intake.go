@@ -18,7 +18,8 @@ import (
 // fails, each webhook in it gets the error.
 type Intake struct {
 	contacts *Contacts
-	lines    []*line // one per queue: a script changes one queue
+	lines    []*line   // one per queue: a script changes one queue
+	answered sync.Pool // of *waiting that got their answer
 }
 
 const (
@@ -37,6 +38,7 @@ const (
 // and needs no closing.
 func NewIntake(contacts *Contacts) *Intake {
 	i := &Intake{contacts: contacts}
+	i.answered.New = func() any { return &waiting{done: make(chan answer, 1)} }
 	for _, q := range contacts.queues {
 		i.lines = append(i.lines, &line{queue: q})
 	}
@@ -67,7 +69,8 @@ func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Int
 	if intent.Action == 0 {
 		return false, errors.New("recording contact " + ref.String() + ": the intent has no action")
 	}
-	w := &waiting{webhook: Webhook{ref, intent, receipt}, done: make(chan answer, 1)}
+	w := i.answered.Get().(*waiting)
+	w.webhook = Webhook{ref, intent, receipt}
 	l := i.lines[i.contacts.names.Index(ref)]
 	l.mu.Lock()
 	l.waiting = append(l.waiting, w)
@@ -81,8 +84,10 @@ func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Int
 	}
 	select {
 	case a := <-w.done:
+		i.answered.Put(w)
 		return a.coalesced, a.err
 	case <-ctx.Done():
+		// Its answer is still to come, so it is not used again.
 		return false, context.Cause(ctx)
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -129,8 +130,20 @@ func ParseTaskID(id string) (contact.Ref, string, error) {
 
 // newToken returns 64 random bits: enough for two epochs or locks of one
 // contact never to be equal.
-func newToken() string {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails, see crypto/rand
-	return base64.RawURLEncoding.EncodeToString(b[:])
+func newToken() string { return newTokens(1)[0] }
+
+// newTokens returns as many tokens, for little more than the cost of one.
+func newTokens(n int) []string {
+	const size, length = 8, 11 // of a token as bytes and as text
+	random := make([]byte, n*size)
+	_, _ = rand.Read(random) // never fails, see crypto/rand
+	text := make([]byte, 0, n*length)
+	for part := range slices.Chunk(random, size) {
+		text = base64.RawURLEncoding.AppendEncode(text, part)
+	}
+	all, tokens := string(text), make([]string, n)
+	for i := range tokens {
+		tokens[i] = all[i*length : (i+1)*length]
+	}
+	return tokens
 }

@@ -19,12 +19,12 @@ import (
 // ARGV[1] number of queues  ARGV[2] prefix of the records  ARGV[3] prefix of
 // asynq's tasks (both share the hash tag of the keys)  ARGV[4], ARGV[5] the two
 // parts of asynq's message  ARGV[6] prefix of the counts  ARGV[7] ms until the
-// sweep looks for a wake-up  ARGV[8] ms for which a contact settles
-// and then for each contact: SITE:ID, an epoch for a new record, three
+// sweep looks for a wake-up  ARGV[8] ms for which a contact settles  ARGV[9] the
+// cause: "w" webhooks, "s" a resync (as a webhook, but not counted as one, and
+// now) or "r" a retry (now, and only if there is a record)
+// and then for each contact: SITE:ID, an epoch for a new record, two
 // characters, the role (empty: none), the request id, the trace (empty: none).
-// The characters are the cause: "w" a webhook, "s" a resync (as a webhook, but
-// not counted as one, and now) or "r" a retry (now, and only if there is a
-// record); the rank of the action, 0: none; and "1": send the mail.
+// The characters are the rank of the action, 0: none; and "1": send the mail.
 //
 // Returns a character for each contact: "0" it had no record and has one now,
 // "1" it had one, "-" it has none and none was to be made. An error "QUEUES n"
@@ -39,79 +39,85 @@ import (
 //
 // The script may run twice for one call: that counts the webhooks twice and
 // changes nothing else.
+//
+// What goes into one key for all contacts is gathered and written once: of a
+// new contact's cost, most is that of the commands that it needs.
 var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + `
-local fixed = redis.call('GET', KEYS[5])
+local call, sub, by = redis.call, string.sub, ARGV[9]
+local fixed = call('GET', KEYS[5])
 if not fixed then
-  redis.call('SET', KEYS[5], ARGV[1])
+  call('SET', KEYS[5], ARGV[1])
 elseif fixed ~= ARGV[1] then
   return redis.error_reply('QUEUES ' .. fixed)
 end
-local q = {task = ARGV[3], head = ARGV[4], tail = ARGV[5], waiting = KEYS[6], scheduled = KEYS[7]}
+local q = {task = ARGV[3], head = ARGV[4], tail = ARGV[5], waiting = KEYS[6], scheduled = KEYS[7], now = {}, later = {}}
 local settle = tonumber(ARGV[8])
-local answers, received, coalesced = {}, 0, 0
-for i = 9, #ARGV, 6 do
+local settled = by == 'w' and settle > 0 and now + settle
+local due, dueNow, dueSettled = {}, tostring(now + ARGV[7]), settled and tostring(settled + ARGV[7])
+local set, n
+local function put(field, value)
+  set[n + 1], set[n + 2], n = field, value, n + 2
+end
+local answers, coalesced = {}, 0
+for i = 10, #ARGV, 6 do
   local ref, fresh, role, id, trace = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
-  local by, rank, notify = string.sub(ARGV[i + 2], 1, 1), string.sub(ARGV[i + 2], 2, 2), string.sub(ARGV[i + 2], 3, 3)
+  local rank = sub(ARGV[i + 2], 1, 1)
   local key = ARGV[2] .. ref
-  local rec = redis.call('HMGET', key, 'epoch', 'action', 'parked', 'lock_until', 'gen', 'later')
+  local rec = call('HMGET', key, 'epoch', 'action', 'parked', 'lock_until', 'gen', 'later')
   local epoch, answer, wake, anew = rec[1], '1', true, false
-  if by == 'r' then redis.call('ZREM', KEYS[3], ref) end
-  local gen = (rec[5] or 0) + 1
-  local set = {key, 'gen', gen}
-  if role ~= '' then set[#set + 1] = 'role'; set[#set + 1] = role end
-  if notify == '1' then set[#set + 1] = 'notify'; set[#set + 1] = '1' end
-  if trace ~= '' then set[#set + 1] = 'trace'; set[#set + 1] = trace end
-  if by ~= 'r' then receipt(set, gen, rank, id) end
-  if settle > 0 and (epoch or by ~= 'w') then
-    set[#set + 1] = 'last'; set[#set + 1] = by == 'w' and now or 0
-  end
+  if by == 'r' then call('ZREM', KEYS[3], ref) end
+  local gen = rec[5] and string.format('%d', rec[5] + 1) or '1'
+  set, n = {key, 'gen', gen}, 3
+  if role ~= '' then put('role', role) end
+  if sub(ARGV[i + 2], 2) == '1' then put('notify', '1') end
+  if trace ~= '' then put('trace', trace) end
+  if by ~= 'r' then put(receipt(gen, rank, id)) end
+  if settle > 0 and (epoch or by ~= 'w') then put('last', by == 'w' and now or 0) end
   if not epoch then
     if by == 'r' then
       answer, wake = '-', false
     else
       answer, epoch, anew = '0', fresh, true
-      set[#set + 1] = 'action'; set[#set + 1] = rank
+      put('action', rank)
     end
   else
-    if tonumber(rank) > tonumber(rec[2]) then set[#set + 1] = 'action'; set[#set + 1] = rank end
+    if tonumber(rank) > tonumber(rec[2]) then put('action', rank) end
     local locked = rec[4] and tonumber(rec[4]) > now
     if rec[3] or (by ~= 'w' and not locked) then
       epoch, anew = fresh, true
-      redis.call('HDEL', key, 'parked', 'error', 'code', 'next', 'attempts', 'tries', 'later')
-      redis.call('ZREM', KEYS[2], ref)
-      if rec[3] then redis.call('ZREM', KEYS[3], ref) end
+      call('HDEL', key, 'parked', 'error', 'code', 'next', 'attempts', 'tries', 'later')
+      call('ZREM', KEYS[2], ref)
+      if rec[3] then call('ZREM', KEYS[3], ref) end
     else
-      if locked and not rec[6] then set[#set + 1] = 'later'; set[#set + 1] = now end
-      local state = redis.call('HGET', ARGV[3] .. ref .. ':' .. epoch, 'state')
+      if locked and not rec[6] then put('later', now) end
+      local state = call('HGET', ARGV[3] .. ref .. ':' .. epoch, 'state')
       if state and state ~= 'archived' and state ~= 'completed' then
         wake = false
       elseif state then
         epoch = fresh
-        set[#set + 1] = 'epoch'; set[#set + 1] = epoch
+        put('epoch', epoch)
       end
     end
   end
   if anew then
-    set[#set + 1] = 'epoch'; set[#set + 1] = epoch
-    set[#set + 1] = 'since'; set[#set + 1] = now
+    put('epoch', epoch)
+    put('since', stamp)
   end
-  if answer ~= '-' then redis.call('HSET', unpack(set)) end
+  if answer ~= '-' then call('HSET', unpack(set)) end
   if wake then
-    local at
-    if anew and by == 'w' and settle > 0 then at = now + settle end
-    redis.call('ZADD', KEYS[1], (at or now) + ARGV[7], ref)
+    local at = anew and settled
+    due[#due + 1], due[#due + 2] = at and dueSettled or dueNow, ref
     enqueue(q, ref, epoch, at)
   end
-  if by == 'w' then
-    received = received + 1
-    if answer == '1' then coalesced = coalesced + 1 end
-  end
+  if answer == '1' then coalesced = coalesced + 1 end
   answers[#answers + 1] = answer
 end
-if received > 0 then
-  redis.call('HINCRBY', KEYS[4], 'received', received)
-  if coalesced > 0 then redis.call('HINCRBY', KEYS[4], 'coalesced', coalesced) end
-  count(ARGV[6], {'received', received, 'coalesced', coalesced})
+if #due > 0 then call('ZADD', KEYS[1], unpack(due)) end
+push(q)
+if by == 'w' then
+  call('HINCRBY', KEYS[4], 'received', #answers)
+  if coalesced > 0 then call('HINCRBY', KEYS[4], 'coalesced', coalesced) end
+  count(ARGV[6], {'received', #answers, 'coalesced', coalesced})
 end
 return table.concat(answers)
 `)
@@ -142,6 +148,14 @@ const (
 	byResync  cause = "s"
 	byRetry   cause = "r"
 )
+
+// ranks are the two characters of an action, without and with the mail.
+var ranks = [...][2]string{
+	0:                  {"00", "01"},
+	contact.UpdateTags: {"10", "11"},
+	contact.Update:     {"20", "21"},
+	contact.Add:        {"30", "31"},
+}
 
 // Webhook is what a webhook says of a contact.
 type Webhook struct {
@@ -214,18 +228,22 @@ func (e *OtherQueues) Error() string {
 // each.
 func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []Webhook) (answers string, err error) {
 	c.publish()
-	args := make([]any, 0, 8+6*len(webhooks))
+	// Pointers, since a string costs an allocation to become an argument.
+	args := make([]any, 0, 9+6*len(webhooks))
+	refs, epochs := make([]string, len(webhooks)), newTokens(len(webhooks))
 	args = append(args, len(c.queues), q.record, q.task, q.message.head, q.message.tail, q.counts,
-		grace.Milliseconds(), c.settle.Milliseconds())
-	for _, w := range webhooks {
+		grace.Milliseconds(), c.settle.Milliseconds(), string(by))
+	for i := range webhooks {
+		w := &webhooks[i]
 		if w.Intent.Action == 0 && by != byRetry {
 			return "", fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
 		}
-		what := [3]byte{by[0], '0' + byte(w.Intent.Action), '0'}
+		what := &ranks[w.Intent.Action][0]
 		if w.Intent.Notify {
-			what[2] = '1'
+			what = &ranks[w.Intent.Action][1]
 		}
-		args = append(args, w.Ref.String(), newToken(), string(what[:]), w.Intent.Role, w.Receipt.RequestID, w.Receipt.Trace)
+		refs[i] = w.Ref.String()
+		args = append(args, &refs[i], &epochs[i], what, &w.Intent.Role, &w.Receipt.RequestID, &w.Receipt.Trace)
 	}
 	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled}
 	answers, err = submitScript.Run(ctx, c.rdb, keys, args...).Text()

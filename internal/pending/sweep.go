@@ -26,7 +26,7 @@ import (
 // living pass or ends by its lock. A new wake-up comes first: its contact has
 // waited longest.
 var sweepScript = redis.NewScript(clockLua + enqueueLua + `
-local q = {task = ARGV[2], head = ARGV[3], tail = ARGV[4], waiting = KEYS[5]}
+local q = {task = ARGV[2], head = ARGV[3], tail = ARGV[4], waiting = KEYS[5], now = {}, later = {}}
 local refs = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[7])
 local woken = 0
 local function lost(id)
@@ -50,11 +50,12 @@ for i, ref in ipairs(refs) do
       redis.call('HDEL', key, 'lock', 'lock_until', 'next')
       redis.call('ZREM', KEYS[2], ref)
       redis.call('ZREM', KEYS[3], ref)
-      enqueue(q, ref, epoch, nil, true)
+      enqueue(q, ref, epoch)
       woken = woken + 1
     end
   end
 end
+push(q, true)
 return {#refs, woken}
 `)
 

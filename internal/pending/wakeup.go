@@ -41,12 +41,15 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local now_us = time[1] * 1000000 + time[2]
 `
 
-// enqueueLua writes a wake-up as asynq's client does. q names the prefix of the
-// tasks, the two parts of the message, and the lists. at is when it is to come,
-// in ms; nil: now. first puts it before all that wait. A task of the same id is
-// left alone, so a script that is sent twice writes one.
+// enqueueLua writes wake-ups as asynq's client does: enqueue the tasks, push
+// their ids, which all lie in one key, once for all of them. q names the prefix
+// of the tasks, the two parts of the message, and the lists; now and later hold
+// what is to be pushed. at is when a wake-up is to come, in ms; nil: now. first
+// puts those of now before all that wait. A task of the same id is left alone,
+// so a script that is sent twice writes one.
 const enqueueLua = `
-local function enqueue(q, ref, epoch, at, first)
+local since = time[1] .. string.format('%06d', time[2]) .. '000'
+local function enqueue(q, ref, epoch, at)
   local id = ref .. ':' .. epoch
   local task = q.task .. id
   if redis.call('EXISTS', task) == 1 then return end
@@ -55,11 +58,16 @@ local function enqueue(q, ref, epoch, at, first)
   local msg = q.head .. length .. id .. q.tail
   if at then
     redis.call('HSET', task, 'msg', msg, 'state', 'scheduled')
-    redis.call('ZADD', q.scheduled, math.ceil(at / 1000), id)
-    return
+    table.insert(q.later, math.ceil(at / 1000))
+    table.insert(q.later, id)
+  else
+    redis.call('HSET', task, 'msg', msg, 'state', 'pending', 'pending_since', since)
+    table.insert(q.now, id)
   end
-  redis.call('HSET', task, 'msg', msg, 'state', 'pending', 'pending_since', time[1] .. string.format('%06d', time[2]) .. '000')
-  redis.call(first and 'RPUSH' or 'LPUSH', q.waiting, id)
+end
+local function push(q, first)
+  if #q.now > 0 then redis.call(first and 'RPUSH' or 'LPUSH', q.waiting, unpack(q.now)) end
+  if #q.later > 0 then redis.call('ZADD', q.scheduled, unpack(q.later)) end
 end
 `
 

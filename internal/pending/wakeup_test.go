@@ -2,6 +2,8 @@ package pending_test
 
 import (
 	"context"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +101,52 @@ func TestWakeUpIsWhatAsynqItselfWrites(t *testing.T) {
 			delete(want, "asynq:queues")
 			delete(got, "asynq:queues")
 			require.Equal(t, want, got)
+		})
+	}
+}
+
+// A script pushes the ids of all its wake-ups at once, in the order in which
+// asynq would have written them one by one.
+func TestWakeUpsOfOneScriptAreWhatAsynqWritesOneByOne(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		options pending.Options
+		extra   []asynq.Option
+	}{
+		"at once":                         {pending.Options{}, nil},
+		"after the contacts have settled": {pending.Options{Settle: time.Minute}, []asynq.Option{asynq.ProcessIn(time.Minute)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ours, theirs := redistest.Start(t).Client(), redistest.Start(t).Client()
+			contacts := pending.New(ours, test.options)
+			var webhooks []pending.Webhook
+			for id := 100; id < 300; id++ { // in the order of scores that are equal
+				ref := contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}
+				webhooks = append(webhooks, pending.Webhook{Ref: ref, Intent: upd}, pending.Webhook{Ref: ref, Intent: upd})
+			}
+			require.NoError(t, contacts.SubmitAll(t.Context(), webhooks))
+
+			ids, err := ours.Keys(t.Context(), "asynq:{spillway}:t:*").Result()
+			require.NoError(t, err)
+			require.Len(t, ids, 200)
+			slices.Sort(ids)
+			client := asynq.NewClientFromRedisClient(theirs)
+			for _, key := range ids {
+				id := strings.TrimPrefix(key, "asynq:{spillway}:t:")
+				require.Regexp(t, `^default:\d{3}:[A-Za-z0-9_-]{11}$`, id)
+				_, err = client.EnqueueContext(t.Context(), asynq.NewTask(pending.TaskType, nil), append([]asynq.Option{
+					asynq.TaskID(id), asynq.Queue("spillway"), asynq.Timeout(pending.PassTimeout), asynq.MaxRetry(1<<21 - 1), asynq.Retention(0),
+				}, test.extra...)...)
+				require.NoError(t, err)
+			}
+			want, got := asynqKeys(t, theirs), asynqKeys(t, ours)
+			delete(want, "asynq:queues")
+			delete(got, "asynq:queues")
+			require.Equal(t, want, got)
+			due, err := ours.ZCard(t.Context(), "spw:{spillway}:due").Result()
+			require.NoError(t, err)
+			require.EqualValues(t, 200, due)
 		})
 	}
 }

@@ -35,21 +35,21 @@ type Request struct {
 // type, or one that says it is a urlencoded form but begins with "{", is read
 // as JSON: WP Fusion looks into any body, so CRMs may have got the type wrong
 // without anybody having noticed.
-func Parse(r *http.Request) (*Request, error) {
+func Parse(r *http.Request) (request Request, err error) {
 	if r.Method != http.MethodGet && r.Method != http.MethodPost {
-		return nil, &Error{http.StatusMethodNotAllowed, "method_not_allowed", "Send the webhook by GET or POST."}
+		return Request{}, &Error{http.StatusMethodNotAllowed, "method_not_allowed", "Send the webhook by GET or POST."}
 	}
 	body, err := readBody(r)
 	if err != nil {
-		return nil, err
+		return Request{}, err
 	}
-	request := &Request{headerKey: r.Header.Get("X-Access-Key")}
+	request.headerKey = r.Header.Get("X-Access-Key")
 	request.query.readQuery(r.URL.RawQuery)
 	if len(body) == 0 {
 		return request, nil
 	}
 	if err := request.readTyped(r.Header, body); err != nil {
-		return nil, err
+		return Request{}, err
 	}
 	return request, nil
 }
