@@ -80,5 +80,5 @@ func TestAnUnknownLimitIsFoundAndKept(t *testing.T) {
 	require.Positive(t, got.limited, "the limit was met")
 	require.Less(t, got.share, 0.05, "and hardly ever again")
 	require.Greater(t, got.rate, run.allowed/3)
-	require.Less(t, got.rate, run.set)
+	require.LessOrEqual(t, got.rate, run.set, "never above what is configured")
 }

@@ -30,7 +30,7 @@ type Cut struct {
 // is nil, and with clocks that can be set if they are to be apart.
 func Programs(ctx context.Context, dir string, guard *Mutation, clocksApart bool) error {
 	if clocksApart {
-		return Build(ctx, dir, guard, &clocks)
+		return Build(ctx, dir, guard, clocks())
 	}
 	return Build(ctx, dir, guard)
 }

@@ -8,9 +8,8 @@ import (
 // clocks gives each process a clock of its own: the wall clock's seconds are
 // moved by what the environment says, elapsed time is not. A static binary
 // takes no library such as libfaketime, so the standard library is changed.
-var clocks = Mutation{
-	Name: "clocks", Why: "all wall clocks say the same",
-	Cuts: []Cut{
+func clocks() *Mutation {
+	return &Mutation{Name: "clocks", Why: "all wall clocks say the same", Cuts: []Cut{
 		{
 			File: "$GOROOT/src/time/time.go",
 			Old:  "func Now() Time {\n	sec, nsec, mono := runtimeNow()\n",
@@ -35,7 +34,7 @@ var wrongBy = func() (by int64) {
 
 func interrupt() {`,
 		},
-	},
+	}}
 }
 
 const clockVariable = "TORTURE_CLOCK"

@@ -83,7 +83,7 @@ func TestEveryGuardIsStillWhereTheSuiteTakesItOut(t *testing.T) {
 	for _, name := range Guards() {
 		guard, err := Guard(name)
 		require.NoError(t, err)
-		_, err = roots.overlay(t.TempDir(), []*Mutation{guard, &clocks})
+		_, err = roots.overlay(t.TempDir(), []*Mutation{guard, clocks()})
 		require.NoError(t, err)
 	}
 	_, err = Guard("no such guard")
