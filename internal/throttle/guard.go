@@ -34,8 +34,8 @@ const GuardKey = "spw:{" + Site + "}:guard"
 //     burst drains, and compared with its base: the median of the last 15
 //     measurements during which no request was under way. When the median of
 //     the last few exceeds the base by 15 %, the share falls by a quarter; by
-//     50 %, by half; down to a tenth. Below 8 % it rises by half, up to
-//     0.45, and beyond that by a quarter while none of the last few exceeds the
+//     50 %, by half; down to a tenth. Below 8 % it doubles, up to 0.45,
+//     and rises beyond that by a quarter while none of the last few exceeds the
 //     base by 15 %.
 //   - Without one, what a request takes before the connector begins its work is
 //     measured: PHP and WordPress start for it as they do for any page. Its base

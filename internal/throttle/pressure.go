@@ -148,7 +148,7 @@ func (p *pressure) follow(v verdict, least, most float64, measured *scale) {
 		p.Share *= 0.75
 	case asEver:
 		if p.Share < usualShare {
-			p.Share = min(1.5*p.Share, usualShare)
+			p.Share = min(2*p.Share, usualShare)
 		} else {
 			p.Share *= 1.25
 		}

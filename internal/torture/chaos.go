@@ -205,22 +205,27 @@ func (c *chaos) toxic(ctx context.Context, target string, length time.Duration, 
 	return l.mend(context.WithoutCancel(ctx))
 }
 
+// lasting is how long a fault waits for its calls. One of some calls ends, too:
+// in an outage the few calls that there are would meet the faults of minutes.
+func lasting(fault sandbox.Fault, length time.Duration) time.Duration {
+	if fault.Count > 0 {
+		return 4 * time.Second
+	}
+	return length
+}
+
 // standInEvents are what the CRM and the site do by themselves.
 func (c *chaos) standInEvents() []event {
 	r := c.run
 	crm := func(name string, fault sandbox.Fault) event {
 		return event{"CRM " + name, 2 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
-			if fault.Count == 0 {
-				fault.For = length
-			}
+			fault.For = lasting(fault, length)
 			return r.crm.Fail(fault)
 		}}
 	}
 	site := func(name string, fault sandbox.Fault) event {
 		return event{"site " + name, 2 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
-			if fault.Count == 0 {
-				fault.For = length
-			}
+			fault.For = lasting(fault, length)
 			fault.Route = "contacts"
 			return r.site.Inject(fault)
 		}}
@@ -248,7 +253,7 @@ func (c *chaos) standInEvents() []event {
 		site("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 3}),
 		site("resets", sandbox.Fault{Mode: sandbox.FaultReset, Count: 3}),
 		{"site stores and is cut off", 3 * time.Second, r.linksTo["site"], func(ctx context.Context, target string, length time.Duration) error {
-			if err := r.site.StoreThenHang(1); err != nil {
+			if err := r.site.Inject(sandbox.Fault{Mode: sandbox.FaultHangAfter, Route: "contacts", Count: 1, For: 4 * time.Second}); err != nil {
 				return err
 			}
 			wait(ctx, length)
@@ -265,7 +270,7 @@ func (c *chaos) standInEvents() []event {
 			if wait(ctx, r.options.Fire/2-time.Since(r.began)); ctx.Err() != nil {
 				return nil
 			}
-			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, After: length})
+			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, For: 30 * time.Second, After: length})
 		}})
 	}
 	if r.options.Fire >= longRun {
