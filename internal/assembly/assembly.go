@@ -190,9 +190,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	// A probe's calls of the CRM come first and take 10 s at most: a worker that
-	// is killed while it probes should not hold the next probe back for long.
-	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{Probe: 20 * time.Second})
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
 	// A request to the site carries many contacts: fewer of them tell as much.
 	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
 	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker, registry)

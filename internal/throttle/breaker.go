@@ -39,6 +39,9 @@ type BreakerOptions struct {
 	RampStart float64
 	// Probe is when a probe that reported nothing is given up (45 s).
 	Probe time.Duration
+	// Hold is how long the right to probe outlives a process that was killed or
+	// stands still (6 s): one that lives takes it anew all the time.
+	Hold time.Duration
 }
 
 func (o BreakerOptions) withDefaults() BreakerOptions {
@@ -48,6 +51,7 @@ func (o BreakerOptions) withDefaults() BreakerOptions {
 		LongestAsked: orDefault(o.LongestAsked, 15*time.Minute),
 		Ramp:         orDefault(o.Ramp, 30*time.Second), RampStart: orDefault(o.RampStart, 2),
 		Probe: orDefault(o.Probe, 45*time.Second),
+		Hold:  orDefault(o.Hold, 6*time.Second),
 	}
 }
 
@@ -228,7 +232,7 @@ func (b *Breaker) ask(ctx context.Context) (end func(), wait time.Duration, err 
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	token := rand.Text()
-	answer, err := beginScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(token, b.options.Probe.Milliseconds())...).Slice()
+	answer, err := beginScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(token, b.options.Hold.Milliseconds())...).Slice()
 	if err == nil && len(answer) != 6 {
 		err = errBreakerAnswer
 	}
@@ -247,10 +251,34 @@ func (b *Breaker) ask(ctx context.Context) (end func(), wait time.Duration, err 
 		b.mu.Lock()
 		b.probe = token
 		b.mu.Unlock()
-		return func() { b.endProbe(ctx, token) }, 0, nil
+		ended := b.keepProbe(ctx, token)
+		return func() { ended(); b.endProbe(ctx, token) }, 0, nil
 	default:
 		return nil, max(time.Duration(left)*time.Millisecond, time.Millisecond), nil
 	}
+}
+
+// keepProbe takes the right to probe anew until ended is called or the probe's
+// time is over.
+func (b *Breaker) keepProbe(ctx context.Context, token string) (ended context.CancelFunc) {
+	ctx, ended = context.WithTimeout(context.WithoutCancel(ctx), b.options.Probe)
+	go func() {
+		beat := time.NewTicker(b.options.Hold / 3)
+		defer beat.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-beat.C:
+			}
+			// If it fails, the next one may not, or another process probes.
+			kept, err := keepProbeScript.Run(ctx, b.rdb, []string{b.key}, token, b.options.Hold.Milliseconds()).Int()
+			if err == nil && kept == 0 {
+				return // it has reported, or lost the right
+			}
+		}
+	}()
+	return ended
 }
 
 // endProbe gives the right to probe back. A probe that reported something gave

@@ -111,7 +111,7 @@ return {facts()}
 // beginScript asks for a pass.
 //
 // ARGV[8] a token for the probe that the pass may become  ARGV[9] for how many ms
-// it probes at most
+// it has the right to probe; see keepProbeScript
 //
 // Returns {verdict, ms until asking again, facts()...}; verdict 0: not now,
 // 1: go, 2: go, as the probe.
@@ -144,6 +144,16 @@ if state == "half_open" and rec.probe and num("probe_until") > now then
 end
 put("state", "half_open", "probe", ARGV[8], "probe_until", now + tonumber(ARGV[9]))
 return answer(2, 0)
+`)
+
+// keepProbeScript lengthens the right to probe. It returns 0 if the right is gone.
+//
+// KEYS[1] the breaker's hash  ARGV[1] the token  ARGV[2] ms from now on
+var keepProbeScript = redis.NewScript(`
+if redis.call("HGET", KEYS[1], "probe") ~= ARGV[1] then return 0 end
+local time = redis.call("TIME")
+redis.call("HSET", KEYS[1], "probe_until", string.format("%d", time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]))
+return 1
 `)
 
 // endProbeScript gives the right to probe back, so that the next pass is the

@@ -19,6 +19,7 @@ import (
 // quick are the options of breakers that open and close within a test.
 var quick = throttle.BreakerOptions{
 	First: 200 * time.Millisecond, Longest: time.Second, Ramp: 1500 * time.Millisecond, Probe: 500 * time.Millisecond,
+	Hold: 300 * time.Millisecond,
 }
 
 // breakers returns the breaker of one system as several replicas have it.
@@ -129,7 +130,7 @@ func TestRetryAfterOpensAtOnceAndForAsLong(t *testing.T) {
 
 func TestOneProbeAtATimeOverAllReplicas(t *testing.T) {
 	t.Parallel()
-	all, statuses := breakers(t, 4, throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Minute})
+	all, statuses := breakers(t, 4, throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Minute, Hold: 1500 * time.Millisecond})
 	fail(t, all[0], 10)
 
 	var probes atomic.Int32
@@ -165,6 +166,22 @@ func TestProbeThatVanishedIsFollowedByAnother(t *testing.T) {
 	require.True(t, ok)
 	_, ok = admitted(t.Context(), all[1], 5*time.Second) // the first never ended
 	require.True(t, ok)
+}
+
+// A process that is killed, or stands still, says nothing any more.
+func TestAProberThatIsNotHeardOfIsFollowedByAnotherSoon(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	options := throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Hour, Hold: 500 * time.Millisecond}
+	killed := server.Client()
+	prober, other := throttle.NewBreaker(killed, throttle.CRM, options), throttle.NewBreaker(server.Client(), throttle.CRM, options)
+	fail(t, prober, 10)
+	_, ok := admitted(t.Context(), prober, 5*time.Second)
+	require.True(t, ok)
+	require.NoError(t, killed.Close())
+	end, ok := admitted(t.Context(), other, 30*time.Second)
+	require.True(t, ok)
+	end()
 }
 
 func TestOnlyTheProbesReplicaMayCall(t *testing.T) {
