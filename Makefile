@@ -27,7 +27,7 @@ run: build ## build and start everything in one process; without settings, with 
 	@./bin/spillway run
 
 test: packages ## run all tests with the race detector
-	$(GO) test -race -timeout 15m ./...
+	$(GO) test -race -timeout 30m ./...
 	cd deploy/check && $(GO) test -count=1 ./... # it reads files that the cache does not watch
 
 lint: ## check formatting, Go and PHP
