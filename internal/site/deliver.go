@@ -14,8 +14,15 @@ import (
 // site is well is halved until the contact that kills it stands alone. An
 // outage ends the halving and is returned.
 func (c *Client) deliver(ctx context.Context, f *flight, batch []*waiter) (deferred []*waiter, outage error) {
-	batch = stillAwaited(batch)
-	if len(batch) == 0 {
+	if len(stillAwaited(batch)) == 0 {
+		return nil, nil
+	}
+	if err := c.held(ctx, time.Now()); err != nil {
+		return nil, failAll(batch, err)
+	}
+	c.guard.Sending(ctx)
+	// Both ask Redis, which may take its time: what is sent is looked at last.
+	if batch = stillAwaited(batch); len(batch) == 0 {
 		return nil, nil
 	}
 	replies, err := c.send(ctx, f, batch)

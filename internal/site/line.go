@@ -24,11 +24,16 @@ type waiter struct {
 	span    trace.Span  // of Store
 }
 
-// awaited says whether the caller still waits. The deadline is compared here
-// too: a process that was frozen wakes with its timers due but not yet fired,
-// and must not send what another worker may have overtaken meanwhile.
+// awaited says whether the caller still waits, and for long enough: in the last
+// tenth of its time nothing is sent, since the caller would be gone, and perhaps
+// another pass begun, before the site has it. The deadline is compared here too:
+// a process that was frozen wakes with its timers due but not yet fired, and
+// must not send what another worker may have overtaken meanwhile.
 func (w *waiter) awaited() bool {
-	return !w.gone.Load() && (w.until.IsZero() || time.Now().Before(w.until))
+	if w.gone.Load() {
+		return false
+	}
+	return w.until.IsZero() || time.Now().Add(w.until.Sub(w.arrived)/10).Before(w.until)
 }
 
 type answer struct {

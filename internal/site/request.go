@@ -59,13 +59,8 @@ func (r reply) read(values []string) (contact.Result, error) {
 // send sends one request with a batch and takes note of how it went. The error
 // is an outage or a *wholeFailure.
 func (c *Client) send(ctx context.Context, f *flight, batch []*waiter) ([]reply, error) {
-	began := time.Now()
-	if err := c.held(ctx, began); err != nil {
-		return nil, err
-	}
-	c.guard.Sending(ctx)
 	spanCtx, span := startRequestSpan(ctx, batch)
-	began = time.Now()
+	began := time.Now()
 	replies, worked, err := c.post(spanCtx, batch)
 	took := time.Since(began)
 

@@ -72,7 +72,7 @@ func Judge(err error, attempts int) Judgement {
 		return Judgement{Verdict: Wait, Code: CodeOutage, After: outage.Outage()}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		return Judgement{Verdict: Wait, Code: CodeOutOfTime}
+		return Judgement{Verdict: Wait, Code: CodeOutOfTime, After: afterTimeout}
 	}
 	if errors.Is(err, contact.ErrSuperseded) {
 		return Judgement{Verdict: Wait, Code: CodeSuperseded}
@@ -91,6 +91,9 @@ func Judge(err error, attempts int) Judgement {
 }
 
 const (
+	// afterTimeout lets what a pass was doing at its end come to an end, too: as
+	// long as its claim would have kept others out, and a little longer.
+	afterTimeout  = 6 * time.Second
 	firstDelay    = 2 * time.Second
 	longestWait   = time.Minute     // an outage ends at any time
 	longestDelay  = 5 * time.Minute // a failing contact has time
