@@ -1,12 +1,10 @@
 package observe_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,27 +15,9 @@ import (
 	"spillway/internal/observe"
 )
 
-// lines is a log that is read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 //nolint:paralleltest // the client's logger is the process's
 func TestTheRedisClientsMessagesAreLinesOfTheLogWithoutCredentials(t *testing.T) {
-	var log lines
+	var log buffer
 	observe.LogRedis(observe.NewLogger(zerolog.InfoLevel, "json", &log))
 	t.Cleanup(func() { observe.LogRedis(zerolog.Nop()) })
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
