@@ -40,6 +40,10 @@ func main() {
 }
 
 func run(ctx context.Context, seeds, modes, without, dir string, options torture.Options) (passed bool, err error) {
+	mutation, err := torture.Guard(without)
+	if err != nil {
+		return false, err
+	}
 	if dir == "" {
 		if dir, err = os.MkdirTemp("", "spillway-torture-"); err != nil {
 			return false, err
@@ -51,10 +55,6 @@ func run(ctx context.Context, seeds, modes, without, dir string, options torture
 				fmt.Println("Logs and files are kept in", dir)
 			}
 		}()
-	}
-	mutation, err := torture.Guard(without)
-	if err != nil {
-		return false, err
 	}
 	bin := filepath.Join(dir, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
