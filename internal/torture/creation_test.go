@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
 
@@ -168,7 +169,7 @@ func TestMain(m *testing.M) {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	needRedis(t)
+	redistest.Need(t)
 	bin, err := binaries()
 	require.NoError(t, err)
 	r := &run{

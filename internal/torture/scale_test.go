@@ -4,11 +4,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/redisconn/redistest"
 )
 
 func TestBudgetsHoldOverAllWorkers(t *testing.T) {
 	t.Parallel()
-	needRedis(t)
+	redistest.Need(t)
 	bin, err := binaries()
 	require.NoError(t, err)
 	results, err := Scale(t.Context(), ScaleOptions{
@@ -24,7 +26,7 @@ func TestBudgetsHoldOverAllWorkers(t *testing.T) {
 
 func TestWorkersComeAndGoInMidBurst(t *testing.T) {
 	t.Parallel()
-	needRedis(t)
+	redistest.Need(t)
 	bin, err := binaries()
 	require.NoError(t, err)
 	results, err := Scale(t.Context(), ScaleOptions{

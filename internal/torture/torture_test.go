@@ -1,30 +1,23 @@
 package torture
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
-	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-)
 
-// needRedis skips a test where Redis is not installed, but not under CI.
-func needRedis(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(errNoRedis)
-		}
-		t.Skip(errNoRedis)
-	}
-}
+	"spillway/internal/redisconn/redistest"
+)
 
 // TestTorture is the short form of `make torture`: half a minute of fire, for
 // each way to run Redis.
 func TestTorture(t *testing.T) {
 	t.Parallel()
-	needRedis(t)
+	redistest.Need(t)
 	bin, err := binaries()
 	require.NoError(t, err)
 	for _, mode := range []Mode{Always, Sentinel} {
@@ -46,24 +39,36 @@ func TestTorture(t *testing.T) {
 // doubled or stranded.
 func TestTortureWithClocksApart(t *testing.T) {
 	t.Parallel()
-	needRedis(t)
-	bin := t.TempDir()
+	redistest.Need(t)
+	bin, dir := t.TempDir(), t.TempDir()
 	require.NoError(t, Programs(t.Context(), bin, nil, true))
 	report, err := Run(t.Context(), Options{
-		Mode: Always, Seed: 5, Fire: 20 * time.Second, Bin: bin, Dir: t.TempDir(), Brief: true, Contacts: 40,
+		Mode: Always, Seed: 5, Fire: 20 * time.Second, Bin: bin, Dir: dir, Brief: true, Contacts: 40,
 		Pace: 200 * time.Millisecond, ClocksApart: 7 * time.Minute,
 	})
 	require.NoError(t, err)
 	t.Log("\n" + report.String())
 	require.False(t, report.Failed(), report)
 	require.Positive(t, report.Acknowledged)
+	require.InDelta(t, 14*60, clockOf(t, dir, "worker-1").Sub(clockOf(t, dir, "worker-2")).Seconds(), 120, "the clocks were not apart")
+}
+
+// clockOf is what a process's clock said when it began.
+func clockOf(t *testing.T, dir, process string) time.Time {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(dir, process+".log"))
+	require.NoError(t, err)
+	first, _, _ := bytes.Cut(log, []byte("\n"))
+	var line struct{ Time time.Time }
+	require.NoError(t, json.Unmarshal(first, &line))
+	return line.Time
 }
 
 // TestTheSuiteNoticesAMissingGuard runs it on a worker that forgets webhooks
 // which arrive during a pass. See `make torture GUARD=` for other guards.
 func TestTheSuiteNoticesAMissingGuard(t *testing.T) {
 	t.Parallel()
-	needRedis(t)
+	redistest.Need(t)
 	guard, err := Guard("gen")
 	require.NoError(t, err)
 	bin := t.TempDir()
