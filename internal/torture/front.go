@@ -19,6 +19,7 @@ type call struct {
 	contact string
 	step    step
 	still   time.Duration // how long the worker stood still in this life
+	claimed time.Time     // when its pass was, as a store says
 }
 
 // step is what a call does for its contact.
@@ -94,11 +95,11 @@ func (f *front) calls(r *http.Request, body []byte) []call {
 		id, list, _ := strings.Cut(rest, "/")
 		switch {
 		case r.Method == http.MethodPut:
-			return []call{{by, id, returning, still}}
+			return []call{{by: by, contact: id, step: returning, still: still}}
 		case list == "tags":
-			return []call{{by, id, readTags, still}}
+			return []call{{by: by, contact: id, step: readTags, still: still}}
 		case list == "":
-			return []call{{by, id, readContact, still}}
+			return []call{{by: by, contact: id, step: readContact, still: still}}
 		}
 		return nil
 	}
@@ -109,6 +110,7 @@ func (f *front) calls(r *http.Request, body []byte) []call {
 		Contacts []struct {
 			ContactID string `json:"contact_id"`
 			Action    string `json:"action"`
+			AsOf      int64  `json:"as_of"`
 		} `json:"contacts"`
 	}
 	if json.Unmarshal(body, &batch) != nil {
@@ -116,7 +118,7 @@ func (f *front) calls(r *http.Request, body []byte) []call {
 	}
 	calls := make([]call, len(batch.Contacts))
 	for i, c := range batch.Contacts {
-		calls[i] = call{by, c.ContactID, storing, still}
+		calls[i] = call{by: by, contact: c.ContactID, step: storing, still: still, claimed: time.UnixMicro(c.AsOf)}
 		if c.Action == "confirm" {
 			calls[i].step = confirming
 		}

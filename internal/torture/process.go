@@ -19,12 +19,13 @@ type process struct {
 	env  []string
 	log  string // file, over all lives
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	lives  int
-	frozen time.Time     // since when; zero: not
-	froze  time.Duration // of this life, the longest it stood still
+	mu       sync.Mutex // held for moments: who calls whom is asked all the time
+	cmd      *exec.Cmd
+	ended    chan struct{}
+	stopping bool // it was told to end, and is waited for
+	lives    int
+	frozen   time.Time     // since when; zero: not
+	froze    time.Duration // of this life, the longest it stood still
 }
 
 func newProcess(name, path string, args, env []string, dir string) *process {
@@ -35,7 +36,7 @@ func newProcess(name, path string, args, env []string, dir string) *process {
 func (p *process) start() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running() {
+	if p.running() || p.stopping {
 		return nil
 	}
 	file, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -75,7 +76,7 @@ func (p *process) running() bool {
 func (p *process) died() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.cmd != nil && !p.running()
+	return p.cmd != nil && !p.running() && !p.stopping
 }
 
 // kill ends the life at once, as a crash would.
@@ -90,27 +91,35 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
-// terminate asks for the end of the life and waits for it. Whoever does not
-// stop in time, or stops with an error, is an error.
+// terminate asks for the end of the life and waits for it; meanwhile the process
+// ends its passes, calls and all. Whoever does not stop in time, or stops with an
+// error, is an error.
 func (p *process) terminate() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
+	cmd, ended := p.cmd, p.ended
 	if !p.running() {
+		p.mu.Unlock()
 		return nil
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	p.stopping = true
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.cmd, p.stopping = nil, false
+	}()
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return fmt.Errorf("stopping %s: %w", p.name, err)
 	}
-	defer func() { p.cmd = nil }()
 	select {
-	case <-p.ended:
-		if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+	case <-ended:
+		if code := cmd.ProcessState.ExitCode(); code != 0 {
 			return fmt.Errorf("%s ended with code %d after SIGTERM; its log is %s", p.name, code, p.log)
 		}
 		return nil
 	case <-time.After(drainTime):
-		_ = p.cmd.Process.Kill()
-		<-p.ended
+		_ = cmd.Process.Kill()
+		<-ended
 		return fmt.Errorf("%s did not stop within %v after SIGTERM", p.name, drainTime)
 	}
 }

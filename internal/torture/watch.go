@@ -27,8 +27,8 @@ const (
 // The time of a call is that of its arrival, before any fault.
 //
 // Not counted are calls of a pass that has lost its claim by the rules: one
-// that is older than the lock, or whose worker was frozen for so long that its
-// lock may have ended. Those are "late": a frozen process cannot know that time
+// that was claimed longer ago than the lock lasts, or whose worker was frozen
+// for so long that its lock may have ended. Those are "late": a frozen process cannot know that time
 // went by, and only the state at rest shows whether it did harm.
 type watch struct {
 	mu       sync.Mutex
@@ -41,7 +41,8 @@ type watch struct {
 }
 
 type pass struct {
-	began   time.Time
+	began   time.Time // no earlier than its claim
+	claimed time.Time // as its stores say; zero: it has stored nothing yet
 	reads   map[step]bool
 	stored  bool
 	skipped bool
@@ -93,18 +94,26 @@ func (w *watch) goesOn(c call, now time.Time) {
 	if p == nil {
 		return // its reads never arrived here: the front is new
 	}
-	if c.step == storing {
-		p.stored = true
+	since := p.began
+	switch {
+	case c.step == storing:
+		p.stored, since = true, c.claimed
+		if c.claimed.After(p.claimed) { // else it is what an earlier pass sent
+			p.claimed = c.claimed
+		}
+	case !p.claimed.IsZero():
+		since = p.claimed
 	}
 	other := w.overtaker(c, p)
-	switch {
-	case other == "":
-	case now.Sub(p.began) >= lock || c.still > longFreeze:
-		w.late++
-	default:
-		w.overlaps = append(w.overlaps, fmt.Sprintf("contact %s: %s went on (%s, %.1f s after it began) after %s had begun",
-			c.contact, c.by, c.step, now.Sub(p.began).Seconds(), other))
+	if other == "" {
+		return
 	}
+	if now.Sub(since) >= lock || c.still > longFreeze {
+		w.late++
+		return
+	}
+	w.overlaps = append(w.overlaps, fmt.Sprintf("contact %s: %s went on (%s, %.1f s after its claim) after %s had begun %.1f s before",
+		c.contact, c.by, c.step, now.Sub(since).Seconds(), other, now.Sub(w.passes[c.contact][other].began).Seconds()))
 }
 
 // overtaker names a worker whose pass over the contact began after p.
