@@ -223,8 +223,7 @@ final class Spillway_Connector_User {
 			}
 			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
 			$this->inserted = (int) $user->ID;
-			$fresh->begin( $this->inserted );
-			return $this->first_meta( $contact, $user->user_pass ) + $meta;
+			return $fresh->begin( $this->inserted, $this->first_meta( $contact, $user->user_pass ) + $meta );
 		};
 		add_filter( 'insert_user_meta', $marks, PHP_INT_MAX, 3 );
 		try {
@@ -250,7 +249,8 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * The meta that a new user has before anything else.
+	 * The meta that a new user has before anything else: marks, and what would be
+	 * written one by one afterwards, unless that is for WP Fusion to do.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param string                     $hash    The password as stored.
@@ -267,6 +267,10 @@ final class Spillway_Connector_User {
 		}
 		if ( $contact->generated || '' === $contact->password ) {
 			$meta['default_password_nag'] = '1';
+		}
+		if ( null === $this->fusion ) {
+			$meta += array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD );
+			$meta += null === $contact->tags || array() === $contact->tags ? array() : array( Spillway_Connector_Fusion::tags_key() => $contact->tags );
 		}
 		return wp_slash( $meta );
 	}
