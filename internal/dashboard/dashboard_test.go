@@ -1,14 +1,12 @@
 package dashboard_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/dashboard"
 	"spillway/internal/history"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/roster"
@@ -30,26 +29,8 @@ type bundle struct {
 	timelines *history.Timelines
 	redis     *redistest.Server
 	dashboard *dashboard.Dashboard
-	log       *logged
+	log       *logtest.Log
 	url       string
-}
-
-// logged is a log that is read while it is written.
-type logged struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
 }
 
 // awayCRM says that the CRM is away.
@@ -74,7 +55,7 @@ func setup(t *testing.T, password string) *bundle {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client()
-	b := &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), redis: server, log: &logged{}}
+	b := &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), redis: server, log: &logtest.Log{}}
 	b.url = b.replica(t, password)
 	return b
 }

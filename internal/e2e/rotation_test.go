@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -37,11 +36,9 @@ func TestKeysAndCertificateAreReplacedWithoutARestart(t *testing.T) {
 		return status == http.StatusOK
 	}, 60*time.Second, 20*time.Millisecond)
 
-	roots := x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(authority.PEM))
 	answered := func(host, accessKey string) int {
 		client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-			DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: host},
+			DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), ServerName: host},
 		}}
 		response, err := client.Get("https://" + webhooks + "/?wpf_action=test&access_key=" + accessKey)
 		if err != nil {

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/observe/logtest"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 	"spillway/internal/site/wptest"
@@ -58,26 +58,8 @@ func TestMain(m *testing.M) {
 type process struct {
 	name string
 	cmd  *exec.Cmd
-	log  *lines
+	log  *logtest.Log
 	done chan error
-}
-
-// lines collects what a process writes.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // launch starts a program with nothing but env in its environment.
@@ -85,7 +67,7 @@ func launch(t *testing.T, name string, env map[string]string) *process {
 	t.Helper()
 	dir, err := binaries()
 	require.NoError(t, err)
-	p := &process{name: name, log: &lines{}, done: make(chan error, 1)}
+	p := &process{name: name, log: &logtest.Log{}, done: make(chan error, 1)}
 	p.cmd = exec.Command(filepath.Join(dir, name))
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	for key, value := range env {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/ingest"
+	"spillway/internal/observe/logtest"
 )
 
 const tried = "/?wpf_action=test&access_key="
@@ -41,7 +42,7 @@ func (b *bundle) exhaust(t *testing.T, address, forwarded string) (failures int)
 
 func behind(t *testing.T, proxies ...string) *bundle {
 	t.Helper()
-	b := &bundle{log: &buffer{}, registry: prometheus.NewRegistry()}
+	b := &bundle{log: &logtest.Log{}, registry: prometheus.NewRegistry()}
 	options := ingest.Options{Keys: keyring(t, key), Pending: submit(accept), Registerer: b.registry, Log: zerolog.New(b.log)}
 	for _, proxy := range proxies {
 		options.TrustedProxies = append(options.TrustedProxies, netip.MustParsePrefix(proxy))

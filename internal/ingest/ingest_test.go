@@ -1,7 +1,6 @@
 package ingest_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +20,7 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/ingest"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/webhook"
@@ -43,33 +42,15 @@ func accept(context.Context, contact.Ref, contact.Intent, contact.Receipt) (bool
 	return false, nil
 }
 
-// buffer is a log that handlers may write side by side.
-type buffer struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (b *buffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Write(line)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.String()
-}
-
 type bundle struct {
 	server   *ingest.Server
-	log      *buffer
+	log      *logtest.Log
 	registry *prometheus.Registry
 }
 
 func setup(t testing.TB, submitter ingest.Submitter) *bundle {
 	t.Helper()
-	b := &bundle{log: &buffer{}, registry: prometheus.NewRegistry()}
+	b := &bundle{log: &logtest.Log{}, registry: prometheus.NewRegistry()}
 	b.server = ingest.New(ingest.Options{
 		Keys: keyring(t, key), Pending: submitter, Registerer: b.registry,
 		Log: zerolog.New(b.log).Level(zerolog.TraceLevel),

@@ -2,7 +2,6 @@ package ingest_test
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/ingest"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/redisconn/certtest"
 )
 
@@ -26,15 +26,13 @@ func TestWebhooksArriveOverTLS(t *testing.T) {
 		return &pair
 	}
 	server := ingest.New(ingest.Options{
-		Keys: keyring(t, key), Pending: submit(accept), Certificate: certificate("old.example"), Log: zerolog.New(&buffer{}),
+		Keys: keyring(t, key), Pending: submit(accept), Certificate: certificate("old.example"), Log: zerolog.New(&logtest.Log{}),
 	})
 	address, _ := serve(t, server)
-	roots := x509.NewCertPool()
-	require.True(t, roots.AppendCertsFromPEM(authority.PEM))
 	dial := func(host string, most uint16) (*http.Response, error) {
 		client := &http.Client{Transport: &http.Transport{
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{RootCAs: roots, ServerName: host, MaxVersion: most},
+			TLSClientConfig:   &tls.Config{RootCAs: authority.Pool(), ServerName: host, MaxVersion: most},
 		}}
 		return client.Get("https://" + address + query + "wpf_action=test")
 	}

@@ -1,7 +1,6 @@
 package localrun_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -17,27 +16,10 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/localrun"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
-
-// screen is what a person would see.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(p)
-}
-
-func (s *screen) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.String()
-}
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
@@ -71,7 +53,7 @@ func status(t *testing.T, url string) int {
 // run starts a run and returns what ends it and waits for the end.
 func run(t *testing.T, options localrun.Options) (stop func()) {
 	t.Helper()
-	seen := &screen{}
+	seen := &logtest.Log{}
 	options.Out = seen
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -99,7 +81,7 @@ func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
 				redistest.Need(t)
 			}
 			environ, _ := addresses(t)
-			out := &screen{}
+			out := &logtest.Log{}
 			err := localrun.Run(t.Context(), localrun.Options{
 				Environ: append(environ, "SPILLWAY_REDIS_URL="+redis.setting),
 				EnvFile: filepath.Join(t.TempDir(), ".env"), Folder: t.TempDir(),
@@ -153,11 +135,11 @@ func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {
 func TestRunRefusesWrongSettingsAndAMissingFile(t *testing.T) {
 	t.Parallel()
 	err := localrun.Run(t.Context(), localrun.Options{
-		Environ: []string{"SPILLWAY_CRM_URL=htp://x"}, EnvFile: filepath.Join(t.TempDir(), ".env"), Out: &screen{},
+		Environ: []string{"SPILLWAY_CRM_URL=htp://x"}, EnvFile: filepath.Join(t.TempDir(), ".env"), Out: &logtest.Log{},
 	})
 	var invalid *config.Invalid
 	require.ErrorAs(t, err, &invalid)
 	require.Greater(t, len(invalid.Problems), 1)
-	err = localrun.Run(t.Context(), localrun.Options{EnvFile: filepath.Join(t.TempDir(), "none.env"), EnvFileAsked: true, Out: &screen{}})
+	err = localrun.Run(t.Context(), localrun.Options{EnvFile: filepath.Join(t.TempDir(), "none.env"), EnvFileAsked: true, Out: &logtest.Log{}})
 	require.ErrorContains(t, err, "none.env")
 }

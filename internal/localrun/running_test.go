@@ -11,6 +11,7 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/localrun"
+	"spillway/internal/observe/logtest"
 )
 
 func TestOtherCommandsFindARunOnlyWhileItIsUnderWay(t *testing.T) {
@@ -55,7 +56,7 @@ func TestAnAddressThatIsTakenEndsTheRunWithTheRemedy(t *testing.T) {
 	// The first of two variables counts.
 	err = localrun.Run(t.Context(), localrun.Options{
 		Environ: append([]string{"SPILLWAY_WORKER_ADDR=" + taken.Addr().String(), "SPILLWAY_REDIS_URL=embedded"}, environ...),
-		EnvFile: filepath.Join(t.TempDir(), ".env"), Folder: t.TempDir(), Webhooks: 1000, Contacts: 100, Out: &screen{},
+		EnvFile: filepath.Join(t.TempDir(), ".env"), Folder: t.TempDir(), Webhooks: 1000, Contacts: 100, Out: &logtest.Log{},
 	})
 	require.ErrorContains(t, err, "SPILLWAY_WORKER_ADDR")
 }

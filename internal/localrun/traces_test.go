@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/localrun"
+	"spillway/internal/observe/logtest"
 )
 
 //nolint:paralleltest // it sets the environment
@@ -26,7 +27,7 @@ func TestTracesGoWhereTheEnvFileSays(t *testing.T) {
 	envFile := filepath.Join(t.TempDir(), ".env")
 	require.NoError(t, os.WriteFile(envFile, []byte("OTEL_EXPORTER_OTLP_ENDPOINT="+collector.URL+"\n"), 0o600))
 	environ, _ := addresses(t)
-	out := &screen{}
+	out := &logtest.Log{}
 	require.NoError(t, localrun.Run(t.Context(), localrun.Options{
 		Environ: append(environ, "SPILLWAY_REDIS_URL=embedded"), EnvFile: envFile, EnvFileAsked: true,
 		Folder: t.TempDir(), Webhooks: 5, Contacts: 2, Exit: true, Out: out,

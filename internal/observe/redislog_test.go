@@ -13,11 +13,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/observe"
+	"spillway/internal/observe/logtest"
 )
 
 //nolint:paralleltest // the client's logger is the process's
 func TestTheRedisClientsMessagesAreLinesOfTheLogWithoutCredentials(t *testing.T) {
-	var log buffer
+	var log logtest.Log
 	observe.LogRedis(observe.NewLogger(zerolog.InfoLevel, "json", &log))
 	t.Cleanup(func() { observe.LogRedis(zerolog.Nop()) })
 	client := redis.NewFailoverClient(&redis.FailoverOptions{

@@ -1,12 +1,10 @@
 package observe_test
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net"
 	"net/http"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/observe"
+	"spillway/internal/observe/logtest"
 )
 
 // serve runs a server and returns its address, a function that stops it, and
@@ -71,27 +70,9 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
-// buffer is a log that several goroutines write to and the test reads.
-type buffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
 func TestAPanicIsLoggedWithoutWhatWasHandled(t *testing.T) {
 	t.Parallel()
-	var out buffer
+	var out logtest.Log
 	addr, stop, done := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		panic(r.URL.RawQuery)
 	}), zerolog.New(&out))

@@ -18,11 +18,6 @@ import (
 func TestTheCertificateOfRedisIsVerified(t *testing.T) {
 	t.Parallel()
 	authority := certtest.NewAuthority(t, "an authority")
-	pool := func(a *certtest.Authority) *x509.CertPool {
-		pool := x509.NewCertPool()
-		require.True(t, pool.AppendCertsFromPEM(a.PEM))
-		return pool
-	}
 	ca, certificate, key := authority.Files(t, "127.0.0.1")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -36,8 +31,8 @@ func TestTheCertificateOfRedisIsVerified(t *testing.T) {
 		defer func() { require.NoError(t, client.Close()) }()
 		return client.Ping(t.Context()).Err()
 	}
-	require.NoError(t, ping("127.0.0.1", pool(authority)))
-	require.ErrorContains(t, ping("localhost", pool(authority)), "certificate is not valid for any names")
-	require.ErrorContains(t, ping("127.0.0.1", pool(certtest.NewAuthority(t, "another"))), "unknown authority")
+	require.NoError(t, ping("127.0.0.1", authority.Pool()))
+	require.ErrorContains(t, ping("localhost", authority.Pool()), "certificate is not valid for any names")
+	require.ErrorContains(t, ping("127.0.0.1", certtest.NewAuthority(t, "another").Pool()), "unknown authority")
 	require.ErrorContains(t, ping("127.0.0.1", nil), "unknown authority")
 }

@@ -1,7 +1,6 @@
 package rotation_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -15,30 +14,13 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/observe/logtest"
 	"spillway/internal/rotation"
 )
 
-// buffer is a log that is read while it is written.
-type buffer struct {
-	mu    sync.Mutex
-	bytes bytes.Buffer
-}
-
-func (b *buffer) Write(line []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.Write(line)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.bytes.String()
-}
-
 type bundle struct {
 	path   string
-	log    *buffer
+	log    *logtest.Log
 	signal chan os.Signal
 
 	mu    sync.Mutex
@@ -49,7 +31,7 @@ type bundle struct {
 // setup watches a file whose value may be anything but "wrong".
 func setup(t *testing.T, path string) *bundle {
 	t.Helper()
-	b := &bundle{path: path, log: &buffer{}, signal: make(chan os.Signal, 1)}
+	b := &bundle{path: path, log: &logtest.Log{}, signal: make(chan os.Signal, 1)}
 	load := func() error {
 		text, err := os.ReadFile(path)
 		b.mu.Lock()

@@ -1,12 +1,9 @@
 package site_test
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"io"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -21,38 +18,24 @@ import (
 func TestTheSitesCertificateIsVerified(t *testing.T) {
 	t.Parallel()
 	authority := certtest.NewAuthority(t, "an authority")
-	roots := func(a *certtest.Authority) *x509.CertPool {
-		pool := x509.NewCertPool()
-		require.True(t, pool.AppendCertsFromPEM(a.PEM))
-		return pool
-	}
-	serve := func(host string) string {
-		pair, err := tls.X509KeyPair(authority.Issue(t, host))
-		require.NoError(t, err)
-		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, `{"plugin":"1","protocol":1}`)
-		}))
-		server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-		server.Config.ErrorLog = log.New(io.Discard, "", 0) // it reports the handshakes that fail
-		server.StartTLS()
-		t.Cleanup(server.Close)
-		return server.URL
-	}
+	answer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"plugin":"1","protocol":1}`)
+	})
 	ask := func(url string, roots *x509.CertPool) error {
 		c := client(t, url, func(o *site.Options) { o.Roots = roots })
 		_, err := c.Status(t.Context())
 		return err
 	}
-	right := serve("127.0.0.1")
-	require.NoError(t, ask(right, roots(authority)))
+	right := authority.Serve(t, "127.0.0.1", answer)
+	require.NoError(t, ask(right, authority.Pool()))
 	for name, c := range map[string]struct {
 		url   string
 		roots *x509.CertPool
 		text  string
 	}{
 		"the system's authorities": {right, nil, "signed by unknown authority"},
-		"another authority":        {right, roots(certtest.NewAuthority(t, "another")), "SPILLWAY_CA"},
-		"another host":             {serve("other.example"), roots(authority), "its certificate is not valid"},
+		"another authority":        {right, certtest.NewAuthority(t, "another").Pool(), "SPILLWAY_CA"},
+		"another host":             {authority.Serve(t, "other.example", answer), authority.Pool(), "its certificate is not valid"},
 	} {
 		err := ask(c.url, c.roots)
 		_, isOutage := contact.AsOutage(err)

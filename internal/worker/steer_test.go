@@ -1,12 +1,8 @@
 package worker_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"strconv"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/pending"
 	"spillway/internal/worker"
 )
@@ -76,33 +73,9 @@ func TestWebhooksOfOneEditCostOnePassWhenContactsSettle(t *testing.T) {
 	require.GreaterOrEqual(t, events[0].Waited, int64(1000))
 }
 
-// lines collects what a log writes.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) named(message string) (found []map[string]any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range strings.Lines(l.b.String()) {
-		var fields map[string]any
-		if json.Unmarshal([]byte(line), &fields) == nil && fields["message"] == message {
-			found = append(found, fields)
-		}
-	}
-	return found
-}
-
 func TestEachPassHasALineThatNamesItsWebhook(t *testing.T) {
 	b := setup(t)
-	log := &lines{}
+	log := &logtest.Log{}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	var passes atomic.Int64
@@ -137,7 +110,7 @@ func TestEachPassHasALineThatNamesItsWebhook(t *testing.T) {
 	}
 	var found []map[string]any
 	require.Eventually(t, func() bool {
-		found = log.named("pass ended")
+		found = log.Named("pass ended")
 		return len(found) == len(want)
 	}, 10*time.Second, 10*time.Millisecond)
 	for i := range want {

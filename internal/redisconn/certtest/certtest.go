@@ -5,11 +5,16 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"io"
+	"log"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -62,6 +67,27 @@ func (a *Authority) Issue(tb testing.TB, host string) (certificate, key []byte) 
 	encoded, err := x509.MarshalPKCS8PrivateKey(private)
 	require.NoError(tb, err)
 	return block("CERTIFICATE", der), block("PRIVATE KEY", encoded)
+}
+
+// Pool holds the authority's certificate and no other.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.certificate)
+	return pool
+}
+
+// Serve answers by TLS at 127.0.0.1, with a certificate for a host, until the
+// test ends. It returns the address to call.
+func (a *Authority) Serve(tb testing.TB, host string, handler http.Handler) (url string) {
+	tb.Helper()
+	pair, err := tls.X509KeyPair(a.Issue(tb, host))
+	require.NoError(tb, err)
+	server := httptest.NewUnstartedServer(handler)
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it reports the handshakes that fail
+	server.StartTLS()
+	tb.Cleanup(server.Close)
+	return server.URL
 }
 
 // Files writes what [Authority.Issue] returns and the authority's own
