@@ -34,6 +34,8 @@ type siteStand struct {
 	site     *wordpress
 	contacts *pending.Contacts
 	webhooks string
+	worker   *process
+	settings map[string]string
 	pages    *prober
 	edits    int
 	idle     []span
@@ -67,10 +69,16 @@ func siteRows(ctx context.Context, s *stage) []Row {
 		s.rest(ctx, time.Second)
 		idle(3 * time.Second)
 	}
+	shared := stand.elsewhere(ctx, updateRounds, count, siteWebhooks*count/siteContacts)
 	straightUpdate := stand.straight(ctx, "update", 1, count, siteWebhooks*count/siteContacts)
 	straightAdd := stand.straight(ctx, "add", newFirst, count, count)
 
 	rows := stand.compare(fmt.Sprintf("%d update webhooks over %d contacts", siteWebhooks*count/siteContacts, count), count, updates, straightUpdate)
+	calm, during := stand.pages.times(stand.idle), stand.pages.times(shared)
+	rows = append(rows, Row{
+		What: "median of the page against idle while a stand-in stores the same updates, and this site none", Value: quantile(during, 0.5) / quantile(calm, 0.5),
+		Note: fmt.Sprintf("%.0f ms; 95th percentile %.2f; what is left is Spillway, Redis and the stand-in CRM on the processors that the page needs, too", quantile(during, 0.5), quantile(during, 0.95)/quantile(calm, 0.95)),
+	})
 	return append(rows, stand.compare(fmt.Sprintf("%d add webhooks", count), count, adds, straightAdd)...)
 }
 
@@ -84,12 +92,12 @@ func (s *stage) siteStand(ctx context.Context, users, contacts int) *siteStand {
 	stand.site.addUsers(users)
 	server := redistest.Start(s, everySecond()...)
 	stand.contacts, _ = s.contacts(server.Addr)
-	settings := map[string]string{"SPILLWAY_CRM_RATE": "1000", "SPILLWAY_CRM_CONCURRENCY": idOf(siteCRMConcurrency), "SPILLWAY_FIELDS": siteFields}
+	stand.settings = map[string]string{"SPILLWAY_CRM_RATE": "1000", "SPILLWAY_CRM_CONCURRENCY": idOf(siteCRMConcurrency), "SPILLWAY_FIELDS": siteFields}
 	for key, value := range s.guarded(stand.site.URL()) {
-		settings[key] = value
+		stand.settings[key] = value
 	}
-	_, stand.webhooks, _ = s.ingest(ctx, server.URL(), settings)
-	s.worker(ctx, stand.site.target(server.URL(), stand.crm.url), settings)
+	_, stand.webhooks, _ = s.ingest(ctx, server.URL(), stand.settings)
+	stand.worker = s.worker(ctx, stand.site.target(server.URL(), stand.crm.url), stand.settings)
 	for range 20 { // PHP compiles the page once
 		status, _ := stand.site.Get("/")
 		require.Equal(s, 200, status, "the page")
@@ -114,6 +122,37 @@ func (stand *siteStand) through(ctx context.Context, action string, first, conta
 		})
 		stand.s.drained(ctx, stand.contacts, 2*time.Minute)
 	}, "spillway", first, contacts)
+}
+
+// elsewhere sends bursts of updates to a Spillway that stores them on a stand-in
+// as slow as the site, in place of the stand's worker, which ends: what the page
+// feels of them comes from sharing the machine.
+func (stand *siteStand) elsewhere(ctx context.Context, rounds, contacts, webhooks int) (bursts []span) {
+	s := stand.s
+	stand.worker.stop()
+	site, url := s.startSite(sandbox.SiteOptions{StartCost: 25 * time.Millisecond, ContactCost: 1500 * time.Microsecond})
+	for n := range contacts {
+		site.CreateUser(sandbox.NewUser{Login: "user" + idOf(n+1), Email: idOf(n+1) + "@stand-in.example", ContactID: idOf(n + 1)})
+	}
+	server := redistest.Start(s, everySecond()...)
+	pending, _ := s.contacts(server.Addr)
+	ingest, addr, _ := s.ingest(ctx, server.URL(), stand.settings)
+	worker := s.worker(ctx, standInTarget(server.URL(), stand.crm.url, url, site), stand.settings)
+	defer ingest.stop()
+	defer worker.stop()
+	for range rounds {
+		s.rest(ctx, 2*time.Second)
+		stand.edits++
+		stand.crm.edit(1, contacts, stand.edits)
+		from := time.Now()
+		s.send(ctx, load{
+			Addr: addr, Connections: siteConnections, Duration: time.Minute,
+			Action: "update", First: 1, Cycle: int64(contacts), Count: int64(webhooks),
+		})
+		s.drained(ctx, pending, 2*time.Minute)
+		bursts = append(bursts, span{from, time.Now()})
+	}
+	return bursts
 }
 
 // straight sends a burst to the site itself, as without Spillway.
