@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"spillway/internal/config"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 )
@@ -63,25 +64,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 // observed is an ingest server and a worker in this process.
 type observed struct {
 	webhooks, admin, worker string
-	logs                    *lockedLog
+	logs                    *logtest.Log
 	stop                    func()
-}
-
-type lockedLog struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedLog) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func startObserved(t *testing.T) *observed {
@@ -105,7 +89,7 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 		defer listener.Close()
 		return listener.Addr().String()
 	}
-	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &lockedLog{}}
+	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &logtest.Log{}}
 	environ := append([]string{
 		"SPILLWAY_REDIS_URL=" + redistest.Start(t).URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
 		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN_URL=" + crmServer.URL + "/oauth/token",
