@@ -124,13 +124,17 @@ func (stand *siteStand) through(ctx context.Context, action string, first, conta
 	}, "spillway", first, contacts)
 }
 
+// What the table of the plugin says of a request and of a contact that is lightly
+// changed.
+const likePluginStart, likePluginContact = 25 * time.Millisecond, 1500 * time.Microsecond
+
 // elsewhere sends bursts of updates to a Spillway that stores them on a stand-in
 // as slow as the site, in place of the stand's worker, which ends: what the page
 // feels of them comes from sharing the machine.
 func (stand *siteStand) elsewhere(ctx context.Context, rounds, contacts, webhooks int) (bursts []span) {
 	s := stand.s
 	stand.worker.stop()
-	site, url := s.startSite(sandbox.SiteOptions{StartCost: 25 * time.Millisecond, ContactCost: 1500 * time.Microsecond})
+	site, url := s.startSite(sandbox.SiteOptions{StartCost: likePluginStart, ContactCost: likePluginContact})
 	for n := range contacts {
 		site.CreateUser(sandbox.NewUser{Login: "user" + idOf(n+1), Email: idOf(n+1) + "@stand-in.example", ContactID: idOf(n + 1)})
 	}
