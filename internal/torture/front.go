@@ -19,7 +19,7 @@ type call struct {
 	contact string
 	step    step
 	still   time.Duration // how long the worker stood still in this life
-	claimed time.Time     // when its pass was, as a store says
+	claimed time.Time     // when its pass was, as a store says; zero: it does not say
 }
 
 // step is what a call does for its contact.
@@ -118,7 +118,10 @@ func (f *front) calls(r *http.Request, body []byte) []call {
 	}
 	calls := make([]call, len(batch.Contacts))
 	for i, c := range batch.Contacts {
-		calls[i] = call{by: by, contact: c.ContactID, step: storing, still: still, claimed: time.UnixMicro(c.AsOf)}
+		calls[i] = call{by: by, contact: c.ContactID, step: storing, still: still}
+		if c.AsOf > 0 {
+			calls[i].claimed = time.UnixMicro(c.AsOf)
+		}
 		if c.Action == "confirm" {
 			calls[i].step = confirming
 		}

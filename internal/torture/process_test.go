@@ -23,24 +23,10 @@ func TestAProcessThatStopsCanStillCall(t *testing.T) {
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- p.terminate() }()
-	asked := make(chan string)
-	go func() {
-		for !p.isStopping() {
-			time.Sleep(time.Millisecond)
-		}
-		if p.died() {
-			asked <- "taken for dead"
-			return
-		}
-		_ = p.start() // a second life may not begin beside the first
-		asked <- p.life()
-	}()
-	select {
-	case life := <-asked:
-		require.Equal(t, "stops-late/1", life)
-	case <-time.After(10 * time.Second):
-		require.Fail(t, "a process that stops keeps everybody waiting")
-	}
+	require.Eventually(t, p.isStopping, 10*time.Second, time.Millisecond, "a process that stops keeps everybody waiting")
+	require.False(t, p.died(), "it is taken for dead")
+	require.NoError(t, p.start())
+	require.Equal(t, "stops-late/1", p.life(), "a second life began beside the first")
 	require.NoError(t, os.WriteFile(done, nil, 0o600))
 	require.NoError(t, <-stopped)
 	require.False(t, p.died(), "its end was asked for")

@@ -27,8 +27,9 @@ const (
 // The time of a call is that of its arrival, before any fault.
 //
 // Not counted are calls of a pass that has lost its claim by the rules: one
-// that was claimed longer ago than the lock lasts, or whose worker was frozen
-// for so long that its lock may have ended. Those are "late": a frozen process cannot know that time
+// that was claimed longer ago than the lock lasts (one that does not say when
+// counts from its first read), or whose worker was frozen for so long that its
+// lock may have ended. Those are "late": a frozen process cannot know that time
 // went by, and only the state at rest shows whether it did harm.
 type watch struct {
 	mu       sync.Mutex
@@ -94,15 +95,18 @@ func (w *watch) goesOn(c call, now time.Time) {
 	if p == nil {
 		return // its reads never arrived here: the front is new
 	}
-	since := p.began
-	switch {
-	case c.step == storing:
-		p.stored, since = true, c.claimed
-		if c.claimed.After(p.claimed) { // else it is what an earlier pass sent
-			p.claimed = c.claimed
+	claimed := c.claimed
+	if c.step == storing {
+		p.stored = true
+		if claimed.After(p.claimed) { // else it is what an earlier pass sent
+			p.claimed = claimed
 		}
-	case !p.claimed.IsZero():
-		since = p.claimed
+	} else {
+		claimed = p.claimed
+	}
+	since := p.began
+	if !claimed.IsZero() {
+		since = claimed
 	}
 	other := w.overtaker(c, p)
 	if other == "" {
@@ -112,7 +116,7 @@ func (w *watch) goesOn(c call, now time.Time) {
 		w.late++
 		return
 	}
-	w.overlaps = append(w.overlaps, fmt.Sprintf("contact %s: %s went on (%s, %.1f s after its claim) after %s had begun %.1f s before",
+	w.overlaps = append(w.overlaps, fmt.Sprintf("contact %s: %s went on (%s, %.1f s into its pass) after %s had begun %.1f s before",
 		c.contact, c.by, c.step, now.Sub(since).Seconds(), other, now.Sub(w.passes[c.contact][other].began).Seconds()))
 }
 
