@@ -22,7 +22,7 @@ const Folder = "spillway-connector"
 
 // Protocol is the version of the routes that Spillway speaks; see the plugin's
 // PROTOCOL.md.
-const Protocol = 1
+const Protocol = 2
 
 //go:embed spillway-connector
 var files embed.FS

@@ -239,7 +239,7 @@ func TestOldConnectorIsFound(t *testing.T) {
 		protocol int
 		status   doctor.Status
 		says     string
-	}{"0.0.9": {1, doctor.Warn, "0.0.9"}, "9.0.0": {2, doctor.Fail, "protocol 2"}} {
+	}{"0.0.9": {2, doctor.Warn, "0.0.9"}, "0.2.0": {1, doctor.Fail, "speaks protocol 1"}, "9.0.0": {3, doctor.Fail, "protocol 3"}} {
 		b := setup(t, sandbox.SiteOptions{PluginVersion: version, Protocol: test.protocol})
 		requireFinding(t, b.examine(t), "site plugin", test.status, test.says)
 	}
@@ -267,7 +267,7 @@ function wpf_get_option( $name, $default = null ) {
 	b.environ["SPILLWAY_SITE_URL"], b.environ["SPILLWAY_SITE_USER"], b.environ["SPILLWAY_SITE_APP_PASSWORD"] = wp.URL(), user, password
 	wp.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: "x", Role: "subscriber"})
 	report := b.examine(t, "SPILLWAY_FIELDS=user_email=email,first_name=first_name,billing_company=company,nobody_has_it=phone")
-	requireFinding(t, report, "site plugin", doctor.OK, "protocol 1")
+	requireFinding(t, report, "site plugin", doctor.OK, "protocol 2")
 	requireFinding(t, report, "WP Fusion", doctor.OK, "3.42.0 is active")
 	requireFinding(t, report, "meta keys", doctor.OK, "pulsetech_contact_id")
 	requireFinding(t, report, "roles", doctor.OK, "exist")

@@ -25,7 +25,7 @@ type SiteOptions struct {
 	// password, see [Site.Credentials].
 	User, AppPassword string
 	// PluginVersion and Protocol are what the connector says of itself; empty
-	// and 0 stand for 0.2.0 and 1.
+	// and 0 stand for 0.3.0 and 2.
 	PluginVersion string
 	Protocol      int
 }
@@ -96,10 +96,10 @@ func NewSite(options SiteOptions) *Site {
 		options.User = "spillway"
 	}
 	if options.PluginVersion == "" {
-		options.PluginVersion = "0.2.0"
+		options.PluginVersion = "0.3.0"
 	}
 	if options.Protocol == 0 {
-		options.Protocol = 1
+		options.Protocol = 2
 	}
 	if options.AppPassword == "" {
 		options.AppPassword = rand.Text()[:24]

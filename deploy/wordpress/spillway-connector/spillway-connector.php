@@ -2,7 +2,7 @@
 /**
  * Plugin Name:       Spillway Connector
  * Description:       Lets Spillway store CRM contacts on this site in batches, through two REST routes.
- * Version:           0.2.0
+ * Version:           0.3.0
  * Requires at least: 5.6
  * Requires PHP:      7.4
  * Author:            The Spillway authors
@@ -17,8 +17,8 @@
 
 defined( 'ABSPATH' ) || exit;
 
-define( 'SPILLWAY_CONNECTOR_VERSION', '0.2.0' );
-define( 'SPILLWAY_CONNECTOR_PROTOCOL', 1 );
+define( 'SPILLWAY_CONNECTOR_VERSION', '0.3.0' );
+define( 'SPILLWAY_CONNECTOR_PROTOCOL', 2 );
 
 /**
  * Loads a class of this plugin when it is first used, so that a page of the

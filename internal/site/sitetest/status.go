@@ -43,7 +43,7 @@ var statusRules = []rule{
 		require.NotNil(s, status.Plugin)
 		require.NotEmpty(s, *status.Plugin)
 		require.NotNil(s, status.Protocol)
-		require.Equal(s, 1, *status.Protocol)
+		require.Equal(s, 2, *status.Protocol)
 		require.NotNil(s, status.WordPress)
 		require.NotEmpty(s, *status.WordPress)
 		require.NotNil(s, status.PHP)

@@ -18,7 +18,7 @@ if ( $db->query( "SHOW TABLES LIKE 'wp_blogs'" )->num_rows ) {
 $db->close();
 
 require $www . '/wp-load.php';
-require ABSPATH . 'wp-admin/includes/plugin.php';
+require_once ABSPATH . 'wp-admin/includes/plugin.php'; // WordPress 6.8 has loaded it already
 
 foreach ( array_slice( $argv, 4 ) as $plugin ) {
 	// All sites of a network.
