@@ -26,20 +26,20 @@ func Parse(rawURL string) (*redis.UniversalOptions, error) {
 		options.Username = u.User.Username()
 		options.Password, _ = u.User.Password()
 	}
+	secure, sentinelPassword, err := parameters(u)
+	if err != nil {
+		return nil, err
+	}
 	path := strings.Split(strings.Trim(u.Path, "/"), "/")
-	query := u.Query()
-	secure := query.Get("tls") == "true"
-	database, port := path[0], "6379"
+	database, port, most := path[0], "6379", 1
 	switch u.Scheme {
-	case "redis":
-	case "rediss":
-		secure = true
+	case "redis", "rediss":
 	case "redis-sentinel":
 		if options.MasterName = path[0]; options.MasterName == "" {
 			return nil, errors.New("no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME")
 		}
-		options.SentinelPassword = query.Get("sentinel_password")
-		database, port = "", "26379"
+		options.SentinelPassword = sentinelPassword
+		database, port, most = "", "26379", 2
 		if len(path) > 1 {
 			database = path[1]
 		}
@@ -49,6 +49,9 @@ func Parse(rawURL string) (*redis.UniversalOptions, error) {
 		}
 	default:
 		return nil, errors.New("unknown scheme, use redis://, rediss://, redis-sentinel:// or redis-cluster://")
+	}
+	if len(path) > most {
+		return nil, errors.New("the path has too many parts, write …/0 (for Sentinel …/NAME/0)")
 	}
 	if database != "" {
 		if options.DB, err = strconv.Atoi(database); err != nil || options.DB < 0 {
@@ -70,6 +73,41 @@ func Parse(rawURL string) (*redis.UniversalOptions, error) {
 		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
 	return options, nil
+}
+
+// parameters reads what follows the question mark. Nothing there is ignored: a
+// misspelt tls= would send the password and everything else in plain text.
+func parameters(u *url.URL) (secure bool, sentinelPassword string, err error) {
+	if u.Fragment != "" {
+		return false, "", errors.New("holds a #, write it as %23")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return false, "", errors.New("what follows the ? cannot be read, write ?tls=true")
+	}
+	secure = u.Scheme == "rediss"
+	for name, values := range query {
+		switch {
+		case name == "tls":
+			on, err := strconv.ParseBool(values[0])
+			if err != nil {
+				return false, "", errors.New("tls is neither true nor false, write ?tls=true")
+			}
+			if secure && !on {
+				return false, "", errors.New("rediss:// with tls=false contradicts itself, write redis:// or leave tls out")
+			}
+			secure = on
+		case name == "sentinel_password" && u.Scheme == "redis-sentinel":
+			sentinelPassword = values[0]
+		default:
+			// The name may be part of a password that holds a bare question mark.
+			return false, "", errors.New("unknown parameter, only tls (and sentinel_password with redis-sentinel://) may follow the ?; write a ? in a password as %3F")
+		}
+		if len(values) > 1 {
+			return false, "", errors.New("a parameter is given twice")
+		}
+	}
+	return secure, sentinelPassword, nil
 }
 
 // split takes the list of hosts out before net/url sees it: that takes what

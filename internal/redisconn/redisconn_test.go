@@ -27,6 +27,11 @@ func TestParseReadsEveryForm(t *testing.T) {
 		{"redis-sentinel://a,b:26380/mymaster/2?tls=true", []string{"a:26379", "b:26380"}, "mymaster", 2, true},
 		{"redis-sentinel://u:p%40@a:26380,b/mymaster", []string{"a:26380", "b:26379"}, "mymaster", 0, false},
 		{"redis-cluster://[::1]:7000,[::2],c", []string{"[::1]:7000", "[::2]:6379", "c:6379"}, "", 0, false},
+		{"redis-cluster://a?tls=1", []string{"a:6379"}, "", 0, true},
+		{"redis://a/0?tls=True", []string{"a:6379"}, "", 0, true},
+		{"redis://a/0?tls=false", []string{"a:6379"}, "", 0, false},
+		{"rediss://a?tls=t", []string{"a:6379"}, "", 0, true},
+		{"redis-sentinel://a/mymaster/?sentinel_password=s", []string{"a:26379"}, "mymaster", 0, false},
 		{"redis-cluster://a:7000,b:7001", []string{"a:7000", "b:7001"}, "", 0, false},
 	} {
 		t.Run(test.url, func(t *testing.T) {
@@ -53,6 +58,21 @@ func TestParseNamesTheRemedyAndNotThePassword(t *testing.T) {
 		"hunter2":                          "not a URL",
 		"redis://:hunter2@":                "no host",
 		"redis://:hunter2@x:%zz":           "wrong port",
+
+		"redis-cluster://:hunter2@a,b?tls=on":                     "?tls=true",
+		"redis-sentinel://:hunter2@a/m?tls=yes":                   "?tls=true",
+		"redis://:hunter2@a?tls=":                                 "?tls=true",
+		"redis://:hunter2@a?TLS=true":                             "unknown parameter",
+		"redis-sentinel://a/m?sentinelpassword=hunter2":           "unknown parameter",
+		"redis://a?sentinel_password=hunter2":                     "unknown parameter",
+		"redis://:hun?ter2@a/0":                                   "unknown parameter",
+		"redis://:hunter2@a/0?tls=true&tls=false":                 "given twice",
+		"rediss://:hunter2@a/0?tls=0":                             "contradicts itself",
+		"redis://:hunter2@a/0/7":                                  "too many parts",
+		"redis-sentinel://:hunter2@a/m/0/1":                       "too many parts",
+		"redis://:hunter2@a/0#1":                                  "%23",
+		"redis://:hunter2@a/0?tls=%zz":                            "cannot be read",
+		"redis://:hunter2@a/0?master_name=m&pool_size=3&tls=true": "unknown parameter",
 	} {
 		_, err := redisconn.Parse(url)
 		require.ErrorContains(t, err, remedy, url)
