@@ -15,23 +15,24 @@ import (
 const healthTimeout = 3 * time.Second
 
 // healthCommand is the argument with which a server asks another process of its
-// own kind whether it is alive: `ingest health`. Images without a shell have
+// own kind whether it is alive: `ingest health`, with the flags that the other
+// was started with. Images without a shell have
 // nothing else to ask with.
 const healthCommand = "health"
 
-// health asks for /healthz at the address that the environment sets and returns
-// the exit code: 0 if it is well, 1 otherwise, with the reason on w. Ingest is
-// asked at its admin address, which never speaks TLS.
-func health(role config.Role, getenv func(string) string, w io.Writer) int {
-	name, addr := "SPILLWAY_ADMIN_ADDR", "127.0.0.1:8081"
-	if role == config.Worker {
-		name, addr = "SPILLWAY_WORKER_ADDR", "127.0.0.1:8082"
+// health asks for /healthz at the address that flags and environment set, as the
+// asked program read them, and returns the exit code: 0 if it is well, 1
+// otherwise, with the reason on w. Ingest is asked at its admin address, which
+// never speaks TLS.
+func health(role config.Role, args, environ []string, w io.Writer) int {
+	name, addr, err := config.ListenAddr(role, args, environ)
+	if err == nil {
+		if err = askHealth(addr); err != nil {
+			err = fmt.Errorf("%s %s: %w", name, addr, err)
+		}
 	}
-	if given := getenv(name); given != "" {
-		addr = given
-	}
-	if err := askHealth(addr); err != nil {
-		_, _ = fmt.Fprintf(w, "%s %s: %v\n", name, addr, err)
+	if err != nil {
+		_, _ = fmt.Fprintln(w, err)
 		return 1
 	}
 	return 0

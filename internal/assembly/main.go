@@ -20,11 +20,11 @@ type Program func(ctx context.Context, settings config.Config, log zerolog.Logge
 
 // Main reads the settings, runs the program until SIGINT or SIGTERM, and
 // returns the exit code: 0 after a stop that was asked for, 2 for wrong
-// settings, 1 otherwise. A second signal ends the process at once. With the one
+// settings, 1 otherwise. A second signal ends the process at once. With the first
 // argument "health" it asks a running one instead, and returns 0 or 1.
 func Main(role config.Role, run Program) int {
-	if len(os.Args) == 2 && os.Args[1] == healthCommand {
-		return health(role, os.Getenv, os.Stderr)
+	if len(os.Args) > 1 && os.Args[1] == healthCommand {
+		return health(role, os.Args[2:], os.Environ(), os.Stderr)
 	}
 	settings, err := config.Load(role, os.Args[1:], os.Environ())
 	if err != nil {

@@ -137,6 +137,25 @@ func (s *settings) checkRedisURL(name, raw string, role Role) {
 	}
 }
 
+// ListenAddr returns the setting that says where a role's admin server listens
+// (for a worker, its only one), and its value. It reads nothing else, so that
+// asking a running program does not depend on settings that it does not need.
+// The error is an [*Invalid] or a [*Usage].
+func ListenAddr(role Role, args, environ []string) (name, addr string, err error) {
+	flags, err := parseFlags(args)
+	if err != nil {
+		return "", "", err
+	}
+	s := newSettings(flags, environ)
+	if name, addr = "SPILLWAY_ADMIN_ADDR", defaultAdminAddr; role == Worker {
+		name, addr = "SPILLWAY_WORKER_ADDR", defaultWorkerAddr
+	}
+	if addr = s.address(name, addr); len(s.problems) > 0 {
+		return "", "", &Invalid{Problems: s.problems}
+	}
+	return name, addr, nil
+}
+
 // address reads where a server listens.
 func (s *settings) address(name, fallback string) string {
 	addr := s.text(name)

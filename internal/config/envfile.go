@@ -10,10 +10,10 @@ import (
 )
 
 // WithEnvFile adds the SPILLWAY_ and OTEL_ variables of a file of NAME=value
-// lines to an environment. What the environment has set already, as NAME or NAME_FILE,
-// wins. Other variables of the file are left out. A value with a $, a # or
-// quotes belongs between single quotes. The error names the line, never its
-// content; a missing file is an [fs.ErrNotExist].
+// lines to an environment. What the environment has set already, as NAME or
+// NAME_FILE and not empty, wins. Other variables of the file are left out. A
+// value with a $, a # or quotes belongs between single quotes. The error names
+// the line, never its content; a missing file is an [fs.ErrNotExist].
 func WithEnvFile(environ []string, path string) ([]string, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -26,8 +26,11 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 	}
 	set := make(map[string]bool)
 	for _, pair := range environ {
-		name, _, _ := strings.Cut(pair, "=")
-		set[strings.TrimSuffix(name, "_FILE")] = true
+		// An empty variable counts as unset here, too: compose passes one on for
+		// each ${NAME} that it does not know.
+		if name, value, _ := strings.Cut(pair, "="); value != "" {
+			set[strings.TrimSuffix(name, "_FILE")] = true
+		}
 	}
 	added := slices.Clone(environ)
 	for name, value := range values {

@@ -183,10 +183,15 @@ func (s *settings) roles(c *Config) {
 	}
 }
 
+const (
+	defaultAdminAddr  = "127.0.0.1:8081"
+	defaultWorkerAddr = "127.0.0.1:8082"
+)
+
 func (s *settings) addresses(c *Config, role Role) {
 	if role.ingests() {
 		c.IngestAddr = s.address("SPILLWAY_INGEST_ADDR", ":8080")
-		c.AdminAddr = s.address("SPILLWAY_ADMIN_ADDR", "127.0.0.1:8081")
+		c.AdminAddr = s.address("SPILLWAY_ADMIN_ADDR", defaultAdminAddr)
 		c.AdminPassword = s.secret("SPILLWAY_ADMIN_PASSWORD")
 		host, _, err := net.SplitHostPort(c.AdminAddr)
 		if err == nil && !isLoopback(host) && !s.given("SPILLWAY_ADMIN_PASSWORD") {
@@ -194,7 +199,7 @@ func (s *settings) addresses(c *Config, role Role) {
 		}
 	}
 	if role.works() {
-		c.WorkerAddr = s.address("SPILLWAY_WORKER_ADDR", "127.0.0.1:8082")
+		c.WorkerAddr = s.address("SPILLWAY_WORKER_ADDR", defaultWorkerAddr)
 	}
 	seen := map[string]string{}
 	for _, listener := range []struct{ name, addr string }{

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// lockLife exceeds what a refresh takes at most: the call, the attempts to
-	// store, and the last attempt's own timeout.
+	// lockLife exceeds what a refresh takes at most: preparing it and the call, 10 s
+	// each, the attempts to store, and the last attempt's own timeout.
 	lockLife = 40 * time.Second
 	// lockTimeout bounds one operation on the lock.
 	lockTimeout = 5 * time.Second

@@ -386,3 +386,35 @@ func TestOAuthNamesTheSettingThatIsMissing(t *testing.T) {
 	require.ErrorContains(t, err, "Redis")
 	require.NotContains(t, err.Error(), "hunter2")
 }
+
+// stuckVault stores nothing while it is stuck, as with a Redis that does not
+// answer.
+type stuckVault struct {
+	pulse.Vault
+	stuck atomic.Bool
+}
+
+func (v *stuckVault) Seal(ctx context.Context, name string, plain []byte, ttl time.Duration) error {
+	if v.stuck.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return v.Vault.Seal(ctx, name, plain, ttl)
+}
+
+func TestARefreshThatCouldOutliveItsLockPresentsNoToken(t *testing.T) {
+	t.Parallel()
+	a, rdb := newAccount(t), redistest.Start(t).Client()
+	slow := &stuckVault{Vault: newVault(t, rdb, 'k')}
+	slow.stuck.Store(true)
+	tokens := worker(t, a, rdb, func(o *pulse.OAuthOptions) { o.Vault, o.Timeout = slow, 300*time.Millisecond })
+	_, err := tokens.Token(t.Context())
+	requireOutage(t, err)
+	require.ErrorContains(t, err, "Redis answers too slowly")
+	refreshes, refusals := a.counts()
+	require.Zero(t, refreshes+refusals)
+
+	slow.stuck.Store(false)
+	_, err = worker(t, a, rdb).Token(t.Context())
+	require.NoError(t, err, "the lock was given back, and the token is not spent")
+}

@@ -21,25 +21,13 @@ const (
 func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 	// The refresh token is spent with the call, whoever waits for the answer.
 	ctx = context.WithoutCancel(ctx)
-	if err := t.settle(ctx); err != nil {
-		return "", err
-	}
-	// Another worker may have refreshed between the last look and the lock.
-	p, _, err := t.load(ctx)
+	p, interrupted, err := t.prepare(ctx, old)
 	if err != nil {
 		return "", err
 	}
 	if p.Access != "" && p.Access != old {
 		return t.adopt(p), nil
 	}
-	if err := t.worthRefreshing(ctx, p); err != nil {
-		return "", err
-	}
-	// An earlier worker may have presented the token and ended before it knew,
-	// or stored, what came of it. The token is presented again all the same: the
-	// call may never have arrived.
-	interrupted := t.remembered(ctx, "presented", p.Refresh)
-	t.remember(ctx, "presented", p.Refresh, 0)
 	next, fresh, err := t.request(ctx, p, interrupted)
 	if err != nil {
 		return "", err
@@ -58,6 +46,35 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 	}
 	t.remember(ctx, "fresh", next.Access, max(fresh, time.Millisecond))
 	return next.Access, nil
+}
+
+// prepare reads the pair that is to be refreshed and notes that its refresh token
+// is about to be presented. With a Redis that answers slowly it gives up before
+// the lock can end: another worker would present the same token.
+func (t *OAuth) prepare(ctx context.Context, old string) (p pair, interrupted bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, t.o.Timeout)
+	defer cancel()
+	if err := t.settle(ctx); err != nil {
+		return pair{}, false, err
+	}
+	// Another worker may have refreshed between the last look and the lock.
+	if p, _, err = t.load(ctx); err != nil || p.Access != "" && p.Access != old {
+		return p, false, err
+	}
+	if err := t.worthRefreshing(ctx, p); err != nil {
+		return pair{}, false, err
+	}
+	// An earlier worker may have presented the token and ended before it knew,
+	// or stored, what came of it. The token is presented again all the same: the
+	// call may never have arrived.
+	interrupted = t.remembered(ctx, "presented", p.Refresh)
+	t.remember(ctx, "presented", p.Refresh, 0)
+	if ctx.Err() != nil {
+		return pair{}, false, &Unavailable{
+			Attempt: attemptRefresh, Reason: "Redis answers too slowly to refresh under its lock: see what keeps it busy", Err: ctx.Err(),
+		}
+	}
+	return p, interrupted, nil
 }
 
 // settle stores a pair that an earlier refresh could not store. It gives it up
