@@ -40,6 +40,7 @@ type Journal struct {
 // tagState is how far a tag's list was read.
 type tagState struct {
 	page    int // the last one that was read
+	ended   bool
 	total   int // what the first page told
 	changed bool
 	read    bool
@@ -53,6 +54,7 @@ type entry struct {
 	Tag   string   `json:"tag,omitempty"`
 	Page  int      `json:"page,omitempty"`
 	Total int      `json:"total,omitempty"`
+	Ended bool     `json:"ended,omitempty"` // the page is the list's last
 	IDs   []string `json:"ids,omitempty"`
 	Again bool     `json:"again,omitempty"` // the tag's list is read from its beginning
 	Read  bool     `json:"read,omitempty"`  // it was read to its end
@@ -157,7 +159,8 @@ func (j *Journal) apply(e entry) {
 			if e.Page == 1 {
 				state.total = e.Total
 			}
-			state.page, state.changed = e.Page, state.changed || e.Total != state.total
+			state.page, state.ended = e.Page, e.Ended
+			state.changed = state.changed || e.Total != state.total
 		}
 		j.tags[e.Tag] = state
 	}
@@ -188,7 +191,7 @@ func (j *Journal) write(e entry) error {
 func (j *Journal) noteList(ids []string) error { return j.note(entry{IDs: ids}) }
 
 func (j *Journal) notePage(tag string, page pulse.TaggedPage) error {
-	return j.note(entry{Tag: tag, Page: page.Page, Total: page.Total, IDs: page.IDs})
+	return j.note(entry{Tag: tag, Page: page.Page, Total: page.Total, Ended: page.Page >= page.Last, IDs: page.IDs})
 }
 
 func (j *Journal) noteAgain(tag string) error  { return j.note(entry{Tag: tag, Again: true}) }

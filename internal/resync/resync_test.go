@@ -3,6 +3,7 @@ package resync_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"spillway/internal/config"
 	"spillway/internal/contact"
 	"spillway/internal/pending"
+	"spillway/internal/polltest"
 	"spillway/internal/progress"
 	"spillway/internal/pulse"
 	"spillway/internal/redisconn/redistest"
@@ -71,9 +73,14 @@ func (b *bundle) work(t *testing.T) {
 
 func (b *bundle) run(ctx context.Context, t *testing.T, source resync.Source, change func(*resync.Options)) (resync.Result, error) {
 	t.Helper()
+	return b.prepare(t, source, change)(ctx)
+}
+
+// prepare opens the journal and returns what runs the resync and closes it.
+func (b *bundle) prepare(t *testing.T, source resync.Source, change func(*resync.Options)) func(context.Context) (resync.Result, error) {
+	t.Helper()
 	journal, err := resync.OpenJournal(b.journal, source.Name(), false)
 	require.NoError(t, err)
-	defer journal.Close()
 	options := resync.Options{
 		Source: source, Contacts: b.contacts, Site: contact.DefaultSite, Action: contact.Update,
 		Outstanding: 500, Journal: journal, Progress: progress.New(&bytes.Buffer{}),
@@ -81,7 +88,10 @@ func (b *bundle) run(ctx context.Context, t *testing.T, source resync.Source, ch
 	if change != nil {
 		change(&options)
 	}
-	return resync.Run(ctx, options)
+	return func(ctx context.Context) (resync.Result, error) {
+		defer journal.Close()
+		return resync.Run(ctx, options)
+	}
 }
 
 // tag makes contacts 1 to n, of which those that wanted says carry the tag.
@@ -153,8 +163,9 @@ func TestNoMoreIsOutstandingThanAllowed(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	ended := make(chan error, 1)
+	run := b.prepare(t, resync.ByTags(b.crm, "7"), func(o *resync.Options) { o.Outstanding = 50 })
 	go func() {
-		_, err := b.run(ctx, t, resync.ByTags(b.crm, "7"), func(o *resync.Options) { o.Outstanding = 50 }) //nolint:testifylint // it fails before anything else
+		_, err := run(ctx)
 		ended <- err
 	}()
 	outstanding := func() int64 {
@@ -162,8 +173,8 @@ func TestNoMoreIsOutstandingThanAllowed(t *testing.T) {
 		require.NoError(t, err)
 		return stats.Pending
 	}
-	require.Eventually(t, func() bool { return outstanding() == 50 }, 10*time.Second, 10*time.Millisecond)
-	require.Never(t, func() bool { return outstanding() > 50 }, 500*time.Millisecond, 50*time.Millisecond)
+	polltest.Until(t, 30*time.Second, func() bool { return outstanding() == 50 }, "50 contacts are outstanding")
+	polltest.Throughout(t, 500*time.Millisecond, func() bool { return outstanding() <= 50 }, "at most 50 contacts are outstanding")
 	stop()
 	require.ErrorIs(t, <-ended, context.Canceled)
 }
@@ -218,6 +229,44 @@ func TestAListThatGetsShorterWhileItIsReadHidesNobody(t *testing.T) {
 	result, err := b.run(t.Context(), t, resync.ByTags(crm, "Tag 7"), nil)
 	require.NoError(t, err)
 	require.Equal(t, 250, result.Queued, "101, which moved to the page that was read, included")
+}
+
+// brief ends like a process that is killed after it noted the last page, and
+// like a CRM that has no page behind that one.
+type brief struct {
+	resync.CRM
+	killed bool
+}
+
+var errKilled = errors.New("killed")
+
+func (b *brief) Tagged(ctx context.Context, tag string, from int, each func(pulse.TaggedPage) error) error {
+	return b.CRM.Tagged(ctx, tag, from, func(page pulse.TaggedPage) error {
+		if page.Page > page.Last {
+			return pulse.ErrNotFound
+		}
+		if err := each(page); err != nil {
+			return err
+		}
+		if page.Page == page.Last && !b.killed {
+			b.killed = true
+			return errKilled
+		}
+		return nil
+	})
+}
+
+func TestARunThatWasKilledAfterTheLastPageAsksForNoOther(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.tag(250, func(int) []int { return []int{7} })
+	crm := &brief{CRM: b.crm}
+	_, err := b.run(t.Context(), t, resync.ByTags(crm, "7"), nil)
+	require.ErrorIs(t, err, errKilled)
+	result, err := b.run(t.Context(), t, resync.ByTags(crm, "7"), nil)
+	require.NoError(t, err)
+	require.Equal(t, 250, result.Queued)
+	require.Equal(t, int64(3), b.stand.CRM.Stats().Calls["tagged"])
 }
 
 func TestUnknownTagIsNamed(t *testing.T) {

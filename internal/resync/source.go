@@ -176,15 +176,17 @@ func (t *Tags) readTag(ctx context.Context, tag pulse.Tag, journal *Journal, eac
 	if known.read {
 		return nil
 	}
-	err := t.crm.Tagged(ctx, tag.ID, known.page+1, func(page pulse.TaggedPage) error {
-		if err := journal.notePage(tag.ID, page); err != nil {
+	if !known.ended { // there is no page after the last one to ask for
+		err := t.crm.Tagged(ctx, tag.ID, known.page+1, func(page pulse.TaggedPage) error {
+			if err := journal.notePage(tag.ID, page); err != nil {
+				return err
+			}
+			each(page)
+			return nil
+		})
+		if err != nil {
 			return err
 		}
-		each(page)
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	if known = journal.tags[tag.ID]; known.changed {
 		return errChanged
