@@ -145,7 +145,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	})
 	if page := settings.Site.ProbeURL; page != "" {
 		group.Go(func() error {
-			throttle.NewProber(parts.guard, page).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
+			throttle.NewProber(parts.guard, page, settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
 			return nil
 		})
 	}

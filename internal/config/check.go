@@ -90,25 +90,16 @@ func (s *settings) rate(name string, fallback float64) float64 {
 // unless it is on this machine. Empty: nothing secret goes there.
 func (s *settings) baseURL(name, extra, carried string) string {
 	raw := s.text(name)
-	if raw == "" {
-		return ""
-	}
-	u, err := url.Parse(raw)
-	switch {
 	// Before anything prints the value: it may hold a password or a key.
-	case strings.ContainsAny(raw, "@?#"):
+	if strings.ContainsAny(raw, "@?#") {
 		s.problem(name, ": holds credentials, a query or a fragment, write scheme, host and path alone")
 		return ""
-	case err != nil:
-		s.wrong(name, raw, "not a URL, write https://HOST")
+	}
+	u := s.webURL(name, raw)
+	if u == nil {
 		return ""
-	case u.Scheme != "http" && u.Scheme != "https":
-		s.wrong(name, raw, "unknown scheme, use https://")
-		return ""
-	case u.Hostname() == "" || !validPort(u.Port(), true):
-		s.wrong(name, raw, "no host or a wrong port, write https://HOST or https://HOST:PORT")
-		return ""
-	case u.Scheme == "http" && carried != "" && !isLoopback(u.Hostname()):
+	}
+	if u.Scheme == "http" && carried != "" && !isLoopback(u.Hostname()) {
 		s.wrong(name, raw, "%s would travel in plain text, use https://", carried)
 		return ""
 	}
@@ -117,6 +108,49 @@ func (s *settings) baseURL(name, extra, carried string) string {
 		s.wrong(name, raw, "leave %s out, it is added by itself", extra)
 	}
 	return base
+}
+
+// pageURL reads the address of a page exactly as a visitor asks for it: a slash
+// at its end and a query belong to it.
+func (s *settings) pageURL(name string) string {
+	raw := s.text(name)
+	if strings.ContainsAny(raw, "@#") {
+		s.problem(name, ": holds credentials or a fragment, write scheme, host, path and query alone")
+		return ""
+	}
+	if s.webURL(name, raw) == nil {
+		return ""
+	}
+	return raw
+}
+
+// webURL checks what all addresses have in common. Nil: not given, or wrong and
+// reported.
+func (s *settings) webURL(name, raw string) *url.URL {
+	if raw == "" {
+		return nil
+	}
+	u, err := url.Parse(raw)
+	raw = withoutQuery(raw)
+	switch {
+	case err != nil:
+		s.wrong(name, raw, "not a URL, write https://HOST")
+	case u.Scheme != "http" && u.Scheme != "https":
+		s.wrong(name, raw, "unknown scheme, use https://")
+	case u.Hostname() == "" || !validPort(u.Port(), true):
+		s.wrong(name, raw, "no host or a wrong port, write https://HOST or https://HOST:PORT")
+	default:
+		return u
+	}
+	return nil
+}
+
+// withoutQuery returns an address as it may be shown: a query may hold a key.
+func withoutQuery(address string) string {
+	if before, _, found := strings.Cut(address, "?"); found {
+		return before + "?…"
+	}
+	return address
 }
 
 // checkRedisURL reports a URL that nothing could be connected to. The value

@@ -86,7 +86,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_CRM_TOKEN_URL=https://portal.example.com/oauth/token",
 		"SPILLWAY_CRM_RATE=2.5", "SPILLWAY_CRM_CONCURRENCY=3",
 		"SPILLWAY_SITE_URL=http://localhost:8088/wp/", "SPILLWAY_SITE_USER=u", "SPILLWAY_SITE_APP_PASSWORD=p",
-		"SPILLWAY_SITE_BATCH=100", "SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_SITE_PROBE_URL=http://www.example.com/shop",
+		"SPILLWAY_SITE_BATCH=100", "SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_SITE_PROBE_URL=http://www.example.com/shop/?p=1",
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student",
@@ -111,7 +111,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		},
 		Site: config.Site{
 			URL: "http://localhost:8088/wp", User: "u", AppPassword: "p", Batch: 100, Concurrency: 2,
-			ProbeURL: "http://www.example.com/shop",
+			ProbeURL: "http://www.example.com/shop/?p=1",
 		},
 		Fields: contact.FieldMap{
 			{WordPress: "user_email", CRM: "email", Type: contact.Text},
@@ -365,6 +365,7 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 		"SPILLWAY_ACCESS_KEYS=s3cret-key", "SPILLWAY_CRM_URL=https://app.example.com",
 		"SPILLWAY_CRM_CLIENT_ID=s3cret", "SPILLWAY_CRM_CLIENT_SECRET=s3cret", "SPILLWAY_CRM_REFRESH_TOKEN=s3cret",
 		"SPILLWAY_SITE_URL=https://www.example.com", "SPILLWAY_SITE_USER=s3cret", "SPILLWAY_SITE_APP_PASSWORD=s3cret",
+		"SPILLWAY_SITE_PROBE_URL=https://www.example.com/shop/?preview=s3cret",
 		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_ADMIN_PASSWORD=s3cret",
 		"SPILLWAY_FIELDS=user_email=email", "SPILLWAY_RETURN_FIELDS=user_id=wp_id,user_login=wp_login",
 	}
@@ -387,6 +388,7 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 	}
 	require.Contains(t, c.String(), "SPILLWAY_REDIS_URL=redis-sentinel://redis.example.com:26379/main ")
 	require.Contains(t, c.String(), "SPILLWAY_RETURN_FIELDS=user_id=wp_id,user_login=wp_login")
+	require.Contains(t, c.String(), "SPILLWAY_SITE_PROBE_URL=https://www.example.com/shop/?…")
 	require.Contains(t, logged.String(), `"SPILLWAY_SITE_URL":"https://www.example.com"`)
 }
 
@@ -398,7 +400,8 @@ func TestTheEnvironmentWinsOverItsFile(t *testing.T) {
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("from-file"), 0o600))
 
-	environ, err := config.WithEnvFile(complete("SPILLWAY_SITE_BATCH=4", "SPILLWAY_CRM_TOKEN=", "SPILLWAY_CRM_TOKEN_FILE="+token), path)
+	// compose passes on an empty variable for each that it does not know.
+	environ, err := config.WithEnvFile(complete("SPILLWAY_SITE_BATCH=4", "SPILLWAY_LOG_LEVEL=", "SPILLWAY_ADMIN_PASSWORD_FILE=", "SPILLWAY_CRM_TOKEN=", "SPILLWAY_CRM_TOKEN_FILE="+token), path)
 	require.NoError(t, err)
 	require.NotContains(t, environ, "HOME=/nowhere")
 	require.Contains(t, environ, "OTEL_SERVICE_NAME=a")

@@ -32,7 +32,11 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 			set[strings.TrimSuffix(name, "_FILE")] = true
 		}
 	}
-	added := slices.Clone(environ)
+	// Of two variables the first counts, so the empty ones go.
+	added := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		_, value, _ := strings.Cut(pair, "=")
+		return value == ""
+	})
 	for name, value := range values {
 		ours := strings.HasPrefix(name, "SPILLWAY_") || strings.HasPrefix(name, tracesPrefix)
 		if ours && !set[strings.TrimSuffix(name, "_FILE")] {

@@ -120,7 +120,7 @@ func (s *settings) site(c *Site, needed bool) {
 	c.AppPassword = s.secret("SPILLWAY_SITE_APP_PASSWORD")
 	c.Batch = s.number("SPILLWAY_SITE_BATCH", 50, 100)
 	c.Concurrency = s.number("SPILLWAY_SITE_CONCURRENCY", 1, 100)
-	c.ProbeURL = s.baseURL("SPILLWAY_SITE_PROBE_URL", "", "")
+	c.ProbeURL = s.pageURL("SPILLWAY_SITE_PROBE_URL")
 }
 
 func (s *settings) fields(c *Config) {

@@ -81,7 +81,7 @@ func (c Site) settings() []Setting {
 		{"SPILLWAY_SITE_APP_PASSWORD", hidden(c.AppPassword)},
 		{"SPILLWAY_SITE_BATCH", count(c.Batch)},
 		{"SPILLWAY_SITE_CONCURRENCY", count(c.Concurrency)},
-		{"SPILLWAY_SITE_PROBE_URL", c.ProbeURL},
+		{"SPILLWAY_SITE_PROBE_URL", withoutQuery(c.ProbeURL)},
 	}
 }
 

@@ -18,3 +18,9 @@ func (p *Prober) MeasureEvery(draining, learning, resting time.Duration) {
 func (g *Guard) PageTook(ctx context.Context, took time.Duration, quietly bool) {
 	g.change(ctx, func(p *pressure) { p.probed(time.Now(), took, quietly) })
 }
+
+// PageBase returns what the page usually takes in milliseconds; zero: not known.
+func (g *Guard) PageBase(ctx context.Context) (float64, error) {
+	state, err := g.read(ctx, g.rdb)
+	return state.Page.Base, err
+}

@@ -3,10 +3,13 @@ package throttle
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,6 +25,8 @@ type Prober struct {
 	url   string
 	http  *http.Client
 	times probeTimes
+	// failures counts this process's measurements in a row that gave no time.
+	failures int
 }
 
 // probeTimes are the prober's intervals.
@@ -34,12 +39,18 @@ const (
 	probeTimeout = 10 * time.Second
 	// longestPage bounds what is read of the page.
 	longestPage = 8 << 20
+	// hopeful is how many failures in a row end the hurry to learn a base: a
+	// wrong address stays wrong, and each request costs the site something.
+	hopeful = 5
 )
 
-// NewProber returns the prober of a page.
-func NewProber(guard *Guard, url string) *Prober {
+// NewProber returns the prober of a page. roots are the authorities that may
+// have signed its certificate; nil: the machine's.
+func NewProber(guard *Guard, url string, roots *x509.CertPool) *Prober {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	return &Prober{
-		guard: guard, url: url, http: &http.Client{Timeout: probeTimeout},
+		guard: guard, url: url, http: &http.Client{Timeout: probeTimeout, Transport: transport},
 		// Without a base the guard has nothing to compare with.
 		times: probeTimes{draining: time.Second, learning: 2 * time.Second, resting: time.Minute},
 	}
@@ -95,6 +106,9 @@ func (p *Prober) round(ctx context.Context) (measured bool, err error) {
 	if ctx.Err() != nil {
 		return false, nil //nolint:nilerr // the program is stopping
 	}
+	if p.failures++; pageErr == nil {
+		p.failures = 0
+	}
 	g.change(ctx, func(after *pressure) {
 		moment := time.Now()
 		undisturbed := !now.busy(moment) && after.SentAt == now.SentAt && pageErr == nil
@@ -108,7 +122,7 @@ func (p *Prober) due(now pressure, moment time.Time) bool {
 	interval := p.times.draining
 	if now.resting(moment) {
 		interval = p.times.resting
-		if now.Page.Base == 0 {
+		if now.Page.Base == 0 && p.failures < hopeful {
 			interval = p.times.learning
 		}
 	}
@@ -134,12 +148,11 @@ func (p *Prober) measure(ctx context.Context) (took time.Duration, err error) {
 	began := time.Now()
 	response, err := p.http.Do(request)
 	if err != nil {
-		// The client's error repeats the address.
-		return probeTimeout, errors.New("the page of SPILLWAY_SITE_PROBE_URL did not answer")
+		return probeTimeout, fmt.Errorf("the page of SPILLWAY_SITE_PROBE_URL did not answer: %w", withoutAddress(err))
 	}
 	defer func() { _ = response.Body.Close() }()
 	if _, err := io.Copy(io.Discard, io.LimitReader(response.Body, longestPage)); err != nil {
-		return probeTimeout, errors.New("the page of SPILLWAY_SITE_PROBE_URL broke off")
+		return probeTimeout, fmt.Errorf("the page of SPILLWAY_SITE_PROBE_URL broke off: %w", err)
 	}
 	took = time.Since(began)
 	switch status := response.StatusCode; {
@@ -150,4 +163,14 @@ func (p *Prober) measure(ctx context.Context) (took time.Duration, err error) {
 		return took, fmt.Errorf("the page of SPILLWAY_SITE_PROBE_URL answered with status %d", status)
 	}
 	return took, nil
+}
+
+// withoutAddress takes the URL out of a client's error: its query may hold a
+// secret.
+func withoutAddress(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		return wrapped.Err
+	}
+	return err
 }

@@ -121,7 +121,7 @@ func (s *stack) work(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
 	if s.options.probe {
-		prober := throttle.NewProber(guard, s.web.URL+"/")
+		prober := throttle.NewProber(guard, s.web.URL+"/", nil)
 		prober.MeasureEvery(100*time.Millisecond, 50*time.Millisecond, time.Minute)
 		go prober.Run(ctx, func(error) {})
 	}
