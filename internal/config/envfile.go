@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -32,18 +31,15 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 			set[strings.TrimSuffix(name, "_FILE")] = true
 		}
 	}
-	// Of two variables the first counts, so the empty ones go.
-	added := slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
-		_, value, _ := strings.Cut(pair, "=")
-		return value == ""
-	})
+	added := make([]string, 0, len(environ)+len(values))
 	for name, value := range values {
 		ours := strings.HasPrefix(name, "SPILLWAY_") || strings.HasPrefix(name, tracesPrefix)
 		if ours && !set[strings.TrimSuffix(name, "_FILE")] {
 			added = append(added, name+"="+value)
 		}
 	}
-	return added, nil
+	// Of two variables of one name the first counts: the empty ones come last.
+	return append(added, environ...), nil
 }
 
 // tracesPrefix begins OpenTelemetry's variables.
@@ -54,7 +50,7 @@ const tracesPrefix = "OTEL_"
 func SetTraces(environ []string) error {
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, tracesPrefix) {
+		if !strings.HasPrefix(name, tracesPrefix) || value == "" {
 			continue
 		}
 		if err := os.Setenv(name, value); err != nil {
