@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"spillway/internal/contact"
 	"spillway/internal/pending"
 )
 
@@ -20,6 +21,7 @@ type contacts struct {
 	events *prometheus.Desc
 	oldest *prometheus.Desc
 	paused *prometheus.Desc
+	last   *prometheus.Desc
 }
 
 // Contacts returns the contacts by state, and what happened since Redis was
@@ -34,6 +36,9 @@ func Contacts(from Stats) prometheus.Collector {
 		oldest: prometheus.NewDesc("spillway_oldest_pending_seconds",
 			"How long the contact has been waiting that waits longest, parked ones aside; 0 if none waits. The same from every replica.", nil, nil),
 		paused: prometheus.NewDesc("spillway_paused", "1 while the operator has paused the passes. The same from every replica.", nil, nil),
+		last: prometheus.NewDesc("spillway_last_webhook_timestamp_seconds",
+			"When the newest webhook was recorded, in seconds since 1970 by Redis's clock; missing before the first. The same from every replica.",
+			[]string{"site"}, nil),
 	}
 }
 
@@ -43,6 +48,7 @@ func (c *contacts) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.events
 	descs <- c.oldest
 	descs <- c.paused
+	descs <- c.last
 }
 
 // Collect implements [prometheus.Collector].
@@ -58,6 +64,9 @@ func (c *contacts) Collect(out chan<- prometheus.Metric) {
 	}
 	out <- prometheus.MustNewConstMetric(c.oldest, prometheus.GaugeValue, age)
 	out <- prometheus.MustNewConstMetric(c.paused, prometheus.GaugeValue, truth(stats.Paused))
+	if at := stats.LastWebhook; !at.IsZero() {
+		out <- prometheus.MustNewConstMetric(c.last, prometheus.GaugeValue, float64(at.UnixMilli())/1000, contact.DefaultSite)
+	}
 	for state, n := range map[pending.State]int64{
 		pending.Pending: stats.Pending, pending.Active: stats.Active, pending.Retrying: stats.Retrying, pending.Parked: stats.Parked,
 	} {

@@ -61,12 +61,13 @@ func (s stats) Stats(ctx context.Context) (pending.Stats, error) { return s(ctx)
 func TestContactsByStateAndEventsAreExposed(t *testing.T) {
 	t.Parallel()
 	compare(t, metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
-		return pending.Stats{Received: 9, Coalesced: 4, Synced: 3, Failed: 2, Pending: 5, Active: 1, Retrying: 7, Parked: 8, Paused: true}, nil
+		return pending.Stats{Received: 9, Coalesced: 4, Synced: 3, Failed: 2, Pending: 5, Active: 1, Retrying: 7, Parked: 8, Paused: true, LastWebhook: time.UnixMilli(1_800_000_000_250)}, nil
 	})), `
 spillway_events_total{event="coalesced"} 4
 spillway_events_total{event="failed"} 2
 spillway_events_total{event="received"} 9
 spillway_events_total{event="synced"} 3
+spillway_last_webhook_timestamp_seconds{site="default"} 1.80000000025e+09
 spillway_oldest_pending_seconds 0
 spillway_paused 1
 spillway_pending_contacts{state="active"} 1

@@ -404,10 +404,39 @@ func TestStatesAreExclusiveInTheStats(t *testing.T) {
 	}
 	stats, err := b.Stats(b.ctx)
 	require.NoError(t, err)
-	stats.Oldest = time.Time{}
+	stats.Oldest, stats.LastWebhook = time.Time{}, time.Time{}
 	require.Equal(t, pending.Stats{
 		Received: 5, Coalesced: 1, Failed: 2, Pending: 1, Active: 1, Retrying: 1, Parked: 1,
 	}, stats)
+}
+
+func TestTheLastWebhookIsRememberedAndNothingElseCountsAsOne(t *testing.T) {
+	b := setup(t)
+	now := func() time.Time {
+		at, err := b.rdb.Time(b.ctx).Result()
+		require.NoError(t, err)
+		return at.Truncate(time.Millisecond)
+	}
+	stats, err := b.Stats(b.ctx)
+	require.NoError(t, err)
+	require.Zero(t, stats.LastWebhook)
+
+	before := now()
+	b.submit(t, ann, upd)
+	after := now()
+	stats, err = b.Stats(b.ctx)
+	require.NoError(t, err)
+	last := stats.LastWebhook
+	require.False(t, last.Before(before) || last.After(after), "%s is not between %s and %s", last, before, after)
+
+	require.Eventually(t, func() bool { return now().After(last) }, 5*time.Second, time.Millisecond)
+	_, err = b.Resync(b.ctx, ann, upd)
+	require.NoError(t, err)
+	_, err = b.Retry(b.ctx, ann)
+	require.NoError(t, err)
+	stats, err = b.Stats(b.ctx)
+	require.NoError(t, err)
+	require.Equal(t, last, stats.LastWebhook)
 }
 
 func TestSubmitFailsWhenRedisIsAway(t *testing.T) {

@@ -24,6 +24,8 @@ type Stats struct {
 	// are handed back and forth between the queue and its retries.
 	Oldest time.Time `json:"oldest_pending,omitzero"`
 	Paused bool      `json:"paused"`
+	// LastWebhook is when the newest webhook was recorded; zero: none was.
+	LastWebhook time.Time `json:"last_webhook,omitzero"`
 }
 
 // statsScript counts the contacts of a queue by state. Its cost does not depend
@@ -36,7 +38,8 @@ type Stats struct {
 // ARGV[1] prefix of the records  ARGV[2] how many wake-ups to look at
 //
 // Returns {received, coalesced, synced, failed, due, active, retrying, parked,
-// since when the oldest waits in ms or 0, 1 if paused}.
+// since when the oldest waits in ms or 0, 1 if paused, when the last webhook was
+// recorded in ms or 0}.
 var statsScript = redis.NewScript(`
 local oldest
 local function consider(since)
@@ -59,9 +62,9 @@ for _, index in ipairs({KEYS[7], KEYS[8]}) do
   ids = redis.call('ZRANGE', index, 0, ARGV[2] - 1)
   look(ids, 1, #ids, 1)
 end
-local n = redis.call('HMGET', KEYS[5], 'received', 'coalesced', 'synced', 'failed')
+local n = redis.call('HMGET', KEYS[5], 'received', 'coalesced', 'synced', 'failed', 'last_webhook')
 return {n[1] or 0, n[2] or 0, n[3] or 0, n[4] or 0, redis.call('ZCARD', KEYS[1]), redis.call('ZCARD', KEYS[2]),
-  redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4]), oldest or 0, redis.call('EXISTS', KEYS[9])}
+  redis.call('ZCARD', KEYS[3]), redis.call('ZCARD', KEYS[4]), oldest or 0, redis.call('EXISTS', KEYS[9]), n[5] or 0}
 `)
 
 // wakeUpsLookedAt bounds how many stale wake-ups may hide the oldest contact.
@@ -101,6 +104,11 @@ func (c *Contacts) Stats(ctx context.Context) (Stats, error) {
 			}
 		}
 		stats.Paused = stats.Paused || number(part[9]) == 1
+		if at := number(part[10]); at > 0 {
+			if last := time.UnixMilli(at).UTC(); last.After(stats.LastWebhook) {
+				stats.LastWebhook = last
+			}
+		}
 	}
 	return stats, nil
 }

@@ -116,6 +116,7 @@ if #due > 0 then call('ZADD', KEYS[1], unpack(due)) end
 push(q)
 if by == 'w' then
   call('HINCRBY', KEYS[4], 'received', #answers)
+  call('HSET', KEYS[4], 'last_webhook', now)
   if coalesced > 0 then call('HINCRBY', KEYS[4], 'coalesced', coalesced) end
   count(ARGV[6], {'received', #answers, 'coalesced', coalesced})
 end
