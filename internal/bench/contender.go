@@ -54,7 +54,7 @@ func contend(ctx context.Context, record func(ctx context.Context, id string) er
 		if err := record(c.Request().Context(), id); err != nil {
 			return c.JSON(http.StatusServiceUnavailable, map[string]string{"error": "unavailable"})
 		}
-		return c.JSON(http.StatusAccepted, struct {
+		return c.JSON(http.StatusOK, struct {
 			Status    string `json:"status"`
 			ContactID string `json:"contact_id"`
 		}{"queued", id})

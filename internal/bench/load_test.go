@@ -60,7 +60,7 @@ func TestGeneratorSendsEveryContactOfItsLoad(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := &receiver{status: http.StatusAccepted}
+			r := &receiver{status: http.StatusOK}
 			seen := generateAt(t, r, c.load)
 			require.Equal(t, c.count, r.counts)
 			require.Equal(t, c.load.Count, seen.Accepted)
@@ -73,7 +73,7 @@ func TestGeneratorSendsEveryContactOfItsLoad(t *testing.T) {
 
 func TestGeneratorEndsWithItsDuration(t *testing.T) {
 	t.Parallel()
-	r := &receiver{status: http.StatusAccepted}
+	r := &receiver{status: http.StatusOK}
 	seen := generateAt(t, r, load{Connections: 2, Duration: 50 * time.Millisecond, First: 1})
 	require.Positive(t, seen.Accepted)
 	require.Len(t, r.counts, int(seen.Accepted), "unique contacts")

@@ -243,7 +243,7 @@ func TestInABrowser(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1200, result.Accepted)
 	i.stand.CRM.Put("900", map[string]any{"first_name": "Nobody"}, []int{3})
-	require.Equal(t, http.StatusAccepted, i.webhook(t, webhookKey, "add", 900))
+	require.Equal(t, http.StatusOK, i.webhook(t, webhookKey, "add", 900))
 	for range 7 {
 		require.Equal(t, http.StatusForbidden, i.webhook(t, "not-the-key-at-all", "add", 1))
 	}

@@ -193,7 +193,7 @@ func (s *stack) webhook(t *testing.T, action string, id int, more ...string) {
 		query.Set(more[i], more[i+1])
 	}
 	status, body := get(t.Context(), s.webhooks+"/?"+query.Encode())
-	require.Equal(t, http.StatusAccepted, status, body)
+	require.Equal(t, http.StatusOK, status, body)
 }
 
 // state returns a contact's state by the admin API.

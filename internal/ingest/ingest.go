@@ -1,7 +1,7 @@
 // Package ingest is the server that takes the CRM's webhooks in the site's
 // place: it checks the access key, records what is to be done and answers.
 //
-// It guarantees: a webhook is answered with 202 only after its Submitter has
+// It guarantees: a webhook is answered with 200 only after its Submitter has
 // recorded it; every other outcome has a status of its own and a body that says
 // why; no key, query, path or body of a request reaches the log, the metrics or
 // an answer, except the id of a contact and the name of an action after the key

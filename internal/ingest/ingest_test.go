@@ -109,14 +109,14 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 	}))
 
 	w := b.call(http.MethodGet, query+"wpf_action=update&contact_id=123", "")
-	require.Equal(t, http.StatusAccepted, w.Code)
+	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, "application/json", w.Header().Get("Content-Type"))
 	require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 	require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 	require.JSONEq(t, `{"status":"queued","contact_id":"123","action":"update","coalesced":false}`, w.Body.String())
 
 	w = b.call(http.MethodPost, "/old/endpoint.php?contact_id=5", "wpf_action=ADD&role=customer&send_notification=true&contact_id=123&access_key="+key)
-	require.Equal(t, http.StatusAccepted, w.Code)
+	require.Equal(t, http.StatusOK, w.Code)
 	require.JSONEq(t, `{"status":"queued","contact_id":"123","action":"add","coalesced":true}`, w.Body.String())
 
 	b.call(http.MethodGet, query+"wpf_action=test", "")
@@ -247,7 +247,7 @@ func TestCallerThatHangsUpIsHeardAllTheSame(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	hangUp()
 	r := httptest.NewRequestWithContext(ctx, http.MethodGet, query+"wpf_action=update&contact_id=5", nil)
-	require.Equal(t, http.StatusAccepted, b.do(r).Code)
+	require.Equal(t, http.StatusOK, b.do(r).Code)
 }
 
 func TestPanicIsAnsweredAndLoggedWithoutWhatWasHandled(t *testing.T) {
@@ -303,12 +303,12 @@ func TestBrowserGetsAPageOfTheSameStatus(t *testing.T) {
 		status int
 		text   string
 	}{
-		query + "wpf_action=update&contact_id=5":             {202, "Contact 5 will be synced (update)."},
+		query + "wpf_action=update&contact_id=5":             {200, "Contact 5 will be synced (update)."},
 		query + "wpf_action=test":                            {200, "the access key is right"},
 		"/?access_key=%3Cscript%3E":                          {403, "<code>invalid_access_key</code>"},
 		query + "wpf_action=%3Cscript%3E":                    {400, "<code>unknown_action</code>"},
 		query + "wpf_action=add&contact_id=%3Cscript%3E1":    {400, "<code>invalid_contact_id</code>"},
-		query + "wpf_action=add&contact_id=5&role=%3Cscript": {202, "Contact 5 will be synced (add)."},
+		query + "wpf_action=add&contact_id=5&role=%3Cscript": {200, "Contact 5 will be synced (add)."},
 	} {
 		r := httptest.NewRequest(http.MethodGet, target, nil)
 		r.Header.Set("Accept", "text/html,application/xhtml+xml,*/*;q=0.8")
@@ -365,7 +365,7 @@ func TestWebhookIsKeptInRedis(t *testing.T) {
 	b := setup(t, contacts)
 	for _, coalesced := range []bool{false, true} {
 		w := b.call(http.MethodGet, query+"wpf_action=update&contact_id=5", "")
-		require.Equal(t, http.StatusAccepted, w.Code, w.Body.String())
+		require.Equal(t, http.StatusOK, w.Code, w.Body.String())
 		require.JSONEq(t, fmt.Sprintf(`{"status":"queued","contact_id":"5","action":"update","coalesced":%t}`, coalesced), w.Body.String())
 	}
 	stats, err := contacts.Stats(t.Context())
@@ -378,7 +378,7 @@ func TestWebhookIsKeptInRedis(t *testing.T) {
 	require.Equal(t, "unavailable", code(t, w))
 	redis.Restart()
 	require.Eventually(t, func() bool {
-		return b.call(http.MethodGet, query+"wpf_action=update&contact_id=6", "").Code == http.StatusAccepted
+		return b.call(http.MethodGet, query+"wpf_action=update&contact_id=6", "").Code == http.StatusOK
 	}, 10*time.Second, 50*time.Millisecond)
 }
 
@@ -389,7 +389,7 @@ func BenchmarkWebhook(b *testing.B) {
 	for b.Loop() {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
-		if w.Code != http.StatusAccepted {
+		if w.Code != http.StatusOK {
 			b.Fatal(w.Code)
 		}
 	}

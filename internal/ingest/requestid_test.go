@@ -34,7 +34,7 @@ func TestWebhookIsNamedInItsAnswerTheLogAndItsReceipt(t *testing.T) {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, query+"wpf_action=update&contact_id=5", nil)
 		r.Header.Set("X-Request-Id", test.given)
 		w := b.do(r)
-		require.Equal(t, http.StatusAccepted, w.Code)
+		require.Equal(t, http.StatusOK, w.Code)
 		id := w.Header().Get("X-Request-Id")
 		if test.kept {
 			require.Equal(t, test.given, id)

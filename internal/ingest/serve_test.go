@@ -77,7 +77,7 @@ func TestStopFinishesTheWebhookUnderWay(t *testing.T) {
 	close(release)
 	response, ok := <-answered
 	require.True(t, ok, "the webhook under way got no answer")
-	require.Equal(t, http.StatusAccepted, response.StatusCode)
+	require.Equal(t, http.StatusOK, response.StatusCode)
 	<-stopped
 }
 
@@ -124,7 +124,7 @@ func TestUnusualRequestsAreAnsweredOverTheWire(t *testing.T) {
 	for request, want := range map[string]string{
 		"GET /?access_key=" + key + "&wpf_action=update&contact_id=5%0d%0aX-Injected:%201 HTTP/1.1\r\nHost: x\r\n\r\n": "HTTP/1.1 400 Bad Request\r\n",
 		"GET /?access_key=" + key + "&wpf_action=test HTTP/1.0\r\n\r\n":                                                "HTTP/1.0 200 OK\r\n",
-		"GET /\xff?access_key=" + key + "&wpf_action=update&contact_id=5&x=\xff HTTP/1.1\r\nHost: x\r\n\r\n":           "HTTP/1.1 202 Accepted\r\n",
+		"GET /\xff?access_key=" + key + "&wpf_action=update&contact_id=5&x=\xff HTTP/1.1\r\nHost: x\r\n\r\n":           "HTTP/1.1 200 OK\r\n",
 		"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n":                                                                "HTTP/1.1 405 Method Not Allowed\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 64<<10) + "\r\n\r\n":                             "HTTP/1.1 431 Request Header Fields Too Large\r\n",
 	} {
@@ -254,7 +254,7 @@ func TestWebhookHasThreeSecondsWhateverCameBefore(t *testing.T) {
 		}))
 		for _, pause := range []time.Duration{0, time.Millisecond, 48 * time.Millisecond, 2 * time.Millisecond, 2 * time.Second, time.Minute} {
 			time.Sleep(pause)
-			require.Equal(t, http.StatusAccepted, b.call(http.MethodGet, query+"wpf_action=update&contact_id=5", "").Code)
+			require.Equal(t, http.StatusOK, b.call(http.MethodGet, query+"wpf_action=update&contact_id=5", "").Code)
 		}
 		const all = 3 * time.Second
 		require.Equal(t, []time.Duration{all, all - time.Millisecond, all - 49*time.Millisecond, all, all, all}, given)

@@ -25,14 +25,10 @@ type outcome struct {
 }
 
 func (o outcome) status() int {
-	switch {
-	case o.refusal != nil:
+	if o.refusal != nil {
 		return o.refusal.Status
-	case o.hook.Test:
-		return http.StatusOK
-	default:
-		return http.StatusAccepted
 	}
+	return http.StatusOK
 }
 
 // result is the outcome's name in the metrics and in the log.

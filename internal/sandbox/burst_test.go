@@ -56,7 +56,7 @@ func TestBurstSendsWhatTheCRMSends(t *testing.T) {
 		actions[hook.Intent.Action]++
 		shapes[r.Method+" "+kind]++
 		mu.Unlock()
-		w.WriteHeader(http.StatusAccepted)
+		w.WriteHeader(http.StatusOK)
 		_, _ = io.WriteString(w, `{"status":"queued","coalesced":`+strconv.FormatBool(hook.ID == "5")+`}`)
 	})
 	var last [2]int
@@ -93,7 +93,7 @@ func TestBurstSendsTheActionsAskedFor(t *testing.T) {
 		if r.URL.Query().Get("wpf_action") != "add" {
 			others.Add(1)
 		}
-		w.WriteHeader(http.StatusAccepted)
+		w.WriteHeader(http.StatusOK)
 	})
 	result, err := sandbox.Burst(t.Context(), sandbox.BurstOptions{URL: url, Webhooks: 40, Actions: map[contact.Action]int{contact.Add: 1}})
 	require.NoError(t, err)
@@ -113,7 +113,7 @@ func TestBurstTellsRefusedFromFailed(t *testing.T) {
 		case 2:
 			http.Redirect(w, r, "/elsewhere", http.StatusFound)
 		default:
-			w.WriteHeader(http.StatusAccepted)
+			w.WriteHeader(http.StatusOK)
 		}
 	})
 	result, err := sandbox.Burst(t.Context(), sandbox.BurstOptions{
@@ -148,7 +148,7 @@ func TestBurstEndsWithItsContext(t *testing.T) {
 			<-r.Context().Done()
 			return
 		}
-		w.WriteHeader(http.StatusAccepted)
+		w.WriteHeader(http.StatusOK)
 	})
 	result, err := sandbox.Burst(ctx, sandbox.BurstOptions{URL: url, Webhooks: 1_000_000, Connections: 4})
 	require.ErrorIs(t, err, context.Canceled)

@@ -14,7 +14,7 @@ const maxBoundary = 70
 
 // params are the parameters of a query or a form that a webhook may have.
 type params struct {
-	action, accessKey, contactID, id, role, notify param
+	action, accessKey, contactID, id, role, notify, wait param
 }
 
 type param struct {
@@ -59,6 +59,8 @@ func (p *params) named(name string) *param {
 		return &p.role
 	case "send_notification":
 		return &p.notify
+	case "wait":
+		return &p.wait
 	default:
 		return nil
 	}

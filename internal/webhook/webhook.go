@@ -17,18 +17,25 @@
 //	contact_id, or id  or, after both, the member id of a JSON object
 //	role               with update and add: a role's slug or title
 //	send_notification  with add: anything but false, 0 or empty asks for the mail
+//	wait               seconds, 0 to 30, for which the sender waits for the answer
 //
 // Every other parameter is ignored, async among them: everything is.
 package webhook
 
 import (
+	"errors"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"spillway/internal/contact"
 )
+
+// MaxWait is the longest wait that a sender may ask for.
+const MaxWait = 30 * time.Second
 
 // maxRole is far more than WordPress's longest role title.
 const maxRole = 100
@@ -40,6 +47,10 @@ type Hook struct {
 	Test   bool
 	ID     string // as [contact.ParseID] accepts it
 	Intent contact.Intent
+	// Wait is how long the sender asks to wait for the pass, at most [MaxWait].
+	// HasWait says that it asks at all: no wait is a wish, too.
+	Wait    time.Duration
+	HasWait bool
 }
 
 // Error is why a request is refused. Its texts are fixed: nothing of the
@@ -83,7 +94,9 @@ func (r *Request) Hook(keys *Keyring) (Hook, error) {
 	if action == contact.Add {
 		intent.Notify = r.notify()
 	}
-	return Hook{ID: id, Intent: intent}, nil
+	hook := Hook{ID: id, Intent: intent}
+	hook.Wait, hook.HasWait = r.wait()
+	return hook, nil
 }
 
 func (r *Request) accessKey() string {
@@ -148,6 +161,20 @@ func (r *Request) role() (string, error) {
 func (r *Request) notify() bool {
 	wish := either(r.form.notify, r.query.notify)
 	return !wish.empty() && wish.text != "0" && !strings.EqualFold(wish.text, "false")
+}
+
+// wait takes a longer wait for the longest one, and what is no plain number of
+// seconds for no wish: a webhook is worth more than its answer's moment.
+func (r *Request) wait() (time.Duration, bool) {
+	wish := strings.TrimSpace(either(r.form.wait, r.query.wait).text)
+	if strings.Trim(wish, "0123456789.") != "" {
+		return 0, false
+	}
+	seconds, err := strconv.ParseFloat(wish, 64)
+	if err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, false
+	}
+	return time.Duration(min(seconds, MaxWait.Seconds()) * float64(time.Second)), true
 }
 
 // missing is the error for a parameter that was nowhere to be found.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -66,6 +67,13 @@ func update(id string) webhook.Hook {
 	return webhook.Hook{ID: id, Intent: contact.Intent{Action: contact.Update}}
 }
 
+// waits is [update] for contact 5 whose sender waits.
+func waits(d time.Duration) webhook.Hook {
+	hook := update("5")
+	hook.Wait, hook.HasWait = d, true
+	return hook
+}
+
 func add(role string, notify bool) webhook.Hook {
 	return webhook.Hook{ID: "5", Intent: contact.Intent{Action: contact.Add, Role: role, Notify: notify}}
 }
@@ -117,6 +125,19 @@ func TestHookSaysWhatTheRequestAsksFor(t *testing.T) {
 		"no mail for 0":                {get(query + "wpf_action=add&contact_id=5&send_notification=0"), add("", false)},
 		"no mail for an empty text":    {get(query + "wpf_action=add&contact_id=5&send_notification="), add("", false)},
 		"no mail without an add":       {get(query + "wpf_action=update&contact_id=5&send_notification=true"), update("5")},
+		"wait":                         {get(query + "wpf_action=update&contact_id=5&wait=10"), waits(10 * time.Second)},
+		"wait of a fraction":           {get(query + "wpf_action=update&contact_id=5&wait=2.5"), waits(2500 * time.Millisecond)},
+		"wait with blanks":             {get(query + "wpf_action=update&contact_id=5&wait=+3%0A"), waits(3 * time.Second)},
+		"wait of zero":                 {get(query + "wpf_action=update&contact_id=5&wait=0"), waits(0)},
+		"longest wait":                 {get(query + "wpf_action=update&contact_id=5&wait=30"), waits(30 * time.Second)},
+		"wait that is too long":        {get(query + "wpf_action=update&contact_id=5&wait=31"), waits(30 * time.Second)},
+		"wait beyond any":              {get(query + "wpf_action=update&contact_id=5&wait=" + strings.Repeat("9", 1000)), waits(30 * time.Second)},
+		"negative wait":                {get(query + "wpf_action=update&contact_id=5&wait=-1"), update("5")},
+		"wait of no number":            {get(query + "wpf_action=update&contact_id=5&wait=long"), update("5")},
+		"wait with an exponent":        {get(query + "wpf_action=update&contact_id=5&wait=1e1"), update("5")},
+		"wait of two points":           {get(query + "wpf_action=update&contact_id=5&wait=1.2.3"), update("5")},
+		"empty wait":                   {get(query + "wpf_action=update&contact_id=5&wait="), update("5")},
+		"list of waits":                {get(query + "wpf_action=update&contact_id=5&wait[]=3"), update("5")},
 		"role, mail and key by header": {withHeader(get("/?wpf_action=add&contact_id=5&role=x&send_notification=yes"), "X-Access-Key", key), add("x", true)},
 	} {
 		t.Run(name, func(t *testing.T) {
