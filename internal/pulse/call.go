@@ -26,6 +26,7 @@ type request struct {
 	body    []byte
 	kind    string // the body's content type
 	contact bool   // it asks for a contact, which may be missing
+	tags    bool   // it names tags, too: a 404 need not mean the contact
 	mute    bool   // an answer without content will do
 }
 

@@ -68,6 +68,32 @@ func (c *Client) Update(ctx context.Context, id string, fields map[string]string
 	return err
 }
 
+// ApplyTags gives a contact tags, by their ids, in one call. Tags that it has
+// already change nothing. Without tags it makes no call.
+func (c *Client) ApplyTags(ctx context.Context, id string, tags []string) error {
+	return c.changeTags(ctx, "tag_apply", "tag-apply", "applying", id, tags)
+}
+
+// RemoveTags takes tags from a contact, as [Client.ApplyTags] gives them.
+func (c *Client) RemoveTags(ctx context.Context, id string, tags []string) error {
+	return c.changeTags(ctx, "untag", "untag", "removing", id, tags)
+}
+
+func (c *Client) changeTags(ctx context.Context, route, verb, doing, id string, tags []string) error {
+	if err := checkID(id, doing+" tags"); err != nil {
+		return err
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	_, err := c.do(ctx, request{
+		route: route, attempt: fmt.Sprintf("%s %d tags of contact %s", doing, len(tags), id),
+		method: http.MethodPost, path: "contacts/" + id + "/" + verb,
+		body: []byte(url.Values{"tag_id[]": tags}.Encode()), kind: form, contact: true, tags: true, mute: true,
+	})
+	return err
+}
+
 // encode writes a form, as WP Fusion does. Keys such as "address_1.city" go as
 // JSON: in form names PHP turns dots and spaces into underscores, and brackets
 // into lists.

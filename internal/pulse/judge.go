@@ -39,7 +39,7 @@ func judge(r request, a answer) (any, error) {
 		return nil, unavailable("the CRM refuses the access token: check SPILLWAY_CRM_TOKEN, or the OAuth settings", shutOut)
 	case a.status == http.StatusForbidden:
 		return nil, unavailable("the CRM forbids the call (status 403): check that SPILLWAY_CRM_TOKEN, or the OAuth client, may read and change contacts", shutOut)
-	case missing, r.contact && a.status == http.StatusNotFound && !looksLikeHTML(a):
+	case missing, r.contact && !r.tags && a.status == http.StatusNotFound && !looksLikeHTML(a):
 		return nil, fmt.Errorf("%s: %w", r.attempt, ErrNotFound)
 	case a.status == http.StatusNotFound && looksLikeHTML(a):
 		return nil, unavailable("a page was answered instead of the API (status 404): check SPILLWAY_CRM_URL", shutOut)
