@@ -90,6 +90,8 @@ type CRM interface {
 	Contact(ctx context.Context, id string) (map[string]any, error)
 	Tags(ctx context.Context, id string) ([]string, error)
 	Update(ctx context.Context, id string, fields map[string]string) error
+	ApplyTags(ctx context.Context, id string, tags []string) error
+	RemoveTags(ctx context.Context, id string, tags []string) error
 }
 
 // Noting is a CRM whose contacts are noted as they are read.

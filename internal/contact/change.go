@@ -5,7 +5,8 @@ package contact
 type Change struct {
 	ContactID string `json:"contact_id"`
 	// Action is "add", "update", "update_tags", or "confirm": the CRM has
-	// stored the generated password of the creation RequestID.
+	// stored the generated password of the creation RequestID, and the tags of
+	// AppliedTags and RemovedTags.
 	Action string `json:"action"`
 	// AsOf numbers the pass that sends the change, in µs of Redis's clock. The
 	// site does not store one that is lower than what it has stored of the
@@ -33,9 +34,17 @@ type Change struct {
 	GeneratedPass bool   `json:"generated_pass,omitempty"`
 	Role          string `json:"role,omitempty"`
 	Notify        bool   `json:"notify,omitempty"`
+	// CreatedTag is a tag that a user gets who is created. The site answers it
+	// among the AppliedTags of the [Result] until it is confirmed.
+	CreatedTag string `json:"created_tag,omitempty"`
+	// AppliedTags and RemovedTags are what a confirmation says that the CRM has
+	// been told of.
+	AppliedTags []string `json:"applied_tags,omitempty"`
+	RemovedTags []string `json:"removed_tags,omitempty"`
 }
 
-// ActionConfirm is the action of a [Change] that confirms a stored password.
+// ActionConfirm is the action of a [Change] that says what the CRM has stored: a
+// password, tags, or both.
 const ActionConfirm = "confirm"
 
 // Outcome says what the site did with a contact.
@@ -56,6 +65,11 @@ type Result struct {
 	UserLogin string   `json:"user_login"`
 	Role      string   `json:"role"`
 	Notes     []string `json:"notes"`
+	// AppliedTags and RemovedTags are what the site's own hooks, such as an
+	// enrolment's, have done to the user's tags and the CRM has not been told of.
+	// The site remembers them until they are confirmed.
+	AppliedTags []string `json:"applied_tags"`
+	RemovedTags []string `json:"removed_tags"`
 	// PasswordReturned says that the CRM has stored the password that was
 	// generated for the user. The site does not send it.
 	PasswordReturned bool `json:"-"`

@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -197,6 +198,18 @@ func (c *CRM) getFields(*http.Request, []byte) answer {
 	return reply(http.StatusOK, map[string]any{"data": data})
 }
 
+// listElement is the end of a form's name that makes a list in PHP: [] or, as
+// PHP's own http_build_query() writes it, [0], [1] and so on.
+var listElement = regexp.MustCompile(`\[\d*\]$`)
+
+func listName(name string) (string, bool) {
+	end := listElement.FindStringIndex(name)
+	if end == nil {
+		return name, false
+	}
+	return name[:end[0]], true
+}
+
 // decodeFields reads a form or a JSON object. In the names of a form dots and
 // spaces become underscores and a trailing [] makes a list, as in PHP.
 func decodeFields(r *http.Request, body []byte) (map[string]any, error) {
@@ -216,14 +229,14 @@ func decodeFields(r *http.Request, body []byte) (map[string]any, error) {
 		return nil, fmt.Errorf("reading a form: %w", err)
 	}
 	for name, values := range form {
-		name, list := strings.CutSuffix(name, "[]")
+		name, list := listName(name)
 		name = strings.NewReplacer(".", "_", " ", "_").Replace(name)
 		switch {
 		case name == "":
 		case list:
-			elements := make([]any, len(values))
-			for i, value := range values {
-				elements[i] = value
+			elements, _ := fields[name].([]any)
+			for _, value := range values {
+				elements = append(elements, value)
 			}
 			fields[name] = elements
 		default:

@@ -32,6 +32,9 @@ type result struct {
 	Role      string          `json:"role,omitempty"`
 	Notes     []string        `json:"notes,omitzero"`
 	Error     *failure        `json:"error,omitempty"`
+	// Tags that the CRM is to be told of.
+	AppliedTags []string `json:"applied_tags,omitempty"`
+	RemovedTags []string `json:"removed_tags,omitempty"`
 }
 
 const (
@@ -162,13 +165,15 @@ type incoming struct {
 	generated                    bool
 	role                         string
 	notify                       bool
+	createdTag                   string
+	appliedTags, removedTags     []string // which the CRM has been told of
 }
 
 func decodeContact(id string, members map[string]any) (incoming, error) {
 	in := incoming{id: id}
 	for member, target := range map[string]*string{
 		"action": &in.action, "request_id": &in.requestID, "email": &in.email,
-		"user_login": &in.login, "user_pass": &in.password, "role": &in.role,
+		"user_login": &in.login, "user_pass": &in.password, "role": &in.role, "created_tag": &in.createdTag,
 	} {
 		value, err := text(members, member)
 		if err != nil {
@@ -206,6 +211,11 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 	}
 	if tags != nil && in.tags == nil {
 		in.tags = []string{}
+	}
+	for member, target := range map[string]*[]string{"applied_tags": &in.appliedTags, "removed_tags": &in.removedTags} {
+		if *target, err = texts(members, member); err != nil {
+			return incoming{}, err
+		}
 	}
 	raw, err := texts(members, "raw")
 	if err != nil {

@@ -68,7 +68,10 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	if err := s.applyFields(u, in.fields); err != nil {
 		return result{}, err
 	}
-	u.setTags(in.tags)
+	if u.untold.created = in.createdTag; in.tags == nil && in.createdTag != "" {
+		in.tags = []string{}
+	}
+	s.storeTags(u, in)
 	u.note(in)
 	s.put(u)
 	if in.notify {
@@ -80,7 +83,9 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	if note != "" {
 		notes = []string{note}
 	}
-	return answerFor(u, contact.Created, notes), nil
+	answer := answerFor(u, contact.Created, notes)
+	u.tell(&answer, in.action)
+	return answer, nil
 }
 
 func (s *users) newLogin(in incoming) (string, error) {
@@ -121,7 +126,7 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 			notes = append(notes, note)
 		}
 	}
-	u.setTags(in.tags)
+	s.storeTags(u, in)
 	outcome := contact.Updated
 	switch {
 	case created:
@@ -131,7 +136,9 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 	}
 	u.note(in)
 	s.put(u)
-	return answerFor(u, outcome, notes), nil
+	answer := answerFor(u, outcome, notes)
+	u.tell(&answer, in.action)
+	return answer, nil
 }
 
 // displayName is what WordPress shows of a new user whose fields name none.
@@ -141,17 +148,6 @@ func displayName(fields map[string]any, login string) string {
 		return login
 	}
 	return strings.Join(names, " ")
-}
-
-// setTags replaces the tags; nil leaves them alone.
-func (u *user) setTags(tags []string) {
-	switch {
-	case tags == nil:
-	case len(tags) == 0:
-		delete(u.Meta, tagsKey)
-	default:
-		u.Meta[tagsKey] = tags
-	}
 }
 
 // repeatCreation decides what an add means for a user whose generated password
@@ -199,16 +195,20 @@ func (u *user) giveRole(asked string, manages bool, roles rolePolicy) (note stri
 	return note
 }
 
-// confirm clears the mark of the creation that the CRM has confirmed.
+// confirm clears the mark of the creation that the CRM has confirmed, and forgets
+// the tags that it has been told of.
 func (s *users) confirm(found *user, in incoming) result {
 	if found == nil {
 		return answerFor(nil, contact.Skipped, nil)
 	}
-	if found.mark == nil || found.mark.requestID != in.requestID {
+	u := found.clone()
+	forgotten := u.forget(in)
+	if u.mark != nil && u.mark.requestID == in.requestID {
+		u.mark, forgotten = nil, true
+	}
+	if !forgotten {
 		return answerFor(found, contact.Unchanged, nil)
 	}
-	u := found.clone()
-	u.mark = nil
 	s.put(u)
 	return answerFor(u, contact.Updated, nil)
 }

@@ -47,6 +47,8 @@ type users struct {
 	last      int64
 	mails     map[string][]string // subjects by address in lower case
 	sent      int64
+
+	enrolments []enrolment
 }
 
 type user struct {
@@ -54,6 +56,7 @@ type user struct {
 	password string
 	mark     *mark
 	newest   newest
+	untold   untold
 }
 
 // newest is the pass that was stored last on a user.
@@ -100,6 +103,7 @@ func (u *user) clone() *user {
 	c := *u
 	c.Roles = slices.Clone(u.Roles)
 	c.Meta = maps.Clone(u.Meta)
+	c.untold = u.untold.clone()
 	if u.mark != nil {
 		m := *u.mark
 		c.mark = &m
@@ -107,8 +111,13 @@ func (u *user) clone() *user {
 	return &c
 }
 
-// same tells whether nothing was stored between two copies of a user.
-func (u *user) same(other *user) bool { return reflect.DeepEqual(u, other) }
+// same tells whether nothing was stored between two copies of a user; what the
+// CRM is still to be told of the tags is not part of it.
+func (u *user) same(other *user) bool {
+	a, b := *u, *other
+	a.untold, b.untold = untold{}, untold{}
+	return reflect.DeepEqual(a, b)
+}
 
 // export returns the user as the database shows it.
 func (u *user) export() User {

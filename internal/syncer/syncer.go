@@ -26,6 +26,8 @@ type CRM interface {
 	Contact(ctx context.Context, id string) (map[string]any, error)
 	Tags(ctx context.Context, id string) ([]string, error)
 	Update(ctx context.Context, id string, fields map[string]string) error
+	ApplyTags(ctx context.Context, id string, tags []string) error
+	RemoveTags(ctx context.Context, id string, tags []string) error
 }
 
 // Site is where contacts are stored.
@@ -49,6 +51,14 @@ type Options struct {
 	ReturnPassword string
 	// ReturnFields maps "user_login" and "user_id" to CRM fields.
 	ReturnFields map[string]string
+	// CreatedTag is the tag of the CRM that a contact gets whose user was created,
+	// after its password is returned. Nil: none.
+	CreatedTag Tag
+}
+
+// Tag is a tag of the CRM whose id may have to be looked up.
+type Tag interface {
+	ID(ctx context.Context) (string, error)
 }
 
 // Syncer runs passes. It holds no state of its own and is safe for concurrent
@@ -82,12 +92,18 @@ func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Inten
 	}
 	change := s.change(ref, intent, record, tags)
 	change.AsOf = asOf
+	if change.CreatedTag, err = s.createdTag(ctx, intent); err != nil {
+		return contact.Result{}, err
+	}
 	if intent.Action != contact.Add || s.options.ReturnPassword == "" || change.UserPass != "" {
 		result, err := s.site.Store(ctx, change)
 		if err != nil {
 			return contact.Result{}, err
 		}
-		return result, s.returnFields(ctx, ref, intent, record, result, nil)
+		if err := s.returnFields(ctx, ref, intent, record, result, nil); err != nil {
+			return result, err
+		}
+		return result, s.confirm(ctx, ref, result, "")
 	}
 	return s.addWithPassword(ctx, ref, intent, record, change)
 }
@@ -101,8 +117,11 @@ func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref, asOf int64) (con
 	}
 	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), AsOf: asOf, Tags: listed(tags)}
 	result, err := s.site.Store(ctx, change)
-	if err != nil || result.Outcome != contact.Skipped {
+	if err != nil {
 		return result, err
+	}
+	if result.Outcome != contact.Skipped {
+		return result, s.confirm(ctx, ref, result, "")
 	}
 	record, err := s.crm.Contact(ctx, ref.ID)
 	if err != nil {
@@ -111,7 +130,10 @@ func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref, asOf int64) (con
 	if change.Email = s.email(record); change.Email == "" {
 		return result, nil
 	}
-	return s.site.Store(ctx, change)
+	if result, err = s.site.Store(ctx, change); err != nil {
+		return result, err
+	}
+	return result, s.confirm(ctx, ref, result, "")
 }
 
 // read gets the contact and its tags side by side.
@@ -161,7 +183,7 @@ type creation struct {
 
 // addWithPassword adds a contact whose password, if a user gets created, goes
 // back to the CRM. The order makes every cut-off harmless: sealed, then known
-// to the site, then to the CRM, then confirmed, then forgotten.
+// to the site, then to the CRM, then its tags, then confirmed, then forgotten.
 func (s *Syncer) addWithPassword(
 	ctx context.Context, ref contact.Ref, intent contact.Intent, record map[string]any, change contact.Change,
 ) (contact.Result, error) {
@@ -181,11 +203,12 @@ func (s *Syncer) addWithPassword(
 	if err := s.returnFields(ctx, ref, intent, record, result, extra); err != nil {
 		return result, err
 	}
+	requestID := ""
 	if result.Outcome == contact.Created {
-		confirm := contact.Change{ContactID: ref.ID, Action: contact.ActionConfirm, RequestID: made.RequestID}
-		if _, err := s.site.Store(ctx, confirm); err != nil {
-			return result, fmt.Errorf("confirming the returned password of contact %s: %w", ref.ID, err)
-		}
+		requestID = made.RequestID
+	}
+	if err := s.confirm(ctx, ref, result, requestID); err != nil {
+		return result, err
 	}
 	result.PasswordReturned = result.Outcome == contact.Created
 	if err := s.vault.Delete(ctx, vaultName(ref)); err != nil {

@@ -48,6 +48,20 @@ func (c *cutter) Update(ctx context.Context, id string, fields map[string]string
 	return c.step(func() error { return c.CRM.Update(ctx, id, fields) })
 }
 
+func (c *cutter) ApplyTags(ctx context.Context, id string, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	return c.step(func() error { return c.CRM.ApplyTags(ctx, id, tags) })
+}
+
+func (c *cutter) RemoveTags(ctx context.Context, id string, tags []string) error {
+	if len(tags) == 0 {
+		return nil
+	}
+	return c.step(func() error { return c.CRM.RemoveTags(ctx, id, tags) })
+}
+
 func (c *cutter) Store(ctx context.Context, change contact.Change) (result contact.Result, err error) {
 	err = c.step(func() (err error) { result, err = c.Site.Store(ctx, change); return err })
 	return result, err
@@ -68,6 +82,9 @@ type bundle struct {
 	site  *site.Client
 	rdb   *redis.Client
 	last  int64 // number of the last pass
+
+	createdTag syncer.Tag // nil: none
+	noReturn   bool       // of passwords
 }
 
 func setup(t *testing.T) *bundle {
@@ -111,9 +128,13 @@ func (b *bundle) prepared(t *testing.T, parts *cutter, id int, action contact.Ac
 	t.Helper()
 	fields, err := contact.ParseFieldMap("user_email=email,first_name=first_name,user_pass=own_password")
 	require.NoError(t, err)
-	s := syncer.New(parts, parts, parts, syncer.Options{
-		Fields: fields, ReturnPassword: "wp_password", ReturnFields: map[string]string{"user_id": "wp_id"},
-	})
+	options := syncer.Options{
+		Fields: fields, ReturnPassword: "wp_password", ReturnFields: map[string]string{"user_id": "wp_id"}, CreatedTag: b.createdTag,
+	}
+	if b.noReturn {
+		options.ReturnPassword = ""
+	}
+	s := syncer.New(parts, parts, parts, options)
 	b.last++
 	ctx, asOf := t.Context(), b.last
 	return func() (contact.Result, error) {
