@@ -217,6 +217,9 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	options := syncer.Options{
 		Fields: settings.Fields, ReturnPassword: settings.ReturnPasswordField, ReturnFields: settings.ReturnFields,
 	}
+	if settings.CreatedTag != "" {
+		options.CreatedTag = crm.NamedTag(settings.CreatedTag)
+	}
 	if secrets == nil {
 		options.ReturnPassword = "" // the settings' check refuses the combination
 	}

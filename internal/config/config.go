@@ -72,6 +72,7 @@ type Config struct {
 	Fields              contact.FieldMap
 	ReturnPasswordField string            // CRM field; empty: generated passwords are not returned
 	ReturnFields        map[string]string // "user_login" and "user_id" → CRM field
+	CreatedTag          string            // a tag's id or name; empty: none
 	RolesAllowed        []string
 	DefaultRole         string // empty: the site's own
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it

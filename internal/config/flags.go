@@ -29,6 +29,7 @@ type Flags struct {
 	Fields              string `name:"fields" placeholder:"LIST" help:"wordpress_key=crm_field[:type], comma-separated (default user_email=email,first_name=first_name,last_name=last_name)." group:"What is stored and returned"`
 	ReturnPasswordField string `name:"return-password-field" placeholder:"FIELD" help:"CRM field that receives generated passwords (default: none)." group:"What is stored and returned"`
 	ReturnFields        string `name:"return-fields" placeholder:"LIST" help:"user_login=crm_field,user_id=crm_field (default: none)." group:"What is stored and returned"`
+	CreatedTag          string `name:"created-tag" placeholder:"TAG" help:"A tag of the CRM, by id or name, that a contact gets once its user is created and the password returned (default: none)." group:"What is stored and returned"`
 	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)." group:"What is stored and returned"`
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned"`
 	PublicURL           string `name:"public-url" placeholder:"URL" help:"Where webhooks reach Spillway from outside; spillway doctor tries it (default: not tried)." group:"Webhooks"`

@@ -140,6 +140,22 @@ func (s *settings) fields(c *Config) {
 	c.Fields = fields
 	c.ReturnPasswordField = s.text("SPILLWAY_RETURN_PASSWORD_FIELD")
 	s.returnFields(c)
+	c.CreatedTag = s.createdTag()
+}
+
+// createdTag reads a tag's id or name; whether the CRM has it is for the doctor.
+func (s *settings) createdTag() string {
+	const name = "SPILLWAY_CREATED_TAG"
+	tag := s.text(name)
+	switch {
+	case strings.ContainsFunc(tag, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		s.problem(name, ": holds a line break or a control character, write the tag's id or its name on one line")
+		return ""
+	case strings.Contains(tag, ",") && strings.Trim(tag, "0123456789, ") == "":
+		s.wrong(name, tag, "a list of ids, keep one")
+		return ""
+	}
+	return tag
 }
 
 func (s *settings) returnFields(c *Config) {

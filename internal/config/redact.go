@@ -44,6 +44,7 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_FIELDS", strings.Join(fields, ",")},
 		{"SPILLWAY_RETURN_PASSWORD_FIELD", c.ReturnPasswordField},
 		{"SPILLWAY_RETURN_FIELDS", strings.Join(returned, ",")},
+		{"SPILLWAY_CREATED_TAG", c.CreatedTag},
 		{"SPILLWAY_ROLES_ALLOWED", strings.Join(c.RolesAllowed, ",")},
 		{"SPILLWAY_DEFAULT_ROLE", c.DefaultRole},
 		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},

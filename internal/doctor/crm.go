@@ -61,6 +61,31 @@ func (e *examination) crm(ctx context.Context) {
 		e.oauth(ctx)
 	}
 	e.rate(ctx, budget)
+	e.createdTag(ctx, client)
+}
+
+// createdTag looks for the tag of new users among all that the CRM has.
+func (e *examination) createdTag(ctx context.Context, client *pulse.Client) {
+	const check = "created tag"
+	given := e.settings.CreatedTag
+	if given == "" {
+		return
+	}
+	tags, err := client.AllTags(ctx)
+	if err != nil {
+		e.skip(check, "%v", err)
+		return
+	}
+	id, err := pulse.FindTag(tags, given)
+	if err != nil {
+		e.fail(check, "make the tag in the CRM, or set SPILLWAY_CREATED_TAG to the id or name of one that is there; adds wait until then", "%v", err)
+		return
+	}
+	for _, tag := range tags {
+		if tag.ID == id {
+			e.ok(check, "new users' contacts get the tag %s, %q", id, tag.Name)
+		}
+	}
 }
 
 func crmRemedy(err error, settings config.CRM) string {

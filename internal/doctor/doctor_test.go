@@ -154,6 +154,7 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 	redirecting := httptest.NewServer(http.RedirectHandler("https://example.com/", http.StatusMovedPermanently))
 	t.Cleanup(redirecting.Close)
 	const closed = "http://127.0.0.1:1"
+	requireFinding(t, b.examine(t, "SPILLWAY_CREATED_TAG=tag 1"), "created tag", doctor.OK, `get the tag 1, "Tag 1"`)
 	for name, test := range map[string]struct {
 		changes []string
 		check   string
@@ -178,6 +179,8 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 		},
 		"a field the CRM has not": {[]string{"SPILLWAY_FIELDS=user_email=e_mail"}, "fields of the CRM", doctor.Fail, "no field e_mail"},
 		"a return field missing":  {[]string{"SPILLWAY_RETURN_PASSWORD_FIELD=pass_word"}, "fields of the CRM", doctor.Fail, "no field pass_word"},
+		"no such tag":             {[]string{"SPILLWAY_CREATED_TAG=Nobody's"}, "created tag", doctor.Fail, `no tag "Nobody's"`},
+		"no tag of that id":       {[]string{"SPILLWAY_CREATED_TAG=999999"}, "created tag", doctor.Fail, `no tag "999999"`},
 		"a key the site has not":  {[]string{"SPILLWAY_FIELDS=user_email=email,billing_no_such_field=company"}, "fields of the site", doctor.Warn, "billing_no_such_field"},
 		"a key nobody may write":  {[]string{"SPILLWAY_FIELDS=wp_capabilities=email"}, "fields of the site", doctor.Fail, "wp_capabilities"},
 		"another access key":      {[]string{"SPILLWAY_ACCESS_KEYS=" + accessKey + ",a-second-access-key"}, "webhooks", doctor.Fail, "refuses access key 2 of 2"},
