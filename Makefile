@@ -28,6 +28,7 @@ run: build ## build and start everything in one process; without settings, with 
 
 test: packages ## run all tests with the race detector
 	$(GO) test -race -timeout 30m ./...
+	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race ./internal/site/plugintest; done
 	cd deploy/check && $(GO) test -count=1 ./... # it reads files that the cache does not watch
 
 lint: ## check formatting, Go and PHP

@@ -50,7 +50,7 @@ func findTools(wordPressDir string) (tools, error) {
 		}
 	}
 	if _, err := os.Stat(filepath.Join(wordPressDir, "wp-load.php")); err != nil {
-		return tools{}, fmt.Errorf("no WordPress in %s: install Debian's packages %s", wordPressDir, Packages)
+		return tools{}, fmt.Errorf("no WordPress in %s: run make packages, or install Debian's packages %s", wordPressDir, Packages)
 	}
 	return t, nil
 }

@@ -49,8 +49,9 @@ func (s *Site) writeTree() {
 		require.NoError(s.tb, os.Symlink(filepath.Join(wordPress, path), filepath.Join(www, path)))
 	}
 	plugins := filepath.Join(www, "wp-content", "plugins")
-	source, err := connectorDir()
+	root, err := repository()
 	require.NoError(s.tb, err)
+	source := filepath.Join(root, "deploy", "wordpress", connector)
 	require.NoError(s.tb, copyTree(filepath.Join(plugins, connector), os.DirFS(source), nil))
 	stub, err := fs.Sub(embedded, "testdata/wp-fusion-stub")
 	require.NoError(s.tb, err)
@@ -105,22 +106,43 @@ func (s *Site) path(elements ...string) string {
 	return filepath.Join(append([]string{s.dir}, elements...)...)
 }
 
-// connectorDir finds the plugin's source: in the repository of this file, or,
-// for a binary built with -trimpath, of the working directory.
-func connectorDir() (string, error) {
+// repository finds the repository: that of this file, or, for a binary built
+// with -trimpath, of the working directory.
+func repository() (string, error) {
 	_, here, _, _ := runtime.Caller(0)
 	working, err := os.Getwd()
 	if err != nil {
-		return "", fmt.Errorf("looking for the connector plugin: %w", err)
+		return "", fmt.Errorf("looking for the repository: %w", err)
 	}
 	for _, start := range []string{filepath.Dir(here), working} {
 		for dir := start; filepath.IsAbs(dir) && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 			if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-				return filepath.Join(dir, "deploy", "wordpress", connector), nil
+				return dir, nil
 			}
 		}
 	}
-	return "", fmt.Errorf("looking for the connector plugin: no go.mod above %s", working)
+	return "", fmt.Errorf("looking for the repository: no go.mod above %s", working)
+}
+
+// Version is the environment variable that names the WordPress of all sites:
+// one that .ci/wordpress has fetched, "trixie" or "sid", or the path of a tree.
+// Empty means Debian's installed package.
+const Version = "SPILLWAY_TEST_WORDPRESS"
+
+// unstable is the suite whose WordPress may be missing anywhere.
+const unstable = "sid"
+
+// wordPressDir is the tree that [Version] names.
+func wordPressDir() (string, error) {
+	name := os.Getenv(Version)
+	if name == "" {
+		return "/usr/share/wordpress", nil
+	}
+	if filepath.IsAbs(name) {
+		return name, nil
+	}
+	root, err := repository()
+	return filepath.Join(root, "var", "wordpress", name), err
 }
 
 // mainFile finds the file that makes a folder a plugin.

@@ -19,6 +19,9 @@
 // "customer" (title "Customer") and WordPress's own are registered. No mail
 // leaves the site, no cron runs in it, and it calls no other host.
 //
+// Tests run on the WordPress that the machine has installed, or on another one
+// that the environment names; see [Version].
+//
 // The package needs Linux.
 package wptest
 
@@ -49,8 +52,8 @@ type Options struct {
 	// WPFusion activates the stub that stands in for WP Fusion; see
 	// [Site.WPFusionCalls].
 	WPFusion bool
-	// WordPressDir is a complete WordPress tree; empty means
-	// /usr/share/wordpress. It is copied, never written to.
+	// WordPressDir is a complete WordPress tree. It is copied, never written
+	// to. Empty means the one that [Version] names.
 	WordPressDir string
 	// Multisite makes a network of two sites in folders: URL and URL/second.
 	Multisite bool
@@ -78,21 +81,26 @@ type Site struct {
 }
 
 // Start runs a WordPress with the connector plugin active. Without the Debian
-// packages the test is skipped, or fails when CI is set.
+// packages the test is skipped, or fails when CI is set; the WordPress of an
+// unstable suite may be missing even then.
 func Start(tb testing.TB, options Options) *Site {
 	tb.Helper()
 	if options.PHPWorkers == 0 {
 		options.PHPWorkers = 4
 	}
+	mayMiss := os.Getenv("CI") == ""
 	if options.WordPressDir == "" {
-		options.WordPressDir = "/usr/share/wordpress"
+		var err error
+		options.WordPressDir, err = wordPressDir()
+		require.NoError(tb, err)
+		mayMiss = mayMiss || os.Getenv(Version) == unstable
 	}
 	tools, err := findTools(options.WordPressDir)
 	if err != nil {
-		if os.Getenv("CI") != "" {
-			tb.Fatal(err)
+		if mayMiss {
+			tb.Skip(err)
 		}
-		tb.Skip(err)
+		tb.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("", "wptest") //nolint:usetesting // TempDir's path holds the test's name; a socket's may have 107 bytes
 	require.NoError(tb, err)
