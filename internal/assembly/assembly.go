@@ -63,7 +63,8 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
 	}
 	contacts := newContacts(fast, settings)
-	if err := adopt(ctx, contacts, log); err != nil {
+	adopted, err := adopt(ctx, contacts, log)
+	if err != nil {
 		return err
 	}
 	registry := observe.NewRegistry()
@@ -86,6 +87,9 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
 	admin := newAdmin(patient, newContacts(patient, settings), systems, settings, health, log)
 	group, ctx := errgroup.WithContext(ctx)
+	if !adopted {
+		group.Go(func() error { return adoptLater(ctx, contacts) })
+	}
 	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
 	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
 	group.Go(func() error { return admin.Run(ctx) })
@@ -114,7 +118,8 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		return err
 	}
 	contacts := newContacts(rdb, settings)
-	if err := adopt(ctx, contacts, log); err != nil {
+	adopted, err := adopt(ctx, contacts, log)
+	if err != nil {
 		return err
 	}
 	systems, passes := throttle.NewStatuses(rdb), &counting{Passer: parts.syncer}
@@ -138,6 +143,15 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		defer stopWork() // without its address nobody would notice the worker
 		return observe.Serve(healthCtx, settings.WorkerAddr, health, log)
 	})
+	if !adopted {
+		group.Go(func() error {
+			err := adoptLater(workCtx, contacts)
+			if err != nil {
+				stopWork()
+			}
+			return err
+		})
+	}
 	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, passes.count, log); return nil })
 	group.Go(func() error {
 		defer stopHealth()
@@ -158,20 +172,39 @@ func newContacts(rdb redis.UniversalClient, settings config.Config) *pending.Con
 }
 
 // adopt refuses a start with another number of queues than Redis holds contacts
-// in. While Redis is away nothing is known; every webhook is checked against
-// the number anyway.
-func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) error {
+// in. While Redis is away nothing is known: checked is false, and the program
+// starts all the same.
+func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) (checked bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	err := contacts.Adopt(ctx)
+	err = contacts.Adopt(ctx)
 	var other *pending.OtherQueues
 	if errors.As(err, &other) {
-		return err
+		return true, err
 	}
 	if err != nil {
-		log.Warn().Err(err).Msg("the number of queues was not checked")
+		log.Warn().Err(err).Msg("the number of queues was not checked; it is once Redis answers")
 	}
-	return nil
+	return err == nil, nil
+}
+
+// adoptLater goes on asking until Redis answers or ctx ends. A worker with a
+// wrong number would otherwise look into queues that nobody fills, healthy and
+// idle.
+func adoptLater(ctx context.Context, contacts *pending.Contacts) error {
+	const pause = time.Second
+	again := time.NewTicker(pause)
+	defer again.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-again.C:
+		}
+		if checked, err := adopt(ctx, contacts, zerolog.Nop()); checked {
+			return err
+		}
+	}
 }
 
 // parts are what a pass needs.

@@ -56,6 +56,7 @@ type line struct {
 type waiting struct {
 	webhook Webhook
 	done    chan answer // takes one answer without anyone listening
+	gone    bool        // its caller was told that it failed; guarded by the line's lock
 }
 
 type answer struct {
@@ -64,7 +65,7 @@ type answer struct {
 }
 
 // Submit is [Contacts.Submit], together with others. It returns early when ctx
-// ends; the webhook may be recorded all the same.
+// ends; a webhook that was on its way to Redis then may be recorded all the same.
 func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
 	if intent.Action == 0 {
 		return false, errors.New("recording contact " + ref.String() + ": the intent has no action")
@@ -87,7 +88,10 @@ func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Int
 		i.answered.Put(w)
 		return a.coalesced, a.err
 	case <-ctx.Done():
-		// Its answer is still to come, so it is not used again.
+		// Its answer may be still to come, so it is not used again.
+		l.mu.Lock()
+		w.gone = true
+		l.mu.Unlock()
 		return false, context.Cause(ctx)
 	}
 }
@@ -113,19 +117,27 @@ func (i *Intake) carry(l *line) {
 	}
 }
 
-// take moves what has gathered into batch. When it returns nothing the caller
-// is no longer counted as under way.
+// take moves what has gathered into batch, but for webhooks whose callers have
+// given up: they sent them again, and a Redis that stands still would find all
+// of them when it is back, before the fresh ones. When it returns nothing the
+// caller is no longer counted as under way.
 func (l *line) take(batch []*waiting) []*waiting {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	n := min(len(l.waiting), mostGathered)
-	if n == 0 {
-		l.underWay--
-		return batch
+	seen := 0
+	for _, w := range l.waiting {
+		if len(batch) == mostGathered {
+			break
+		}
+		if seen++; !w.gone {
+			batch = append(batch, w)
+		}
 	}
-	batch = append(batch, l.waiting[:n]...)
-	left := copy(l.waiting, l.waiting[n:])
+	left := copy(l.waiting, l.waiting[seen:])
 	clear(l.waiting[left:])
 	l.waiting = l.waiting[:left]
+	if len(batch) == 0 {
+		l.underWay--
+	}
 	return batch
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/pending"
+	"spillway/internal/polltest"
 	"spillway/internal/redisconn/redistest"
 )
 
@@ -58,7 +60,10 @@ func TestIntakeRecordsEveryWebhookInFewScripts(t *testing.T) {
 }
 
 // gatedHook holds every command up until the gate opens.
-type gatedHook struct{ open chan struct{} }
+type gatedHook struct {
+	open    chan struct{}
+	scripts atomic.Int64 // that came so far
+}
 
 func (*gatedHook) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (*gatedHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
@@ -67,6 +72,9 @@ func (*gatedHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 
 func (g *gatedHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			g.scripts.Add(1)
+		}
 		<-g.open
 		return next(ctx, cmd)
 	}
@@ -108,12 +116,40 @@ func TestIntakeObeysEachCallersDeadline(t *testing.T) {
 		_, err := intake.Submit(ctx, ann, upd, contact.Receipt{})
 		returned <- err
 	}()
+	polltest.Until(t, 30*time.Second, func() bool { return gate.scripts.Load() == 1 }, "the script is on its way")
 	cancel()
 	require.ErrorIs(t, <-returned, context.Canceled)
 	close(gate.open)
 	require.Eventually(t, func() bool {
 		return b.state(t, ann).State == pending.Pending
 	}, 10*time.Second, 10*time.Millisecond, "what was under way is recorded all the same")
+}
+
+func TestWebhooksOfCallersThatGaveUpAreDropped(t *testing.T) {
+	b := setup(t)
+	gate := &gatedHook{open: make(chan struct{})}
+	b.rdb.AddHook(gate)
+	intake := pending.NewIntake(b.Contacts)
+	gaveUp, cancel := context.WithCancel(b.ctx)
+	var stuck sync.WaitGroup
+	for i := range 1000 {
+		stuck.Go(func() {
+			if _, err := intake.Submit(gaveUp, contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(i + 1)}, upd, contact.Receipt{}); err == nil {
+				t.Error("acknowledged without Redis")
+			}
+		})
+	}
+	// Two scripts carry what came first; the others wait in line.
+	polltest.Until(t, 30*time.Second, func() bool { return intake.InLine() >= 1000-2*128 }, "the webhooks are in line")
+	cancel()
+	stuck.Wait()
+	close(gate.open)
+	_, err := intake.Submit(b.ctx, ann, upd, contact.Receipt{})
+	require.NoError(t, err)
+	require.Zero(t, intake.InLine())
+	stats, err := b.Stats(b.ctx)
+	require.NoError(t, err)
+	require.LessOrEqual(t, stats.Received, int64(2*128+1), "no more than what was on its way")
 }
 
 func TestIntakeRefusesAnIntentWithoutAnAction(t *testing.T) {

@@ -32,7 +32,8 @@ return n
 // Adopt makes sure that this process spreads contacts over as many queues as
 // the contacts in Redis are spread over. The first start decides; a later one
 // may change the number only while there are no contacts, and gets an
-// [*OtherQueues] otherwise. Whoever runs on with the old number is refused by
+// [*OtherQueues] otherwise, also while a change to another number is not
+// finished. Whoever runs on with the old number is refused by
 // every Submit from then on, so no webhook goes where no worker looks.
 func (c *Contacts) Adopt(ctx context.Context) error {
 	asked := strconv.Itoa(len(c.queues))
@@ -44,7 +45,7 @@ func (c *Contacts) Adopt(ctx context.Context) error {
 		return fmt.Errorf("reading the number of queues from Redis: %w", err)
 	}
 	if kept == asked {
-		return nil
+		return c.unfinished(ctx, asked)
 	}
 	n, err := strconv.Atoi(kept)
 	if err != nil {
@@ -62,6 +63,21 @@ func (c *Contacts) Adopt(ctx context.Context) error {
 		return &OtherQueues{Kept: kept, Asked: asked, Contacts: contacts}
 	}
 	return c.moveOver(ctx, old, kept, asked)
+}
+
+// unfinished finds a change to another number that was cut off: each queue that
+// was closed for it refuses every webhook.
+func (c *Contacts) unfinished(ctx context.Context, asked string) error {
+	for _, q := range c.queues {
+		fixed, err := c.rdb.Get(ctx, q.fixed).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return fmt.Errorf("reading the number of queues of queue %s: %w", q.name, err)
+		}
+		if err == nil && fixed != asked {
+			return &OtherQueues{Kept: fixed, Asked: asked, Unfinished: true}
+		}
+	}
+	return nil
 }
 
 func (c *Contacts) countAll(ctx context.Context, queues []*queue) (contacts int64, err error) {

@@ -1,12 +1,17 @@
 package pending_test
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
 	"spillway/internal/pending"
+	"spillway/internal/redisconn/redistest"
 )
 
 func TestNumberOfQueuesIsFixedWhileThereAreContacts(t *testing.T) {
@@ -50,4 +55,56 @@ func TestQueuesCanBeChangedBackWhenTheyAreEmpty(t *testing.T) {
 	b.submit(t, ann, upd)
 	_, err := two.Submit(b.ctx, ann, upd, contact.Receipt{})
 	require.Error(t, err)
+}
+
+// cutOff lets so many writes through and none after them.
+type cutOff struct{ left int }
+
+func (*cutOff) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (*cutOff) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (c *cutOff) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		asks := slices.Contains(cmd.Args(), any("nx"))
+		if name := cmd.Name(); !asks && (name == "set" || name == "evalsha") {
+			if c.left--; c.left < 0 {
+				return errCutOff
+			}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+var errCutOff = errors.New("killed")
+
+// A change of the number of queues takes seven writes here: two queues are
+// closed, four are opened, and the number is written.
+func TestAChangeOfTheNumberOfQueuesThatWasCutOffIsNamedAndFinished(t *testing.T) {
+	t.Parallel()
+	for writes := 1; writes < 7; writes++ {
+		server := redistest.Start(t)
+		two := pending.New(server.Client(), pending.Options{Queues: 2})
+		require.NoError(t, two.Adopt(t.Context()))
+		_, err := two.Submit(t.Context(), ann, upd, contact.Receipt{}) // writes the number beside its queue
+		require.NoError(t, err)
+		for _, key := range []string{"due", "c:" + ann.String()} {
+			for _, queue := range two.Queues() {
+				require.NoError(t, server.Client().Del(t.Context(), "spw:{"+queue+"}:"+key).Err())
+			}
+		}
+
+		killed := server.Client()
+		killed.AddHook(&cutOff{left: writes})
+		require.ErrorIs(t, pending.New(killed, pending.Options{Queues: 4}).Adopt(t.Context()), errCutOff)
+
+		var other *pending.OtherQueues
+		require.ErrorAs(t, two.Adopt(t.Context()), &other, "after %d writes", writes)
+		require.ErrorContains(t, other, "from 2 to 4 was cut off")
+		four := pending.New(server.Client(), pending.Options{Queues: 4})
+		require.NoError(t, four.Adopt(t.Context()))
+		_, err = four.Submit(t.Context(), ann, upd, contact.Receipt{})
+		require.NoError(t, err)
+	}
 }

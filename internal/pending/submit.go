@@ -218,9 +218,15 @@ type OtherQueues struct {
 	Kept, Asked string
 	// Contacts is how many there are; zero: not counted.
 	Contacts int64
+	// Unfinished says that a change to Kept began and did not come to its end.
+	Unfinished bool
 }
 
 func (e *OtherQueues) Error() string {
+	if e.Unfinished {
+		return fmt.Sprintf("a change of SPILLWAY_QUEUES from %s to %s was cut off: start with %s once, which finishes it, then change it back if you want %s",
+			e.Asked, e.Kept, e.Kept, e.Asked)
+	}
 	return fmt.Sprintf("Redis keeps contacts in %s queue(s), SPILLWAY_QUEUES says %s: set it to %s everywhere, or let all contacts drain and retry or drop the parked ones first",
 		e.Kept, e.Asked, e.Kept)
 }

@@ -1,0 +1,11 @@
+package pending
+
+// InLine returns how many webhooks wait for a script.
+func (i *Intake) InLine() (n int) {
+	for _, l := range i.lines {
+		l.mu.Lock()
+		n += len(l.waiting)
+		l.mu.Unlock()
+	}
+	return n
+}
