@@ -32,6 +32,7 @@ type Event struct {
 	Outcome string `json:"outcome,omitempty"` // what the site did, of a synced contact
 	// UserID is the site's id of the user.
 	UserID int64    `json:"user_id,omitempty"`
+	Role   string   `json:"role,omitempty"` // that the user has, if the site said so
 	Notes  []string `json:"notes,omitempty"`
 	// Waited is how long the contact's work was outstanding, Took how long the
 	// pass took, both in milliseconds.
@@ -69,9 +70,8 @@ func (e Event) Encode() string {
 	return string(text)
 }
 
-// decode reads what Encode wrote.
-func decode(text string) (Event, bool) {
-	var event Event
+// Decode reads what [Event.Encode] wrote; ok is false for anything else.
+func Decode(text string) (event Event, ok bool) {
 	err := json.Unmarshal([]byte(strings.TrimPrefix(text, shard.SyncedMark)), &event)
 	return event, err == nil
 }
@@ -98,7 +98,7 @@ func (t *Timelines) Timeline(ctx context.Context, ref contact.Ref) (events []Eve
 		return nil, time.Time{}, fmt.Errorf("reading the timeline of contact %s: %w", ref, err)
 	}
 	for _, text := range append(texts.Val(), last.Val()) {
-		event, ok := decode(text)
+		event, ok := Decode(text)
 		if !ok { // none, or of an older format
 			continue
 		}

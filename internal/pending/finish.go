@@ -42,14 +42,16 @@ end
 // Returns {"lost"}, {"done"} (also when there is no record: the answer to a
 // first sending of the script may have been lost), or, when webhooks arrived since the pass began,
 // {"again", now in µs, ms to hold the next pass back} and what it is to do: the
-// fields that workLua names. The lock is renewed.
-var finishScript = redis.NewScript(clockLua + settledLua + countLua + rememberLua + `
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'since', 'later', 'last')
+// fields that workLua names. The lock is renewed. Whoever waits for the pass is
+// told of it.
+var finishScript = redis.NewScript(clockLua + settledLua + countLua + rememberLua + tellLua + `
+local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'since', 'later', 'last', 'life')
 if not rec[1] then return {'done'} end
 if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return {'lost'} end
 redis.call('HINCRBY', KEYS[4], 'synced', 1)
 count(ARGV[7], {'synced', 1, 'delay', math.max(0, now - rec[4])})
 remember(KEYS[5], KEYS[6], ARGV[4], ARGV[5], ARGV[6])
+tell(rec[7], ARGV[8], ARGV[1], ARGV[4])
 if rec[3] == ARGV[8] then
   redis.call('DEL', KEYS[1])
   redis.call('ZREM', KEYS[2], ARGV[1])
@@ -106,20 +108,22 @@ return 1
 // ARGV[9] code of the error  ARGV[10] its text
 //
 // Returns "lost", "parked", or "again" when webhooks arrived since the pass
-// began: they may have mended the contact, and the claim is still held.
-var parkScript = redis.NewScript(clockLua + countLua + rememberLua + `
-local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen')
+// began: they may have mended the contact, and the claim is still held. Whoever
+// waits for a pass that parks is told of it.
+var parkScript = redis.NewScript(clockLua + countLua + rememberLua + tellLua + `
+local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'life')
 if rec[1] ~= ARGV[2] or rec[2] ~= ARGV[3] then return 'lost' end
 if rec[3] ~= ARGV[8] then return 'again' end
 redis.call('HSET', KEYS[1], 'parked', now, 'code', ARGV[9], 'error', ARGV[10], 'covered', ARGV[8])
 redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HDEL', KEYS[1], 'lock', 'lock_until', 'next')
+redis.call('HDEL', KEYS[1], 'lock', 'lock_until', 'next', 'life')
 redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[7], now, ARGV[1])
 redis.call('HINCRBY', KEYS[4], 'failed', 1)
 count(ARGV[7], {'failed', 1, 'parked', 1})
 remember(KEYS[5], KEYS[6], ARGV[4], ARGV[5], ARGV[6])
+tell(rec[4], ARGV[8], ARGV[1], ARGV[4])
 return 'parked'
 `)
 

@@ -61,18 +61,24 @@ type waiting struct {
 
 type answer struct {
 	coalesced bool
+	awaited   awaited // what the sender may wait for; zero: nothing
 	err       error
 }
 
 // Submit is [Contacts.Submit], together with others. It returns early when ctx
 // ends; a webhook that was on its way to Redis then may be recorded all the same.
 func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
-	if intent.Action == 0 {
-		return false, errors.New("recording contact " + ref.String() + ": the intent has no action")
+	a := i.submit(ctx, Webhook{Ref: ref, Intent: intent, Receipt: receipt})
+	return a.coalesced, a.err
+}
+
+func (i *Intake) submit(ctx context.Context, webhook Webhook) answer {
+	if webhook.Intent.Action == 0 {
+		return answer{err: errors.New("recording contact " + webhook.Ref.String() + ": the intent has no action")}
 	}
 	w := i.answered.Get().(*waiting)
-	w.webhook = Webhook{ref, intent, receipt}
-	l := i.lines[i.contacts.names.Index(ref)]
+	w.webhook = webhook
+	l := i.lines[i.contacts.names.Index(webhook.Ref)]
 	l.mu.Lock()
 	l.waiting = append(l.waiting, w)
 	start := l.underWay < underWay
@@ -86,13 +92,13 @@ func (i *Intake) Submit(ctx context.Context, ref contact.Ref, intent contact.Int
 	select {
 	case a := <-w.done:
 		i.answered.Put(w)
-		return a.coalesced, a.err
+		return a
 	case <-ctx.Done():
 		// Its answer may be still to come, so it is not used again.
 		l.mu.Lock()
 		w.gone = true
 		l.mu.Unlock()
-		return false, context.Cause(ctx)
+		return answer{err: context.Cause(ctx)}
 	}
 }
 
@@ -109,10 +115,10 @@ func (i *Intake) carry(l *line) {
 			webhooks = append(webhooks, w.webhook)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), intakeTimeout)
-		answers, err := i.contacts.submit(ctx, l.queue, byWebhook, webhooks)
+		answers, awaited, err := i.contacts.submit(ctx, l.queue, byWebhook, webhooks)
 		cancel()
 		for n, w := range batch {
-			w.done <- answer{coalesced: err == nil && answers[n] == existed, err: err}
+			w.done <- answer{coalesced: err == nil && answers[n] == existed, awaited: awaited[n], err: err}
 		}
 	}
 }

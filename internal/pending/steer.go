@@ -115,7 +115,7 @@ func (c *Contacts) retryParked(ctx context.Context, q *queue) (woken int, err er
 			}
 			webhooks = append(webhooks, Webhook{Ref: ref})
 		}
-		answers, err := c.submit(ctx, q, byRetry, webhooks)
+		answers, _, err := c.submit(ctx, q, byRetry, webhooks)
 		if err != nil {
 			return woken, err
 		}

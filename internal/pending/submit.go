@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,6 +18,7 @@ import (
 //
 // KEYS[1] due  KEYS[2] retrying  KEYS[3] parked  KEYS[4] stats  KEYS[5] number
 // of queues  KEYS[6] asynq's waiting wake-ups  KEYS[7] its scheduled ones
+// KEYS[8] its mark of a paused queue
 // ARGV[1] number of queues  ARGV[2] prefix of the records  ARGV[3] prefix of
 // asynq's tasks (both share the hash tag of the keys)  ARGV[4], ARGV[5] the two
 // parts of asynq's message  ARGV[6] prefix of the counts  ARGV[7] ms until the
@@ -23,11 +26,13 @@ import (
 // cause: "w" webhooks, "s" a resync (as a webhook, but not counted as one, and
 // now) or "r" a retry (now, and only if there is a record)
 // and then for each contact: SITE:ID, an epoch for a new record, two
-// characters, the role (empty: none), the request id, the trace (empty: none).
-// The characters are the rank of the action, 0: none; and "1": send the mail.
+// characters and more, the role (empty: none), the request id, the trace (empty:
+// none). The characters are the rank of the action, 0: none; and "1": send the
+// mail; what follows them is for how many ms the sender is ready to wait.
 //
 // Returns a character for each contact: "0" it had no record and has one now,
-// "1" it had one, "-" it has none and none was to be made. An error "QUEUES n"
+// "1" it had one, "-" it has none and none was to be made; and after them, for
+// each sender who may wait, " INDEX GEN LIFE", see waitLua. An error "QUEUES n"
 // says that the contacts are kept in another number of queues.
 //
 // A retry takes the contact out of the index of parked ones in any case, so that
@@ -42,7 +47,7 @@ import (
 //
 // What goes into one key for all contacts is gathered and written once: of a
 // new contact's cost, most is that of the commands that it needs.
-var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + `
+var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + waitLua + `
 local call, sub, by = redis.call, string.sub, ARGV[9]
 local fixed = call('GET', KEYS[5])
 if not fixed then
@@ -58,7 +63,7 @@ local set, n
 local function put(field, value)
   set[n + 1], set[n + 2], n = field, value, n + 2
 end
-local answers, coalesced = {}, 0
+local answers, coalesced, waits = {}, 0, {}
 for i = 10, #ARGV, 6 do
   local ref, fresh, role, id, trace = ARGV[i], ARGV[i + 1], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5]
   local rank = sub(ARGV[i + 2], 1, 1)
@@ -69,7 +74,7 @@ for i = 10, #ARGV, 6 do
   local gen = rec[5] and string.format('%d', rec[5] + 1) or '1'
   set, n = {key, 'gen', gen}, 3
   if role ~= '' then put('role', role) end
-  if sub(ARGV[i + 2], 2) == '1' then put('notify', '1') end
+  if sub(ARGV[i + 2], 2, 2) == '1' then put('notify', '1') end
   if trace ~= '' then put('trace', trace) end
   if by ~= 'r' then put(receipt(gen, rank, id)) end
   if settle > 0 and (epoch or by ~= 'w') then put('last', by == 'w' and now or 0) end
@@ -103,6 +108,12 @@ for i = 10, #ARGV, 6 do
     put('epoch', epoch)
     put('since', stamp)
   end
+  local patience = tonumber(sub(ARGV[i + 2], 3))
+  if patience and inTime(KEYS, ARGV[6], #q.now, key, anew, patience) then
+    local life = call('HGET', key, 'life') or fresh
+    put('life', life)
+    waits[#waits + 1] = ' ' .. #answers .. ' ' .. gen .. ' ' .. life
+  end
   if answer ~= '-' then call('HSET', unpack(set)) end
   if wake then
     local at = anew and settled
@@ -120,7 +131,7 @@ if by == 'w' then
   if coalesced > 0 then call('HINCRBY', KEYS[4], 'coalesced', coalesced) end
   count(ARGV[6], {'received', #answers, 'coalesced', coalesced})
 end
-return table.concat(answers)
+return table.concat(answers) .. table.concat(waits)
 `)
 
 // countLua adds to the counts of this minute and this hour; package shard says
@@ -163,6 +174,8 @@ type Webhook struct {
 	Ref     contact.Ref
 	Intent  contact.Intent
 	Receipt contact.Receipt // its time is ignored: Redis's counts
+
+	patience time.Duration // for which the sender is ready to wait; zero: not at all
 }
 
 // Submit records a webhook's intent and makes sure that a wake-up exists, in
@@ -171,7 +184,7 @@ type Webhook struct {
 // After an error the intent may or may not be recorded; the caller must not
 // acknowledge it.
 func (c *Contacts) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
-	answers, err := c.submit(ctx, c.of(ref), byWebhook, []Webhook{{ref, intent, receipt}})
+	answers, _, err := c.submit(ctx, c.of(ref), byWebhook, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
 	return err == nil && answers[0] == existed, err
 }
 
@@ -186,7 +199,7 @@ func (c *Contacts) SubmitAll(ctx context.Context, webhooks []Webhook) error {
 	}
 	for i, mine := range byQueue {
 		for part := range slices.Chunk(mine, batch) {
-			if _, err := c.submit(ctx, c.queues[i], byWebhook, part); err != nil {
+			if _, _, err := c.submit(ctx, c.queues[i], byWebhook, part); err != nil {
 				return err
 			}
 		}
@@ -198,14 +211,14 @@ func (c *Contacts) SubmitAll(ctx context.Context, webhooks []Webhook) error {
 // contact that waits for a retry or is parked is looked at now.
 func (c *Contacts) Resync(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error) {
 	receipt := contact.Receipt{Action: intent.Action}
-	answers, err := c.submit(ctx, c.of(ref), byResync, []Webhook{{ref, intent, receipt}})
+	answers, _, err := c.submit(ctx, c.of(ref), byResync, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
 	return err == nil && answers[0] == existed, err
 }
 
 // Retry wakes a contact that has outstanding work now, parked or not, with its
 // attempts forgotten. found is false if it has none.
 func (c *Contacts) Retry(ctx context.Context, ref contact.Ref) (found bool, err error) {
-	answers, err := c.submit(ctx, c.of(ref), byRetry, []Webhook{{Ref: ref}})
+	answers, _, err := c.submit(ctx, c.of(ref), byRetry, []Webhook{{Ref: ref}})
 	return err == nil && answers[0] == existed, err
 }
 
@@ -232,8 +245,8 @@ func (e *OtherQueues) Error() string {
 }
 
 // submit runs the script over webhooks of one queue and returns a character for
-// each.
-func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []Webhook) (answers string, err error) {
+// each, and which of their senders may wait for what, by the webhook's index.
+func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []Webhook) (answers string, awaited map[int]awaited, err error) {
 	c.publish()
 	// Pointers, since a string costs an allocation to become an argument.
 	args := make([]any, 0, 9+6*len(webhooks))
@@ -243,25 +256,30 @@ func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []We
 	for i := range webhooks {
 		w := &webhooks[i]
 		if w.Intent.Action == 0 && by != byRetry {
-			return "", fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
+			return "", nil, fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
 		}
 		what := &ranks[w.Intent.Action][0]
 		if w.Intent.Notify {
 			what = &ranks[w.Intent.Action][1]
 		}
+		if w.patience > 0 {
+			patient := *what + strconv.FormatInt(w.patience.Milliseconds(), 10)
+			what = &patient
+		}
 		refs[i] = w.Ref.String()
 		args = append(args, &refs[i], &epochs[i], what, &w.Intent.Role, &w.Receipt.RequestID, &w.Receipt.Trace)
 	}
-	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled}
-	answers, err = submitScript.Run(ctx, c.rdb, keys, args...).Text()
-	switch {
-	case err != nil:
+	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled, q.paused}
+	answer, err := submitScript.Run(ctx, c.rdb, keys, args...).Text()
+	if err != nil {
 		if kept, other := strings.CutPrefix(err.Error(), "QUEUES "); other {
 			err = &OtherQueues{Kept: kept, Asked: fmt.Sprint(len(c.queues))}
 		}
-		return "", fmt.Errorf("recording contact %s: %w", webhooks[0].Ref, err)
-	case len(answers) != len(webhooks):
-		return "", errors.New("recording contacts: unexpected answer of Redis")
+		return "", nil, fmt.Errorf("recording contact %s: %w", webhooks[0].Ref, err)
 	}
-	return answers, nil
+	answers, rest, _ := strings.Cut(answer, " ")
+	if len(answers) != len(webhooks) {
+		return "", nil, errors.New("recording contacts: unexpected answer of Redis")
+	}
+	return answers, parseAwaited(rest), nil
 }

@@ -221,7 +221,7 @@ func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
 		}
 		event := w.event(claim, took)
 		event.Kind, event.Outcome, event.UserID, event.Notes = history.Synced, string(result.Outcome), result.UserID, result.Notes
-		event.PasswordReturned = result.PasswordReturned
+		event.Role, event.PasswordReturned = result.Role, result.PasswordReturned
 		w.ended(claim, event, nil)
 		again, err := claim.Finish(endCtx, event.Encode())
 		if again && err == nil && (claim.Hold > 0 || pass >= passesInPlace || time.Since(began) > inPlaceTime) {
