@@ -136,7 +136,8 @@ func TestAllIsWell(t *testing.T) {
 	require.Zero(t, report.Failed, "%+v", report.Findings)
 	require.Zero(t, report.Skipped, "%+v", report.Findings)
 	for _, check := range []string{
-		"Redis", "Redis version", "Redis persistence", "Redis eviction", "Redis memory", "secret key", "CRM", "CRM rate", "site",
+		"Redis", "Redis version", "Redis persistence", "Redis eviction", "Redis memory",
+		"Redis is ours alone", "secret key", "CRM", "CRM rate", "site",
 		"site password", "site rights", "site plugin", "WordPress", "WP Fusion", "meta keys", "roles", "default role",
 		"fields of the CRM", "fields of the site", "clocks", "webhooks", "workers", "queue", "parked contacts", "breakers",
 	} {
@@ -223,6 +224,18 @@ func TestRedisThatLosesWebhooksIsFound(t *testing.T) {
 		}
 		require.NoError(t, client.ConfigSet(t.Context(), setting, before[setting]).Err())
 	}
+}
+
+func TestRedisThatOthersUseIsFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sandbox.SiteOptions{})
+	const check = "Redis is ours alone"
+	client := b.redis.Client()
+	requireFinding(t, b.examine(t), check, doctor.OK, "nobody flushed it")
+	require.NoError(t, client.Set(t.Context(), "wp:users:ann@example.org", "x", 0).Err())
+	requireFinding(t, b.examine(t), check, doctor.Warn, `such as "wp:…"`)
+	require.NoError(t, client.FlushDB(t.Context()).Err())
+	requireFinding(t, b.examine(t), check, doctor.Warn, "was called 1 times")
 }
 
 func TestKeyOtherThanTheWorkersIsFound(t *testing.T) {
