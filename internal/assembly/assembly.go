@@ -79,8 +79,11 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return err
 	}
 	defer traces.Stop(ctx)
+	intake := pending.NewIntake(contacts)
+	endings := pending.NewEndings(intake, patient)
 	server := ingest.New(ingest.Options{
-		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: pending.NewIntake(contacts), Refusals: refused,
+		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: intake, Refusals: refused,
+		Endings: endings, AnswerWait: settings.AnswerWait, AnswerWaiters: settings.AnswerWaiters, Held: held(systems),
 		Site: contact.DefaultSite, Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
 		Log: log, Registerer: registry,
 	})
@@ -91,6 +94,10 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		group.Go(func() error { return adoptLater(ctx, contacts) })
 	}
 	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
+	group.Go(func() error {
+		endings.Run(ctx, seldom(log, "nobody hears of passes: answers do not wait for them"))
+		return nil
+	})
 	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
 	group.Go(func() error { return admin.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })

@@ -3,6 +3,7 @@ package assembly
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"spillway/internal/observe"
 	"spillway/internal/throttle"
@@ -27,6 +28,14 @@ func systemChecks(systems *throttle.Statuses) []observe.Check {
 		}})
 	}
 	return checks
+}
+
+// held says whether a system is away, so that no pass begins.
+func held(systems *throttle.Statuses) func(context.Context) bool {
+	return func(ctx context.Context) bool {
+		all, err := systems.Read(ctx)
+		return err != nil || slices.ContainsFunc(all, func(s throttle.Status) bool { return s.State == throttle.Open })
+	}
 }
 
 // describe says in a line how a system stands. The reason is left out: /readyz

@@ -17,15 +17,15 @@ func (s *settings) require(needed bool, name, remedy string) {
 	}
 }
 
-// number reads a count from 1 to most.
-func (s *settings) number(name string, fallback, most int) int {
+// number reads a count from least to most.
+func (s *settings) number(name string, fallback, least, most int) int {
 	text := s.text(name)
 	if text == "" {
 		return fallback
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > most {
-		s.wrong(name, text, "use a whole number from 1 to %d", most)
+	if err != nil || n < least || n > most {
+		s.wrong(name, text, "use a whole number from %d to %d", least, most)
 	}
 	return n
 }
@@ -57,10 +57,10 @@ func (s *settings) key(name string) []byte {
 }
 
 // duration reads a time from none to most.
-func (s *settings) duration(name string, most time.Duration) time.Duration {
+func (s *settings) duration(name string, fallback, most time.Duration) time.Duration {
 	text := s.text(name)
 	if text == "" {
-		return 0
+		return fallback
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil || d < 0 || d > most {

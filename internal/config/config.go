@@ -60,6 +60,8 @@ type Config struct {
 	// TrustedProxies are believed in what X-Forwarded-For says of a client.
 	TrustedProxies []netip.Prefix
 	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
+	AnswerWait     time.Duration    // for which the answer to an add waits for its pass; 0: not at all
+	AnswerWaiters  int              // how many answers wait at a time; 0: none
 	Files          Files
 
 	// Roots verify the certificates of Redis, the CRM and the site; nil: the
@@ -149,8 +151,8 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	var c Config
 	s.redis(&c, role)
 	c.Roots = s.roots()
-	c.Queues = s.number("SPILLWAY_QUEUES", 1, 256)
-	c.Settle = s.duration("SPILLWAY_SETTLE", time.Minute)
+	c.Queues = s.number("SPILLWAY_QUEUES", 1, 1, 256)
+	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
 	// Without a CRM and a site there is nobody to send webhooks either.
 	firstRun := role == All && !s.anyGiven(connectionSettings())
 	needed := !firstRun && role != Operator

@@ -49,6 +49,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	want := config.Config{
 		RedisURL:   "redis://127.0.0.1:6379/0",
 		Queues:     1,
+		AnswerWait: 4 * time.Second, AnswerWaiters: 200,
 		AccessKeys: []string{"abcdefgh12"},
 		CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
 		Site: config.Site{
@@ -94,6 +95,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
 		"SPILLWAY_WORKER_CONCURRENCY=7", "SPILLWAY_QUEUES=4", "SPILLWAY_SETTLE=1500ms", "SPILLWAY_ADMIN_PASSWORD=let me in",
+		"SPILLWAY_ANSWER_WAIT=2500ms", "SPILLWAY_ANSWER_WAITERS=20",
 		"SPILLWAY_LOG_LEVEL=debug", "SPILLWAY_LOG_FORMAT=console",
 	})
 	require.NoError(t, err)
@@ -103,7 +105,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 	require.Equal(t, plain{
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
-		Queues: 4, Settle: 1500 * time.Millisecond,
+		Queues: 4, Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond, AnswerWaiters: 20,
 		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 		CRM: config.CRM{
 			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
@@ -151,6 +153,9 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"no queue":            {config.Ingest, complete("SPILLWAY_QUEUES=0"), []string{`SPILLWAY_QUEUES "0": use a whole number from 1 to 256`}},
 		"settle without unit": {config.All, complete("SPILLWAY_SETTLE=1"), []string{`SPILLWAY_SETTLE "1": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},
 		"settle too long":     {config.All, complete("SPILLWAY_SETTLE=2m"), []string{`SPILLWAY_SETTLE "2m": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},
+		"answer waits long":   {config.Ingest, complete("SPILLWAY_ANSWER_WAIT=31s"), []string{`SPILLWAY_ANSWER_WAIT "31s": use a time from 0 to 30s with its unit, such as 1s or 500ms`}},
+		"answer's unit":       {config.Ingest, complete("SPILLWAY_ANSWER_WAIT=4"), []string{`SPILLWAY_ANSWER_WAIT "4": use a time from 0 to 30s with its unit, such as 1s or 500ms`}},
+		"waiters below none":  {config.Ingest, complete("SPILLWAY_ANSWER_WAITERS=-1"), []string{`SPILLWAY_ANSWER_WAITERS "-1": use a whole number from 0 to 100000`}},
 		"batch of nothing":    {config.All, complete("SPILLWAY_SITE_BATCH=0"), []string{`SPILLWAY_SITE_BATCH "0": use a whole number from 1 to 100`}},
 		"not a number":        {config.All, complete("SPILLWAY_WORKER_CONCURRENCY=many"), []string{`SPILLWAY_WORKER_CONCURRENCY "many": use a whole number from 1 to 10000`}},
 		"rate is not finite":  {config.All, complete("SPILLWAY_CRM_RATE=NaN"), []string{`SPILLWAY_CRM_RATE "NaN": use a number from 0.1 to 10000`}},
@@ -238,6 +243,19 @@ func TestFirstRunNeedsNoSettings(t *testing.T) {
 	require.Equal(t, "embedded", c.RedisURL)
 	require.True(t, c.RedisGiven)
 	require.Equal(t, 64, c.WorkerConcurrency)
+}
+
+func TestAnswersWaitUnlessToldOtherwise(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.Ingest, nil, complete())
+	require.NoError(t, err)
+	require.Equal(t, 4*time.Second, c.AnswerWait)
+	require.Equal(t, 200, c.AnswerWaiters)
+	require.Contains(t, c.Settings(), config.Setting{Name: "SPILLWAY_ANSWER_WAIT", Value: "4s"})
+	c, err = config.Load(config.Ingest, nil, complete("SPILLWAY_ANSWER_WAIT=0", "SPILLWAY_ANSWER_WAITERS=0"))
+	require.NoError(t, err)
+	require.Zero(t, c.AnswerWait)
+	require.Zero(t, c.AnswerWaiters)
 }
 
 func TestAProgramReadsOnlyWhatItNeeds(t *testing.T) {

@@ -34,6 +34,8 @@ type Flags struct {
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned"`
 	PublicURL           string `name:"public-url" placeholder:"URL" help:"Where webhooks reach Spillway from outside; spillway doctor tries it (default: not tried)." group:"Webhooks"`
 	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)." group:"Webhooks"`
+	AnswerWait          string `name:"answer-wait" placeholder:"TIME" help:"How long the answer to an add waits for the user and its password, at most 30s; 0: not at all. wait=SECONDS in a webhook's address asks for another wait, for any action (default 4s)." group:"Webhooks"`
+	AnswerWaiters       string `name:"answer-waiters" placeholder:"N" help:"How many answers wait at a time, in each ingest process; 0: none (default 200)." group:"Webhooks"`
 	IngestAddr          string `name:"ingest-addr" placeholder:"ADDR" help:"Where webhooks arrive (default :8080)." group:"Programs"`
 	AdminAddr           string `name:"admin-addr" placeholder:"ADDR" help:"Dashboard, admin API, health, metrics (default 127.0.0.1:8081)." group:"Programs"`
 	MonitorWritable     string `name:"monitor-writable" placeholder:"BOOL" help:"Let asynq's monitor change tasks (default false)." group:"Programs"`

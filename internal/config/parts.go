@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -14,6 +15,9 @@ import (
 // The shortest access key. WP Fusion's own keys, which an installation may
 // keep, have about ten characters.
 const minAccessKey = 8
+
+// longestAnswer is as long as a webhook may ask its answer to wait.
+const longestAnswer = 30 * time.Second
 
 // keyRemedy makes a value for SPILLWAY_SECRET_KEY or SPILLWAY_SEARCH_KEY.
 const keyRemedy = "make one with: openssl rand -base64 32"
@@ -34,6 +38,8 @@ func (s *settings) ingest(c *Config, needed bool) {
 	c.AccessKeys = s.accessKeys(needed)
 	c.TrustedProxies = s.trustedProxies()
 	c.PublicURL = s.baseURL("SPILLWAY_PUBLIC_URL", "", "the access key")
+	c.AnswerWait = s.duration("SPILLWAY_ANSWER_WAIT", 4*time.Second, longestAnswer)
+	c.AnswerWaiters = s.number("SPILLWAY_ANSWER_WAITERS", 200, 0, 100_000)
 	c.Certificate = s.certificate()
 	c.Files = s.files()
 }
@@ -80,7 +86,7 @@ func (s *settings) worker(c *Config, connected bool) {
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
 	s.require(connected && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
 
-	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 10000)
+	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 10000)
 }
 
 func (s *settings) crm(c *CRM, needed bool) {
@@ -92,7 +98,7 @@ func (s *settings) crm(c *CRM, needed bool) {
 	c.RefreshToken = s.secret("SPILLWAY_CRM_REFRESH_TOKEN")
 	c.TokenURL = s.baseURL("SPILLWAY_CRM_TOKEN_URL", "", "the OAuth client's secret")
 	c.Rate = s.rate("SPILLWAY_CRM_RATE", 40)
-	c.Concurrency = s.number("SPILLWAY_CRM_CONCURRENCY", 16, 1000)
+	c.Concurrency = s.number("SPILLWAY_CRM_CONCURRENCY", 16, 1, 1000)
 
 	oauth := []string{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_REFRESH_TOKEN"}
 	withOAuth := s.anyGiven(oauth)
@@ -118,8 +124,8 @@ func (s *settings) site(c *Site, needed bool) {
 	}
 	s.require(needed, "SPILLWAY_SITE_APP_PASSWORD", "make one in WordPress under Users » Profile » Application Passwords")
 	c.AppPassword = s.secret("SPILLWAY_SITE_APP_PASSWORD")
-	c.Batch = s.number("SPILLWAY_SITE_BATCH", 50, 100)
-	c.Concurrency = s.number("SPILLWAY_SITE_CONCURRENCY", 1, 100)
+	c.Batch = s.number("SPILLWAY_SITE_BATCH", 50, 1, 100)
+	c.Concurrency = s.number("SPILLWAY_SITE_CONCURRENCY", 1, 1, 100)
 	c.ProbeURL = s.pageURL("SPILLWAY_SITE_PROBE_URL")
 }
 

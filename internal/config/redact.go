@@ -27,6 +27,9 @@ func (c Config) Settings() []Setting {
 	if c.Certificate != nil {
 		list = append(list, Setting{"SPILLWAY_TLS_CERT", hidden("x")}, Setting{"SPILLWAY_TLS_KEY", hidden("x")})
 	}
+	if c.AnswerWait > 0 || c.AnswerWaiters > 0 {
+		list = append(list, Setting{"SPILLWAY_ANSWER_WAIT", c.AnswerWait.String()}, Setting{"SPILLWAY_ANSWER_WAITERS", strconv.Itoa(c.AnswerWaiters)})
+	}
 	if c.Roots != nil {
 		list = append(list, Setting{"SPILLWAY_CA", hidden("x")})
 	}

@@ -12,11 +12,31 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"spillway/internal/contact"
 	"spillway/internal/webhook"
 )
 
 type tested struct {
 	Success bool `json:"success"`
+}
+
+// synced is the answer to a sender that waited for a pass that succeeded.
+type synced struct {
+	Status           string         `json:"status"`
+	ContactID        string         `json:"contact_id"`
+	Action           contact.Action `json:"action"`
+	Outcome          string         `json:"outcome"` // what the site did
+	UserID           int64          `json:"user_id"` // 0: the site has no user
+	Role             string         `json:"role"`    // empty: the site did not say
+	PasswordReturned bool           `json:"password_returned"`
+	Notes            []string       `json:"notes"`
+}
+
+// parked is the answer to a sender that waited for a pass that failed for good.
+type parked struct {
+	Status    string `json:"status"`
+	ContactID string `json:"contact_id"`
+	failed
 }
 
 type failed struct {
@@ -53,6 +73,13 @@ func write(c echo.Context, o outcome) error {
 		return c.JSON(o.status(), failed{failure{o.refusal.Code, o.refusal.Message}})
 	case o.hook.Test:
 		return c.JSON(o.status(), tested{true})
+	case o.end == endSynced:
+		return c.JSON(o.status(), synced{
+			Status: o.end, ContactID: o.hook.ID, Action: o.hook.Intent.Action, Outcome: o.event.Outcome, UserID: o.event.UserID,
+			Role: o.event.Role, PasswordReturned: o.event.PasswordReturned, Notes: append([]string{}, o.event.Notes...),
+		})
+	case o.end == endParked:
+		return c.JSON(o.status(), parked{o.end, o.hook.ID, failed{failure{o.event.Code, o.event.Error}}})
 	default:
 		header[echo.HeaderContentType] = typeJSON
 		c.Response().WriteHeader(o.status())

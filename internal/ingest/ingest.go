@@ -46,6 +46,18 @@ type Options struct {
 	// [Server.SetKeys].
 	Keys    *webhook.Keyring
 	Pending Submitter
+	// Endings takes the webhooks whose senders are ready to wait for the pass;
+	// nil: nobody waits.
+	Endings Endings
+	// AnswerWait is how long the sender of an add waits that does not say how
+	// long; zero: not at all.
+	AnswerWait time.Duration
+	// AnswerWaiters is how many senders wait at a time; others are answered at
+	// once.
+	AnswerWaiters int
+	// Held says that no pass begins at the moment, so nobody waits. It is asked
+	// once a second at most; nil: passes do begin.
+	Held func(ctx context.Context) bool
 	// Certificate is shown to those who connect, by TLS 1.2 or later; nil: the
 	// server speaks plain HTTP. [Server.SetCertificate] replaces it.
 	Certificate *tls.Certificate
@@ -84,6 +96,7 @@ type Server struct {
 	secure     bool
 	shown      atomic.Pointer[tls.Certificate]
 	pending    Submitter
+	waits      *waits
 	refusals   interface{ Count(code string) }
 	site       string
 	log        zerolog.Logger
@@ -105,12 +118,13 @@ func New(options Options) *Server {
 			Burst: 1, Period: complaintPeriod,
 		}),
 		failures: newFailures(time.Now),
+		waits:    newWaits(options),
 		secure:   options.Certificate != nil,
 	}
 	if s.site == "" {
 		s.site = contact.DefaultSite
 	}
-	s.metrics = newMetrics(options.Registerer, s.site)
+	s.metrics = newMetrics(options.Registerer, s.site, s.waits)
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider()
 	}
@@ -135,8 +149,8 @@ func (s *Server) SetCertificate(certificate *tls.Certificate) { s.shown.Store(ce
 // without the 503 that tells them when to come back.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run listens on Options.Addr and serves until ctx ends. It then gives requests
-// under way ten seconds and returns nil. The error is that of an address that
+// Run listens on Options.Addr and serves until ctx ends. It then answers those
+// who wait at once, gives requests under way ten seconds and returns nil. The error is that of an address that
 // cannot be listened on.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := observe.Listen(ctx, s.addr)
@@ -157,6 +171,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			},
 		})
 	}
+	defer context.AfterFunc(ctx, s.waits.stop)()
 	return observe.ServeListener(ctx, listener, s.handler, s.log)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
+	"spillway/internal/history"
 	"spillway/internal/observe"
 	"spillway/internal/webhook"
 )
@@ -22,13 +23,22 @@ type outcome struct {
 	coalesced bool
 	refusal   *webhook.Error // or why it was not
 	wait      time.Duration  // how long to stay away, with 429
+
+	hold   *hold         // its sender waits; nil: not
+	end    string        // how the wait ended; empty: there was none
+	waited time.Duration // until then
+	event  history.Event // how the pass ended, if the sender waited for that
 }
 
 func (o outcome) status() int {
-	if o.refusal != nil {
+	switch {
+	case o.refusal != nil:
 		return o.refusal.Status
+	case o.end == endParked:
+		return http.StatusUnprocessableEntity
+	default:
+		return http.StatusOK
 	}
-	return http.StatusOK
 }
 
 // result is the outcome's name in the metrics and in the log.
@@ -66,11 +76,12 @@ func (s *Server) take(c echo.Context) error {
 	c.Response().Header()[requestIDHeader] = []string{id}
 	r, span := s.startSpan(c.Request())
 	o := s.record(r, id, c)
+	s.await(c.Response(), r, &o)
 	err := write(c, o)
 	took := time.Since(began)
 	endSpan(span, o, id)
 
-	s.metrics.observe(o, took)
+	s.metrics.observe(o, took-o.waited)
 	if o.refusal != nil && s.refusals != nil {
 		s.refusals.Count(o.refusal.Code)
 	}
@@ -79,6 +90,9 @@ func (s *Server) take(c echo.Context) error {
 		line.Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
 		if o.hook.ID != "" {
 			line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
+		}
+		if o.end != "" {
+			line.Str("wait", o.end).Dur("waited_ms", o.waited)
 		}
 		line.Msg("webhook answered")
 	}
@@ -110,7 +124,7 @@ func (s *Server) record(r *http.Request, id string, client interface{ RealIP() s
 		return outcome{hook: hook}
 	}
 	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(r.Context())}
-	coalesced, err := s.pending.Submit(s.submitContext(), contact.Ref{Site: s.site, ID: hook.ID}, hook.Intent, receipt)
+	coalesced, hold, err := s.submit(s.submitContext(), contact.Ref{Site: s.site, ID: hook.ID}, hook, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
 		return outcome{refusal: &webhook.Error{
@@ -118,7 +132,7 @@ func (s *Server) record(r *http.Request, id string, client interface{ RealIP() s
 			Message: "The webhook was not recorded: the queue does not answer. Send it again.",
 		}}
 	}
-	return outcome{hook: hook, coalesced: coalesced}
+	return outcome{hook: hook, coalesced: coalesced, hold: hold}
 }
 
 // submitContext returns a context that ends submitTimeout from now, or up to
