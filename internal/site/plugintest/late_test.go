@@ -120,7 +120,7 @@ foreach ( array( 'added_user_meta', 'updated_user_meta' ) as $hook ) {
 	rows := func(id int) string {
 		return site.PHP(`
 global $wpdb;
-echo implode( ',', array_map( function ( $mark ) { return preg_replace( '/ \d+$/', '', $mark ); }, $wpdb->get_col(
+echo implode( ',', array_map( function ( $mark ) { return preg_replace( '/ [\d.]+$/', '', $mark ); }, $wpdb->get_col(
 	"SELECT o.meta_value FROM $wpdb->usermeta o JOIN $wpdb->usermeta c ON c.user_id = o.user_id WHERE c.meta_key = 'pulsetech_contact_id' AND c.meta_value = '` + strconv.Itoa(id) + `' AND o.meta_key = 'spillway_as_of'"
 ) ) );`)
 	}

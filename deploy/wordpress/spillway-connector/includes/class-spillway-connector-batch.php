@@ -89,7 +89,7 @@ final class Spillway_Connector_Batch {
 		$this->directory = new Spillway_Connector_Directory();
 		$this->logins    = new Spillway_Connector_Logins( $this->locks );
 		$this->fusion    = Spillway_Connector_Fusion::active();
-		$this->ledger    = new Spillway_Connector_Ledger( $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->fusion ) );
+		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->fusion ) );
 		foreach ( $contacts as $place => $data ) {
 			$this->ids[ $place ] = $data['contact_id'];
 			try {
@@ -120,7 +120,6 @@ final class Spillway_Connector_Batch {
 		try {
 			$this->run_rounds();
 		} finally {
-			$this->ledger->commit();
 			$this->locks->release();
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
@@ -140,18 +139,17 @@ final class Spillway_Connector_Batch {
 	}
 
 	/**
-	 * Stores the contacts whose locks are free, then those that had to wait.
+	 * Stores the contacts whose locks are free, then those that had to wait, and
+	 * those whose transaction was lost.
 	 */
 	private function run_rounds() {
-		$waiting = array_keys( $this->contacts );
-		$stuck   = false;
-		while ( array() !== $waiting && ! $this->is_over() ) {
-			$all = $waiting;
+		$stuck = false;
+		while ( array() !== $this->waiting() && ! $this->is_over() ) {
 			try {
-				list( $round, $waiting ) = $this->lock( $all, $stuck );
+				$round = $this->lock( $this->waiting(), $stuck );
 				$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ) );
 			} catch ( Spillway_Connector_Failure $failure ) {
-				foreach ( $all as $place ) {
+				foreach ( $this->waiting() as $place ) {
 					$this->ledger->fail( $place, $this->ids[ $place ], $failure );
 				}
 				return;
@@ -164,10 +162,30 @@ final class Spillway_Connector_Batch {
 					return;
 				}
 				$this->ledger->store( $place, $this->contacts[ $place ] );
+				if ( null === $this->ledger->result( $place ) || ! $this->locks->stand() ) {
+					// What was lost may have taken the locks along, and what is
+					// known of the users.
+					break;
+				}
 			}
-			$this->ledger->commit();
 			$this->locks->release();
 		}
+	}
+
+	/**
+	 * Places of the contacts that have no result yet.
+	 *
+	 * @return int[]
+	 */
+	private function waiting() {
+		return array_values(
+			array_filter(
+				array_keys( $this->contacts ),
+				function ( $place ) {
+					return null === $this->ledger->result( $place );
+				}
+			)
+		);
 	}
 
 	/**
@@ -175,7 +193,7 @@ final class Spillway_Connector_Batch {
 	 *
 	 * @param int[] $waiting Places of the contacts that are still to be stored.
 	 * @param bool  $stuck   Whether to wait for the locks of the first.
-	 * @return array[] The places that can be stored now, and the others.
+	 * @return int[] The places that can be stored now.
 	 * @throws Spillway_Connector_Failure When the database has no such locks.
 	 */
 	private function lock( array $waiting, $stuck ) {
@@ -187,12 +205,11 @@ final class Spillway_Connector_Batch {
 			$first = reset( $waiting );
 			if ( ! $this->locks->wait( $names[ $first ], $this->deadline - microtime( true ) ) ) {
 				$this->locks->release();
-				return array( array(), $waiting );
+				return array();
 			}
 		}
 		$this->locks->take( array_merge( ...array_values( $names ) ) );
 		$round  = array();
-		$others = array();
 		$behind = array();
 		foreach ( $waiting as $place ) {
 			$id   = $this->ids[ $place ];
@@ -206,9 +223,8 @@ final class Spillway_Connector_Batch {
 			}
 			// What a request says of one contact keeps its order.
 			$behind[ $id ] = true;
-			$others[]      = $place;
 		}
-		return array( $round, $others );
+		return $round;
 	}
 
 	/**

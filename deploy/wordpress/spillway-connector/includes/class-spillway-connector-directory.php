@@ -30,13 +30,6 @@ final class Spillway_Connector_Directory {
 	private $by_email = array();
 
 	/**
-	 * How often load() was called.
-	 *
-	 * @var int
-	 */
-	private $loads = 0;
-
-	/**
 	 * Looks the contacts up and primes WordPress's caches with their users.
 	 *
 	 * WordPress has an index on addresses and none on meta values: a contact id
@@ -50,7 +43,6 @@ final class Spillway_Connector_Directory {
 	public function load( array $contacts ) {
 		$this->by_contact = array();
 		$this->by_email   = array();
-		++$this->loads;
 		$this->load_emails( array_filter( wp_list_pluck( $contacts, 'email' ) ) );
 		$this->prime( array_values( $this->by_email ) );
 		$ids = array();
@@ -106,36 +98,16 @@ final class Spillway_Connector_Directory {
 	}
 
 	/**
-	 * Takes an address up again that someone without our locks, such as a
-	 * visitor who registers, has got meanwhile.
+	 * Deletes what the lost transaction of a creation has left behind: rows of
+	 * meta that a new connection wrote for a user whom the old one took along.
 	 *
-	 * @param string $email The address.
+	 * @param int $user_id The user, or zero.
 	 */
-	public function reload_email( $email ) {
+	public static function remove_orphans( $user_id ) {
 		global $wpdb;
-		$user_id = (int) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_email = %s ORDER BY ID LIMIT 1", $email ) );
-		if ( $user_id > 0 ) {
-			$this->by_email[ strtolower( $email ) ] = $user_id;
+		if ( $user_id > 0 && null === $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE ID = %d", $user_id ) ) && '' === $wpdb->last_error ) {
+			$wpdb->delete( $wpdb->usermeta, array( 'user_id' => $user_id ) );
 		}
-	}
-
-	/**
-	 * Whether the database holds a user with a contact id.
-	 *
-	 * @param int    $user_id    The user.
-	 * @param string $contact_id The contact id.
-	 * @return bool
-	 */
-	public static function is_stored( $user_id, $contact_id ) {
-		global $wpdb;
-		return (bool) $wpdb->get_var(
-			$wpdb->prepare(
-				"SELECT u.ID FROM {$wpdb->users} u JOIN {$wpdb->usermeta} m ON m.user_id = u.ID WHERE u.ID = %d AND m.meta_key = %s AND m.meta_value = %s LIMIT 1",
-				$user_id,
-				Spillway_Connector_Fusion::contact_id_key(),
-				$contact_id
-			)
-		);
 	}
 
 	/**
@@ -202,11 +174,13 @@ final class Spillway_Connector_Directory {
 		if ( array() === $users ) {
 			return;
 		}
-		if ( wp_using_ext_object_cache() || $this->loads > 1 ) {
-			// A shared cache may lag behind the database, and what an earlier
-			// load() has read is from before these contacts were locked. What
-			// already stands so is decided by what is read here.
-			array_map( array( __CLASS__, 'clean' ), $users );
+		foreach ( $users as $user_id ) {
+			// A shared cache may lag behind the database, and what was read before
+			// these contacts were locked is too old. What already stands so is
+			// decided by what is read here.
+			if ( wp_using_ext_object_cache() || false !== wp_cache_get( $user_id, 'users' ) || false !== wp_cache_get( $user_id, 'user_meta' ) ) {
+				self::clean( $user_id );
+			}
 		}
 		cache_users( $users );
 		update_meta_cache( 'user', $users );

@@ -26,6 +26,13 @@ final class Spillway_Connector_Locks {
 	private $held = array();
 
 	/**
+	 * The connection that holds them, by its id at MySQL.
+	 *
+	 * @var int
+	 */
+	private $connection = 0;
+
+	/**
 	 * Whether one connection may hold several locks.
 	 *
 	 * @var bool|null
@@ -104,6 +111,16 @@ final class Spillway_Connector_Locks {
 	}
 
 	/**
+	 * Whether the locks are still held: wpdb reconnects by itself, and a new
+	 * connection has none, nor a transaction of the old one.
+	 *
+	 * @return bool
+	 */
+	public function stand() {
+		return $this->connection === $this->connection();
+	}
+
+	/**
 	 * Gives all locks back.
 	 */
 	public function release() {
@@ -139,6 +156,9 @@ final class Spillway_Connector_Locks {
 			if ( ! is_array( $answers ) ) {
 				throw Spillway_Connector_Failure::database();
 			}
+			if ( array() === $this->held ) {
+				$this->connection = $this->connection();
+			}
 			foreach ( $wanted as $position => $name ) {
 				if ( '1' === (string) $answers[ $position ] ) {
 					$this->held[ $name ] = true;
@@ -162,6 +182,16 @@ final class Spillway_Connector_Locks {
 			return 'spillway:' . sha1( DB_NAME . "\n" . $wpdb->users );
 		}
 		return 'spillway:' . sha1( DB_NAME . "\n" . $wpdb->users . "\n" . $kind . "\n" . $value );
+	}
+
+	/**
+	 * The connection's id at MySQL.
+	 *
+	 * @return int Zero when it can't be told.
+	 */
+	private function connection() {
+		global $wpdb;
+		return $wpdb->dbh instanceof mysqli ? (int) mysqli_thread_id( $wpdb->dbh ) : 0;
 	}
 
 	/**

@@ -15,6 +15,9 @@ defined( 'ABSPATH' ) || exit;
  *
  * Who holds the lock of a contact may compare and note: nobody else stores that
  * contact meanwhile.
+ *
+ * The note is the first that a transaction writes, and no two are alike. So it
+ * also tells whether a transaction that something else ended was committed.
  */
 final class Spillway_Connector_Order {
 
@@ -34,10 +37,20 @@ final class Spillway_Connector_Order {
 			return false;
 		}
 		$mark = (string) get_user_meta( $user_id, self::MARK, true );
-		return preg_match( '/^(.+) (\d+) (\d+)$/s', $mark, $parts )
+		return preg_match( '/^(.+) (\d+) (\d+)(?:\.\d+)?$/s', $mark, $parts )
 			&& $parts[1] === $contact->id
 			&& (float) $parts[2] > $contact->as_of
 			&& abs( time() - (int) $parts[3] ) < HOUR_IN_SECONDS;
+	}
+
+	/**
+	 * The note of a contact's pass.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @return string Empty when the pass has no number.
+	 */
+	public static function mark( Spillway_Connector_Contact $contact ) {
+		return $contact->as_of > 0 ? sprintf( '%s %.0F %.6F', $contact->id, $contact->as_of, microtime( true ) ) : '';
 	}
 
 	/**
@@ -45,25 +58,40 @@ final class Spillway_Connector_Order {
 	 * functions of WordPress: no hook is to see this row, and one that stands
 	 * costs a single query.
 	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param int                        $user_id Its user.
+	 * @param int    $user_id The contact's user.
+	 * @param string $mark    What mark() returned.
+	 * @param bool   $is_new  Whether the user has no note.
 	 */
-	public static function note( Spillway_Connector_Contact $contact, $user_id ) {
+	public static function note( $user_id, $mark, $is_new = false ) {
 		global $wpdb;
-		if ( $contact->as_of <= 0 ) {
+		if ( '' === $mark ) {
 			return;
 		}
-		$mark = sprintf( '%s %.0f %d', $contact->id, $contact->as_of, time() );
-		if ( '' === (string) get_user_meta( $user_id, self::MARK, true ) ) {
-			$query = "INSERT INTO {$wpdb->usermeta} (meta_value, user_id, meta_key) VALUES (%s, %d, %s)";
-		} else {
-			$query = "UPDATE {$wpdb->usermeta} SET meta_value = %s WHERE user_id = %d AND meta_key = %s";
+		$row = array(
+			'user_id'  => $user_id,
+			'meta_key' => self::MARK, // phpcs:ignore WordPress.DB.SlowDBQuery -- with the user, which has an index.
+		);
+		if ( $is_new || 0 === $wpdb->update( $wpdb->usermeta, array( 'meta_value' => $mark ), $row ) ) { // phpcs:ignore WordPress.DB.SlowDBQuery -- likewise.
+			$wpdb->insert( $wpdb->usermeta, $row + array( 'meta_value' => $mark ) ); // phpcs:ignore WordPress.DB.SlowDBQuery -- an insert.
 		}
-		$wpdb->query( $wpdb->prepare( $query, $mark, $user_id, self::MARK ) ); // phpcs:ignore WordPress.DB -- one of the two above.
 		$known = wp_cache_get( $user_id, 'user_meta' );
 		if ( is_array( $known ) ) {
 			$known[ self::MARK ] = array( $mark );
 			wp_cache_set( $user_id, $known, 'user_meta' );
 		}
+	}
+
+	/**
+	 * Whether the database, not a cache, holds a note.
+	 *
+	 * @param int    $user_id The contact's user.
+	 * @param string $mark    What mark() returned.
+	 * @return bool
+	 */
+	public static function is_noted( $user_id, $mark ) {
+		global $wpdb;
+		return '' !== $mark && (bool) $wpdb->get_var(
+			$wpdb->prepare( "SELECT m.umeta_id FROM {$wpdb->usermeta} m JOIN {$wpdb->users} u ON u.ID = m.user_id WHERE m.user_id = %d AND m.meta_key = %s AND m.meta_value = %s LIMIT 1", $user_id, self::MARK, $mark )
+		);
 	}
 }

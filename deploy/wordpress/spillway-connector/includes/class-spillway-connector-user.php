@@ -65,25 +65,25 @@ final class Spillway_Connector_User {
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param string                     $login   A login that no user has.
+	 * @param string                     $mark    The note of the contact's pass.
 	 * @return array The contact's result.
 	 * @throws Spillway_Connector_Failure When WordPress refuses.
 	 */
-	public function create( Spillway_Connector_Contact $contact, $login ) {
+	public function create( Spillway_Connector_Contact $contact, $login, $mark ) {
 		list( $role, $note ) = $this->roles->decide( $contact->role );
 		$role                = '' === $role ? $this->roles->fallback() : $role;
 		$password            = '' === $contact->password ? Spillway_Connector_Password::generate() : $contact->password;
-		$user_id             = $this->insert( $contact, $login, $password, $role );
+		$record              = $this->first_record( $contact );
+		$user_id             = $this->insert( $contact, $mark, $record, array( 'user_login' => $login, 'role' => $role ), $password );
 		if ( is_multisite() ) {
 			$this->join( $user_id, $role );
 		}
-		$notes = Spillway_Connector_Fields::store( $user_id, array_diff_key( $contact->fields, array( 'user_email' => 0 ) ), $this->fusion );
-		if ( '' !== $contact->new_email() ) {
-			$notes = array_merge( $notes, Spillway_Connector_Fields::store( $user_id, array( 'user_email' => $contact->new_email() ), null ) );
-		}
+		// WordPress gives a nicename that is taken a number, once is enough.
+		$notes = Spillway_Connector_Fields::store( $user_id, array_diff_key( $contact->fields, array( 'user_email' => 0 ), array_intersect_key( $record, array( 'user_nicename' => 0 ) ) ), $this->fusion );
 		$this->store_tags( $contact, $user_id );
 		if ( null !== $this->fusion ) {
 			$meta = array(
-				'user_email' => $contact->email,
+				'user_email' => $record['user_email'],
 				'user_login' => $login,
 				'user_pass'  => $password,
 				'role'       => $role,
@@ -171,7 +171,7 @@ final class Spillway_Connector_User {
 		$state = array( $user->user_email, $user->user_pass, $user->display_name, $user->user_url, $user->user_nicename, array_values( $user->roles ) );
 		$keys  = array_merge(
 			array_map( 'strval', array_keys( array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD ) ) ),
-			array( Spillway_Connector_Fusion::contact_id_key(), Spillway_Connector_Fusion::tags_key(), Spillway_Connector_Password::MARK, Spillway_Connector_Order::MARK )
+			array( Spillway_Connector_Fusion::contact_id_key(), Spillway_Connector_Fusion::tags_key(), Spillway_Connector_Password::MARK )
 		);
 		foreach ( $keys as $key ) {
 			$state[] = get_user_meta( $user_id, $key, false );
@@ -202,42 +202,52 @@ final class Spillway_Connector_User {
 	}
 
 	/**
+	 * What a new user's record holds from the beginning. What is too long is
+	 * left to the fields' own rules.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @return string[] Values by column, and the names of which WordPress makes
+	 *                  the display name, as its own forms do.
+	 */
+	private function first_record( Spillway_Connector_Contact $contact ) {
+		$record = array( 'user_email' => '' === $contact->new_email() ? $contact->email : $contact->new_email() );
+		foreach ( array( 'first_name', 'last_name', 'nickname', 'display_name', 'user_url', 'user_nicename' ) as $key ) {
+			$value = isset( $contact->fields[ $key ] ) ? $contact->fields[ $key ] : null;
+			if ( is_string( $value ) && ( ! isset( Spillway_Connector_Fields::RECORD[ $key ] ) || mb_strlen( $value ) <= Spillway_Connector_Fields::RECORD[ $key ] ) ) {
+				$record[ $key ] = $value;
+			}
+		}
+		return $record;
+	}
+
+	/**
 	 * Inserts a user. The marks are the first rows of the user's meta: if some
 	 * hook of another plugin commits in the middle and the rest fails, a
 	 * repetition still knows the creation and finishes it.
 	 *
 	 * @param Spillway_Connector_Contact $contact  The contact.
-	 * @param string                     $login    The login.
+	 * @param string                     $mark     The note of the contact's pass.
+	 * @param string[]                   $record   What first_record() returned.
+	 * @param string[]                   $account  Login and role.
 	 * @param string                     $password The password.
-	 * @param string                     $role     Slug of the role.
 	 * @return int The user.
 	 * @throws Spillway_Connector_Failure When WordPress refuses.
 	 */
-	private function insert( Spillway_Connector_Contact $contact, $login, $password, $role ) {
-		// WordPress makes the display name of these, as its own forms do.
-		$names = array_filter( array_intersect_key( $contact->fields, array_flip( array( 'first_name', 'last_name', 'nickname', 'display_name' ) ) ), 'is_string' );
-		$fresh = new Spillway_Connector_Fresh();
-		$marks = function ( $meta, $user, $update ) use ( &$marks, $contact, $password, $fresh ) {
+	private function insert( Spillway_Connector_Contact $contact, $mark, array $record, array $account, $password ) {
+		$first = function ( $meta, $user, $update ) use ( &$first, $contact, $mark ) {
 			if ( $update ) {
 				return $meta;
 			}
-			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
+			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
 			$this->inserted = (int) $user->ID;
-			return $fresh->begin( $this->inserted, $this->first_meta( $contact, $user->user_pass ) + $meta );
+			Spillway_Connector_Order::note( $this->inserted, $mark, true );
+			return Spillway_Connector_Fresh::write( $this->inserted, $this->first_meta( $contact, $user, $meta ) );
 		};
-		add_filter( 'insert_user_meta', $marks, PHP_INT_MAX, 3 );
+		add_filter( 'insert_user_meta', $first, PHP_INT_MAX, 3 );
 		try {
-			$user_id = wp_insert_user(
-				array(
-					'user_login' => wp_slash( $login ),
-					'user_email' => wp_slash( $contact->email ),
-					'user_pass'  => Spillway_Connector_Password::as_typed( $password ),
-					'role'       => $role,
-				) + wp_slash( $names )
-			);
+			$user_id = wp_insert_user( wp_slash( $account + $record ) + array( 'user_pass' => Spillway_Connector_Password::as_typed( $password ) ) );
 		} finally {
-			$fresh->end();
-			remove_filter( 'insert_user_meta', $marks, PHP_INT_MAX );
+			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
 		}
 		if ( is_wp_error( $user_id ) ) {
 			throw Spillway_Connector_Failure::from_wp_error( $user_id );
@@ -249,30 +259,69 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * The meta that a new user has before anything else: marks, and what would be
-	 * written one by one afterwards, unless that is for WP Fusion to do.
+	 * The meta that WordPress writes for a new user: marks first, then its own,
+	 * then what would be written one by one afterwards, unless that is for WP
+	 * Fusion to do.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param WP_User                    $user    The user as inserted.
+	 * @param array                      $meta    WordPress's own, slashed, by key.
+	 * @return array Slashed values by key.
+	 */
+	private function first_meta( Spillway_Connector_Contact $contact, $user, array $meta ) {
+		$more = array();
+		if ( null === $this->fusion ) {
+			$more  = array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD );
+			$more += null === $contact->tags || array() === $contact->tags ? array() : array( Spillway_Connector_Fusion::tags_key() => $contact->tags );
+		}
+		$marks = $this->marks( $contact, $user->user_pass );
+		// WordPress adds each key without asking whether there is one, and MySQL
+		// holds keys for the same that differ in case alone.
+		$taken = array_change_key_case( $marks + $meta + get_user_meta( $user->ID ) );
+		foreach ( array_keys( $more ) as $key ) {
+			if ( isset( $taken[ strtolower( $key ) ] ) ) {
+				unset( $more[ $key ] );
+			}
+			$taken[ strtolower( $key ) ] = true;
+		}
+		return wp_slash( $marks ) + $meta + wp_slash( $more );
+	}
+
+	/**
+	 * The marks of a new user.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param string                     $hash    The password as stored.
-	 * @return array Slashed values by key.
+	 * @return array Values by key.
 	 */
-	private function first_meta( Spillway_Connector_Contact $contact, $hash ) {
-		$meta = array();
+	private function marks( Spillway_Connector_Contact $contact, $hash ) {
+		$marks = array();
 		if ( $contact->generated && '' !== $contact->request_id ) {
-			$meta[ Spillway_Connector_Password::MARK ] = Spillway_Connector_Password::mark( $contact->id, $contact->request_id, $hash );
+			$marks[ Spillway_Connector_Password::MARK ] = Spillway_Connector_Password::mark( $contact->id, $contact->request_id, $hash );
 		}
-		$meta[ Spillway_Connector_Fusion::contact_id_key() ] = $contact->id;
+		$marks[ Spillway_Connector_Fusion::contact_id_key() ] = $contact->id;
 		if ( $contact->notify ) {
-			$meta[ Spillway_Connector_Mail::MARK ] = '1';
+			$marks[ Spillway_Connector_Mail::MARK ] = '1';
 		}
 		if ( $contact->generated || '' === $contact->password ) {
-			$meta['default_password_nag'] = '1';
+			$marks['default_password_nag'] = '1';
 		}
-		if ( null === $this->fusion ) {
-			$meta += array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD );
-			$meta += null === $contact->tags || array() === $contact->tags ? array() : array( Spillway_Connector_Fusion::tags_key() => $contact->tags );
+		return $marks;
+	}
+
+	/**
+	 * Gives a user whom a lost transaction has created the marks that were lost,
+	 * so that storing the contact on it goes on with the creation.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id The user.
+	 */
+	public function complete( Spillway_Connector_Contact $contact, $user_id ) {
+		foreach ( $this->marks( $contact, get_userdata( $user_id )->user_pass ) as $key => $value ) {
+			if ( ! metadata_exists( 'user', $user_id, $key ) ) {
+				update_user_meta( $user_id, $key, wp_slash( $value ) );
+			}
 		}
-		return wp_slash( $meta );
 	}
 
 	/**
