@@ -1,14 +1,10 @@
 package ingest
 
 import (
-	"bytes"
-	_ "embed"
-	"fmt"
-	"html/template"
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -49,24 +45,25 @@ type failure struct {
 }
 
 // write answers with JSON, or with a page for a person who has opened the
-// webhook's address in a browser. The status is the same.
-func write(c echo.Context, o outcome) error {
+// webhook's address in a browser. The status is the same. took is how long the
+// webhook took.
+func write(c echo.Context, o outcome, took time.Duration) error {
 	header := c.Response().Header()
 	header["Cache-Control"] = noStore
 	header["X-Content-Type-Options"] = noSniff
+	if c.Request().Method == http.MethodOptions {
+		header.Set("Allow", webhook.AllowedMethods)
+	}
 	switch o.status() {
 	case http.StatusMethodNotAllowed:
 		header.Set("Allow", webhook.AllowedMethods)
-	case http.StatusRequestEntityTooLarge:
-		// The rest of the body is not worth waiting for.
-		header.Set("Connection", "close")
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", retryAfter)
 	case http.StatusTooManyRequests:
 		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(o.wait.Seconds()))))
 	}
 	if wantsPage(c.Request()) {
-		return writePage(c, o)
+		return writePage(c, o, took)
 	}
 	switch {
 	case o.refusal != nil:
@@ -106,43 +103,4 @@ func queued(o outcome) []byte {
 	b = append(b, `","coalesced":`...)
 	b = strconv.AppendBool(b, o.coalesced)
 	return append(b, "}\n"...)
-}
-
-// wantsPage tells browsers from programs: these ask for JSON or for anything.
-func wantsPage(r *http.Request) bool {
-	accept := r.Header.Get("Accept")
-	return strings.Contains(accept, "text/html") && !strings.Contains(accept, "application/json")
-}
-
-//go:embed page.html
-var pageSource string
-
-type page struct {
-	Title, Text, Code string
-}
-
-func writePage(c echo.Context, o outcome) error {
-	shown := page{Title: "Queued", Text: fmt.Sprintf("Contact %s will be synced (%s).", o.hook.ID, o.hook.Intent.Action)}
-	switch {
-	case o.refusal != nil:
-		shown = page{Title: http.StatusText(o.status()), Text: o.refusal.Message, Code: o.refusal.Code}
-	case o.hook.Test:
-		shown = page{Title: "It works", Text: "Spillway takes webhooks at this address, and the access key is right."}
-	case o.coalesced:
-		shown.Text += " It was queued already, so one pass does for both."
-	}
-	// People open pages rarely enough for the template to be read each time.
-	parsed, err := template.New("page").Parse(pageSource)
-	if err != nil {
-		return fmt.Errorf("reading the page's template: %w", err)
-	}
-	var body bytes.Buffer
-	if err := parsed.Execute(&body, shown); err != nil {
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	header := c.Response().Header()
-	header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
-	// The address holds the key.
-	header.Set("Referrer-Policy", "no-referrer")
-	return c.HTMLBlob(o.status(), body.Bytes())
 }

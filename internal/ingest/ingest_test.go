@@ -115,7 +115,7 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 	require.Equal(t, "nosniff", w.Header().Get("X-Content-Type-Options"))
 	require.JSONEq(t, `{"status":"queued","contact_id":"123","action":"update","coalesced":false}`, w.Body.String())
 
-	w = b.call(http.MethodPost, "/old/endpoint.php?contact_id=5", "wpf_action=ADD&role=customer&send_notification=true&contact_id=123&access_key="+key)
+	w = b.call(http.MethodPost, "/old/endpoint.php", "wpf_action=ADD&role=customer&send_notification=true&contact_id=123&access_key="+key)
 	require.Equal(t, http.StatusOK, w.Code)
 	require.JSONEq(t, `{"status":"queued","contact_id":"123","action":"add","coalesced":true}`, w.Body.String())
 
@@ -176,14 +176,14 @@ func TestRefusalsHaveAStatusAndACode(t *testing.T) {
 		"non-UTF-8 contact":   {"GET", query + "wpf_action=update&contact_id=%FF", "", 400, "invalid_contact_id"},
 		"10,000 characters":   {"GET", query + "wpf_action=update&contact_id=" + strings.Repeat("1", 10_000), "", 400, "invalid_contact_id"},
 		"line breaks":         {"GET", query + "wpf_action=update&contact_id=5%0D%0ASet-Cookie:%20a=b", "", 400, "invalid_contact_id"},
-		"bad role":            {"GET", query + "wpf_action=add&contact_id=5&role=%00", "", 400, "invalid_role"},
-		"1 MB":                {"POST", query, strings.Repeat("x", 1<<20), 413, "body_too_large"},
-		"1 MB, no key":        {"POST", "/", strings.Repeat("x", 1<<20), 413, "body_too_large"},
-		"PUT":                 {"PUT", query + "wpf_action=test", "", 405, "method_not_allowed"},
+		"bad role":            {"GET", query + "wpf_action=add&contact_id=5&role=a%00b", "", 400, "invalid_role"},
+		"2 MB":                {"POST", query, strings.Repeat("x", 2<<20), 413, "body_too_large"},
+		"2 MB, no key":        {"POST", "/", strings.Repeat("x", 2<<20), 403, "invalid_access_key"},
 		"DELETE":              {"DELETE", query + "wpf_action=test", "", 405, "method_not_allowed"},
-		"OPTIONS":             {"OPTIONS", query + "wpf_action=test", "", 405, "method_not_allowed"},
+		"DELETE, no key":      {"DELETE", "/?wpf_action=test", "", 403, "invalid_access_key"},
+		"OPTIONS, no key":     {"OPTIONS", "/?wpf_action=test", "", 403, "invalid_access_key"},
 		"another method":      {"SPILL", query + "wpf_action=test", "", 405, "method_not_allowed"},
-		"PUT of the health":   {"PUT", "/healthz", "", 405, "method_not_allowed"},
+		"PUT of the health":   {"PUT", "/healthz", "", 403, "invalid_access_key"},
 		"metrics":             {"GET", "/metrics", "", 403, "invalid_access_key"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -193,24 +193,62 @@ func TestRefusalsHaveAStatusAndACode(t *testing.T) {
 			require.Equal(t, c.code, code(t, w))
 			require.Equal(t, "no-store", w.Header().Get("Cache-Control"))
 			require.Empty(t, w.Header().Get("Set-Cookie"))
-			switch c.status {
-			case http.StatusMethodNotAllowed:
-				require.Equal(t, "GET, POST", w.Header().Get("Allow"))
-			case http.StatusRequestEntityTooLarge:
-				require.Equal(t, "close", w.Header().Get("Connection"))
+			require.Empty(t, w.Header().Get("Connection"))
+			if c.status == http.StatusMethodNotAllowed {
+				require.Equal(t, "GET, HEAD, POST, PUT, PATCH, OPTIONS", w.Header().Get("Allow"))
 			}
 		})
 	}
 }
 
-func TestBodiesOfOtherTypesAreRefused(t *testing.T) {
+func TestWrongKeysAreAnsweredTheSameWhateverElseIsWrong(t *testing.T) {
 	t.Parallel()
 
 	b := setup(t, nil)
-	for contentType, want := range map[string]string{"application/xml": "unsupported_media_type", "application/json": "invalid_body"} {
-		r := httptest.NewRequest(http.MethodPost, query+"wpf_action=update", strings.NewReader("<id>5</id>"))
-		r.Header.Set("Content-Type", contentType)
-		require.Equal(t, want, code(t, b.do(r)))
+	requests := func(target string) []*http.Request {
+		var all []*http.Request
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "SPILL"} {
+			all = append(all, httptest.NewRequest(method, target, nil))
+		}
+		for _, contentType := range []string{"text/plain", "application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=b", "/"} {
+			for _, body := range []string{"", "x", "{", "--b", strings.Repeat("x", 2<<20), "\x1f\x8b\x08"} {
+				r := httptest.NewRequest(http.MethodPost, target, strings.NewReader(body))
+				r.Header.Set("Content-Type", contentType)
+				r.Header.Set("Content-Encoding", "br")
+				all = append(all, r)
+			}
+		}
+		return all
+	}
+	counted := 0
+	for _, target := range []string{"/?access_key=x&wpf_action=update&contact_id=5", "/?access_key=x", "/"} {
+		for _, r := range requests(target) {
+			w := b.do(r)
+			switch counted++; {
+			case counted <= 20:
+				require.Equal(t, http.StatusForbidden, w.Code, "%s %s", r.Method, r.Header)
+				require.Equal(t, "invalid_access_key", code(t, w))
+			default:
+				require.Equal(t, http.StatusTooManyRequests, w.Code, "%s %s", r.Method, r.Header)
+				require.Equal(t, "too_many_failures", code(t, w))
+			}
+		}
+	}
+}
+
+func TestProbesAreAnsweredAndQueueNothing(t *testing.T) {
+	t.Parallel()
+
+	b := setup(t, nil) // a submission would panic
+	for _, path := range []string{"/", "/old/endpoint.php", "/healthz"} {
+		for _, rest := range []string{"wpf_action=update&contact_id=5", "wpf_action=update", "wpf_action=delete"} {
+			target := path + "?access_key=" + key + "&" + rest
+			require.Equal(t, http.StatusOK, b.call(http.MethodHead, target, "").Code, target)
+			w := b.call(http.MethodOptions, target, "")
+			require.Equal(t, http.StatusOK, w.Code, target)
+			require.Equal(t, "GET, HEAD, POST, PUT, PATCH, OPTIONS", w.Header().Get("Allow"))
+			require.JSONEq(t, `{"success":true}`, w.Body.String())
+		}
 	}
 }
 
@@ -306,6 +344,7 @@ func TestBrowserGetsAPageOfTheSameStatus(t *testing.T) {
 		query + "wpf_action=update&contact_id=5":             {200, "Contact 5 will be synced (update)."},
 		query + "wpf_action=test":                            {200, "the access key is right"},
 		"/?access_key=%3Cscript%3E":                          {403, "<code>invalid_access_key</code>"},
+		query + "wpf_action=update":                          {400, "The address and the access key are right."},
 		query + "wpf_action=%3Cscript%3E":                    {400, "<code>unknown_action</code>"},
 		query + "wpf_action=add&contact_id=%3Cscript%3E1":    {400, "<code>invalid_contact_id</code>"},
 		query + "wpf_action=add&contact_id=5&role=%3Cscript": {200, "Contact 5 will be synced (add)."},
@@ -318,6 +357,7 @@ func TestBrowserGetsAPageOfTheSameStatus(t *testing.T) {
 		require.Equal(t, "no-referrer", w.Header().Get("Referrer-Policy"))
 		require.Contains(t, w.Header().Get("Content-Security-Policy"), "default-src 'none'")
 		require.Contains(t, w.Body.String(), want.text)
+		require.Regexp(t, `answered within \d+ ms`, w.Body.String())
 		for _, unwanted := range []string{"<script", "http://", "https://", key} {
 			require.NotContains(t, w.Body.String(), unwanted)
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -92,20 +93,96 @@ func TestServerNamesNoSoftware(t *testing.T) {
 	require.Empty(t, response.Header.Values("X-Powered-By"))
 }
 
-func TestLargeBodyIsAnsweredAndTheConnectionClosed(t *testing.T) {
+// How a body comes that nobody needs changes nothing: its sender gets the answer
+// and may keep the connection.
+func TestBodyThatIsNotNeededIsTakenAsItComes(t *testing.T) {
 	t.Parallel()
 
-	address, _ := serve(t, setup(t, nil).server)
-	for name, body := range map[string]io.Reader{
-		"with a length": strings.NewReader(strings.Repeat("x", 1<<20)),
-		"chunked":       io.LimitReader(endless{}, 1<<20),
+	submitted := &kept{}
+	address, _ := serve(t, setup(t, submitted).server)
+	const large = 3 << 20
+	complete := "http://" + address + query + "wpf_action=update&contact_id=5"
+	for name, c := range map[string]struct {
+		body     func() io.Reader
+		expected bool // Expect: 100-continue
+	}{
+		"with a length":       {body: func() io.Reader { return strings.NewReader(strings.Repeat("x", large)) }},
+		"chunked":             {body: func() io.Reader { return io.LimitReader(endless{}, large) }},
+		"announced":           {body: func() io.Reader { return strings.NewReader(strings.Repeat("x", large)) }, expected: true},
+		"announced, chunked":  {body: func() io.Reader { return io.LimitReader(endless{}, large) }, expected: true},
+		"small and announced": {body: func() io.Reader { return strings.NewReader("x") }, expected: true},
 	} {
-		response, err := http.Post("http://"+address+query+"wpf_action=test", "application/x-www-form-urlencoded", body)
+		client := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodGet} {
+			var reused bool
+			for range 2 {
+				trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused }}
+				request, err := http.NewRequestWithContext(httptrace.WithClientTrace(t.Context(), trace), method, complete, c.body())
+				require.NoError(t, err)
+				request.Header.Set("Content-Type", "text/plain")
+				if c.expected {
+					request.Header.Set("Expect", "100-continue")
+				}
+				response, err := client.Do(request)
+				require.NoError(t, err, name)
+				_, err = io.Copy(io.Discard, response.Body)
+				require.NoError(t, err, name)
+				require.NoError(t, response.Body.Close())
+				require.Equal(t, http.StatusOK, response.StatusCode, name)
+				require.False(t, response.Close, name)
+				require.Equal(t, []string{"5"}, submitted.take(), name)
+			}
+			require.True(t, reused, "%s: the connection was not kept", name)
+		}
+		client.CloseIdleConnections()
+	}
+}
+
+func TestEndlessBodyIsAnsweredAndTheConnectionClosed(t *testing.T) {
+	t.Parallel()
+
+	submitted := &kept{}
+	address, _ := serve(t, setup(t, submitted).server)
+	for name, c := range map[string]struct {
+		target string
+		body   io.Reader
+		status int
+	}{
+		"a webhook":           {query + "wpf_action=update&contact_id=5", io.LimitReader(endless{}, 64<<20), 200},
+		"with a length":       {query + "wpf_action=update&contact_id=5", strings.NewReader(strings.Repeat("x", 20<<20)), 200},
+		"that is needed":      {query + "wpf_action=update", io.LimitReader(endless{}, 64<<20), 413},
+		"without a known key": {"/?wpf_action=update&contact_id=5&access_key=x", io.LimitReader(endless{}, 64<<20), 403},
+	} {
+		response, err := http.Post("http://"+address+c.target, "application/x-www-form-urlencoded", c.body)
 		require.NoError(t, err, name)
 		_ = response.Body.Close()
-		require.Equal(t, http.StatusRequestEntityTooLarge, response.StatusCode, name)
+		require.Equal(t, c.status, response.StatusCode, name)
 		require.True(t, response.Close, name)
 	}
+	require.Len(t, submitted.take(), 2)
+}
+
+// A sender that says that more is to come than it sends is heard, and told so
+// once it has ended.
+func TestBodyThatNeverComesHoldsNoWebhookBack(t *testing.T) {
+	t.Parallel()
+
+	submitted := make(chan string, 1)
+	address, _ := serve(t, setup(t, submit(func(_ context.Context, ref contact.Ref, _ contact.Intent, _ contact.Receipt) (bool, error) {
+		submitted <- ref.ID
+		return false, nil
+	})).server)
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	_, err = io.WriteString(conn, "POST "+query+"wpf_action=update&contact_id=5 HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n{")
+	require.NoError(t, err)
+	require.Equal(t, "5", <-submitted, "nothing of the body is needed")
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "HTTP/1.1 200 OK\r\n", line)
 }
 
 type endless struct{}
@@ -125,7 +202,7 @@ func TestUnusualRequestsAreAnsweredOverTheWire(t *testing.T) {
 		"GET /?access_key=" + key + "&wpf_action=update&contact_id=5%0d%0aX-Injected:%201 HTTP/1.1\r\nHost: x\r\n\r\n": "HTTP/1.1 400 Bad Request\r\n",
 		"GET /?access_key=" + key + "&wpf_action=test HTTP/1.0\r\n\r\n":                                                "HTTP/1.0 200 OK\r\n",
 		"GET /\xff?access_key=" + key + "&wpf_action=update&contact_id=5&x=\xff HTTP/1.1\r\nHost: x\r\n\r\n":           "HTTP/1.1 200 OK\r\n",
-		"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n":                                                                "HTTP/1.1 405 Method Not Allowed\r\n",
+		"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n":                                                                "HTTP/1.1 403 Forbidden\r\n",
 		"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + strings.Repeat("x", 64<<10) + "\r\n\r\n":                             "HTTP/1.1 431 Request Header Fields Too Large\r\n",
 	} {
 		conn, err := net.Dial("tcp", address)
@@ -200,7 +277,7 @@ func TestSlowSendersAreCutOff(t *testing.T) {
 		"headers": {"GET / HTTP/1.1\r\nHost: x\r\n", "X-A: b\r\n", 5 * time.Second, ""},
 		"body": {
 			"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\n",
-			"x", 10 * time.Second, "HTTP/1.1 400 Bad Request",
+			"x", 10 * time.Second, "HTTP/1.1 403 Forbidden",
 		},
 		"next request": {"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", "", 75 * time.Second, "HTTP/1.1 200 OK"},
 	} {

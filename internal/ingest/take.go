@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
 	"strings"
@@ -76,8 +77,11 @@ func (s *Server) take(c echo.Context) error {
 	c.Response().Header()[requestIDHeader] = []string{id}
 	r, span := s.startSpan(c.Request())
 	o := s.record(r, id, c)
+	if !drained(r) {
+		c.Response().Header().Set("Connection", "close")
+	}
 	s.await(c.Response(), r, &o)
-	err := write(c, o)
+	err := write(c, o, time.Since(began))
 	took := time.Since(began)
 	endSpan(span, o, id)
 
@@ -108,11 +112,7 @@ func (s *Server) record(r *http.Request, id string, client interface{ RealIP() s
 			o = outcome{refusal: internal()}
 		}
 	}()
-	request, err := webhook.Parse(r)
-	if err != nil {
-		return refused(err)
-	}
-	hook, err := request.Hook(s.keys.Load())
+	hook, err := webhook.Parse(r, s.keys.Load())
 	if err != nil {
 		o = refused(err)
 		if o.refusal.Status == http.StatusForbidden {
@@ -133,6 +133,24 @@ func (s *Server) record(r *http.Request, id string, client interface{ RealIP() s
 		}}
 	}
 	return outcome{hook: hook, coalesced: coalesced, hold: hold}
+}
+
+// maxDrained is how much of a body that nobody needs is read, in bytes: as much
+// as PHP takes unless told otherwise.
+const maxDrained = 8 << 20
+
+// drained reads what is left of a body, since many senders read no answer before
+// they have sent everything. It is not told of one that is larger than that:
+// its sender's connection ends with the answer.
+func drained(r *http.Request) bool {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody:
+		return true
+	case r.ContentLength > maxDrained:
+		return false
+	}
+	_, err := io.CopyN(io.Discard, r.Body, maxDrained+1)
+	return errors.Is(err, io.EOF)
 }
 
 // submitContext returns a context that ends submitTimeout from now, or up to

@@ -1,20 +1,18 @@
 package webhook
 
 import (
-	"bytes"
-	"errors"
-	"io"
-	"mime/multipart"
 	"net/url"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
-
-// maxBoundary is the longest boundary that RFC 2046 allows.
-const maxBoundary = 70
 
 // params are the parameters of a query or a form that a webhook may have.
 type params struct {
 	action, accessKey, contactID, id, role, notify, wait param
+	// glued is the access key with what came after a "?" in it, as long as it
+	// is not known whether that belongs to the key.
+	glued string
 }
 
 type param struct {
@@ -22,7 +20,7 @@ type param struct {
 	list bool // written as name[]: its text is empty, but something was given
 }
 
-func (p param) empty() bool { return p.text == "" && !p.list }
+func (v param) empty() bool { return v.text == "" && !v.list }
 
 // either returns the first parameter that is not empty.
 func either(first, second param) param {
@@ -32,18 +30,27 @@ func either(first, second param) param {
 	return first
 }
 
-// set keeps the parameter if it is one of ours, in place of an earlier one.
-func (p *params) set(name, text string) {
-	base, _, list := strings.Cut(name, "[")
-	field := p.named(base)
+// set keeps the parameter if it is one of ours, in place of an earlier one, and
+// tells whether it is.
+func (p *params) set(name, text string) bool {
+	field, list := p.named(name), false
+	if field == nil && !isUsual(name) {
+		name, list = plainName(name)
+		field = p.named(name)
+	}
 	switch {
 	case field == nil:
+		return name == "" || name == "email" || name == "async" // WP Fusion's own
 	case list:
 		*field = param{list: true}
 	default:
-		*field = param{text: text}
+		*field = param{text: trim(text)}
 	}
+	return true
 }
+
+// setList is set for what is no value, whatever its text.
+func (p *params) setList(name string) bool { return p.set(name+"[", "") }
 
 func (p *params) named(name string) *param {
 	switch name {
@@ -66,14 +73,89 @@ func (p *params) named(name string) *param {
 	}
 }
 
-// readQuery reads a query or a urlencoded form. It splits at & alone, as PHP
-// does. net/url would drop a pair with a semicolon or a bad escape, and an
-// earlier one of the same name would count in its place.
-func (p *params) readQuery(query string) {
-	for pair := range strings.SplitSeq(query, "&") {
-		name, text, _ := strings.Cut(pair, "=")
-		p.set(unescape(name), unescape(text))
+// isUsual tells whether a name is the same for PHP.
+func isUsual(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
+		default:
+			return false
+		}
 	}
+	return true
+}
+
+// escapedAmps are what becomes of a "&" in a URL that went through HTML, after
+// the "&" at which it was split.
+var escapedAmps = []string{"amp;", "#38;", "#038;", "#x26;", "#X26;"}
+
+// plainName returns a name as PHP reads it: without leading blanks, with "_" for
+// blanks and dots, and without the "[" that makes a list.
+func plainName(name string) (plain string, list bool) {
+	name = trim(name)
+	for i := 0; i < len(escapedAmps); i++ {
+		if rest, escaped := strings.CutPrefix(name, escapedAmps[i]); escaped {
+			name, i = trim(rest), -1
+		}
+	}
+	name, _, list = strings.Cut(name, "[")
+	return strings.NewReplacer(".", "_", " ", "_").Replace(name), list
+}
+
+// readQuery reads a query. It splits at & alone, as PHP does. net/url would drop
+// a pair with a semicolon or a bad escape, and an earlier one of the same name
+// would count in its place.
+func (p *params) readQuery(query string) {
+	glued := strings.Contains(query, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		if glued {
+			pair = p.readGlued(pair)
+		}
+		p.readPair(pair)
+	}
+}
+
+// readGlued reads the pairs that a "?" ends and returns the last one.
+func (p *params) readGlued(pair string) string {
+	for {
+		first, rest, cut := cutAtQuery(pair)
+		if !cut {
+			return pair
+		}
+		p.readPair(first)
+		if key, isKey := strings.CutPrefix(pair, "access_key="); isKey {
+			p.glued = trim(unescape(key))
+		}
+		pair = rest
+	}
+}
+
+func (p *params) readPair(pair string) bool {
+	name, text, _ := strings.Cut(pair, "=")
+	return p.set(unescape(name), unescape(text))
+}
+
+// cutAtQuery cuts a pair at a "?" with which a sender began a second query. A
+// "?" that no parameter follows belongs to the value.
+func cutAtQuery(pair string) (first, rest string, cut bool) {
+	for i := range len(pair) {
+		if pair[i] != '?' {
+			continue
+		}
+		rest = pair[i+1:]
+		name, _, hasValue := strings.Cut(rest, "=")
+		if i == 0 || rest == "" || (hasValue && isName(name)) {
+			return pair[:i], rest, true
+		}
+	}
+	return "", "", false
+}
+
+// isName tells whether a text may be a parameter's name, still escaped.
+func isName(name string) bool {
+	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
+		return !isUsual(string(r)) && !strings.ContainsRune(".%[]+;", r)
+	})
 }
 
 // unescape leaves a text with a bad escape as it is: no id and no action has a
@@ -85,26 +167,37 @@ func unescape(s string) string {
 	return s
 }
 
-// readMultipart reads the parts that are no files, and tells whether it came to
-// the end.
-func (p *params) readMultipart(body []byte, boundary string) bool {
-	if boundary == "" || len(boundary) > maxBoundary {
-		return false
+// trim takes the blanks off that people paste along and programs add: white
+// space of any kind, NUL, a byte order mark.
+func trim(s string) string {
+	if s == "" || (isPlain(s[0]) && isPlain(s[len(s)-1])) {
+		return s
 	}
-	reader := multipart.NewReader(bytes.NewReader(body), boundary)
-	for {
-		part, err := reader.NextPart()
-		if err != nil {
-			// The reader takes some forms that broke off for complete ones.
-			return errors.Is(err, io.EOF) && bytes.Contains(body, []byte("--"+boundary+"--"))
-		}
-		if part.FileName() != "" {
+	for s != "" {
+		if r, size := utf8.DecodeRuneInString(s); isBlank(r, s[0]) {
+			s = s[size:]
 			continue
 		}
-		text, err := io.ReadAll(part)
-		if err != nil {
-			return false
+		r, size := utf8.DecodeLastRuneInString(s)
+		if !isBlank(r, s[len(s)-1]) {
+			break
 		}
-		p.set(part.FormName(), string(text))
+		s = s[:len(s)-size]
+	}
+	return s
+}
+
+func isPlain(c byte) bool { return '!' <= c && c <= '~' }
+
+// isBlank takes the byte along for a text that is not UTF-8: in Latin-1 and its
+// like a byte of its own is the space that does not break.
+func isBlank(r rune, c byte) bool {
+	switch {
+	case r == utf8.RuneError:
+		return c == 0xa0
+	case r == 0, r == '\ufeff', r == '\u2060', '\u200b' <= r && r <= '\u200f':
+		return true
+	default:
+		return unicode.IsSpace(r)
 	}
 }

@@ -1,25 +1,33 @@
 // Package webhook understands what a CRM sends: an action for a contact,
-// authenticated by an access key, in the form that WP Fusion's endpoint takes.
+// authenticated by an access key, in the forms that WP Fusion's endpoint takes.
 //
 // It guarantees: whoever lacks an accepted key learns nothing about the rest of
 // a request; a [Hook] that it returns names one contact by its only spelling
-// and asks for a known action; no request makes it panic or read more than
-// [MaxBody] bytes of body. It keeps nothing of a body but the parameters below:
-// fields, tags and addresses that a CRM sends along are dropped unread.
+// and asks for a known action; no request makes it panic, read more than
+// [MaxBody] bytes of body or hold more than some kilobytes of it. It keeps
+// nothing of a body but the parameters below: fields, tags and addresses that a
+// CRM sends along are dropped unread.
 //
-// A request states its parameters in the form body or in the query, the form's
-// coming first. As in PHP the last of several parameters of one name counts,
-// and name[] makes a list, which is no value of any of them. An empty parameter
-// is an absent one.
+// A request states its parameters in the query or in the body. The query counts
+// first, and the body is looked at only for what the query lacks, so a webhook
+// whose URL is complete cannot be refused because of its body. As in PHP the
+// last of several parameters of one name counts, and name[] makes a list, which
+// is no value of any of them. An empty parameter is an absent one. Blanks around
+// names and values do not count.
 //
 //	wpf_action         update_tags, update, add or test, in any case
-//	access_key         or the header X-Access-Key, which comes last
+//	access_key         or the header X-Access-Key, which comes before the body
 //	contact_id, or id  or, after both, the member id of a JSON object
 //	role               with update and add: a role's slug or title
 //	send_notification  with add: anything but false, 0 or empty asks for the mail
 //	wait               seconds, 0 to 30, for which the sender waits for the answer
 //
 // Every other parameter is ignored, async among them: everything is.
+//
+// The last three count from a form only if the form was made for this endpoint:
+// if it supplies a key, an action or a contact_id, or has no names but these. A
+// form that is a contact's record has fields of the contact in it, and one of
+// them may be called role.
 package webhook
 
 import (
@@ -34,11 +42,14 @@ import (
 	"spillway/internal/contact"
 )
 
-// MaxWait is the longest wait that a sender may ask for.
-const MaxWait = 30 * time.Second
-
-// maxRole is far more than WordPress's longest role title.
-const maxRole = 100
+const (
+	// MaxWait is the longest wait that a sender may ask for.
+	MaxWait = 30 * time.Second
+	// AllowedMethods is the Allow header of an answer to any other method.
+	AllowedMethods = "GET, HEAD, POST, PUT, PATCH, OPTIONS"
+	// maxRole is far more than WordPress's longest role title.
+	maxRole = 100
+)
 
 // Hook is what an authenticated webhook asks for.
 type Hook struct {
@@ -62,54 +73,92 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
-// Hook returns what the request asks for, if it carries one of the keys.
-// Errors are *[Error]: 403 invalid_access_key before anything else, then 400
-// missing_action, unknown_action, missing_contact_id, invalid_contact_id and
-// invalid_role; and 400 invalid_body where something is missing that a body
-// which cannot be read as its type may have held. A body that is not needed may
-// be as malformed as it likes.
-func (r *Request) Hook(keys *Keyring) (Hook, error) {
-	if !keys.Accepts(r.accessKey()) {
-		return Hook{}, &Error{http.StatusForbidden, "invalid_access_key", "The access key is missing or not accepted."}
+// request is a webhook that is being read.
+type request struct {
+	http  *http.Request
+	query params
+	body  body
+	read  bool // the body was
+}
+
+// Parse returns what a request asks for, if it carries one of the keys. Errors
+// are *[Error]: 403 invalid_access_key before anything else and always with the
+// same text, then 405 method_not_allowed, 400 missing_action, unknown_action,
+// missing_contact_id, invalid_contact_id and invalid_role. Where something is
+// missing that a body may have held which cannot be read, the error says so
+// instead: 413 body_too_large, 415 unsupported_media_type, 400 invalid_body.
+//
+// HEAD and OPTIONS are tests, whatever else they say; PUT and PATCH are as good
+// as POST.
+func Parse(r *http.Request, keys *Keyring) (Hook, error) {
+	p := request{http: r}
+	p.query.readQuery(r.URL.RawQuery)
+	if !p.authentic(keys) {
+		return Hook{}, &Error{
+			http.StatusForbidden, "invalid_access_key",
+			"The access key is missing or not accepted; send it as access_key in the URL.",
+		}
 	}
-	action, isTest, err := r.action()
+	switch r.Method {
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch:
+	case http.MethodHead, http.MethodOptions:
+		return Hook{Test: true}, nil
+	default:
+		return Hook{}, &Error{http.StatusMethodNotAllowed, "method_not_allowed", "Send the webhook by GET or POST."}
+	}
+	action, isTest, err := p.action()
 	if err != nil {
 		return Hook{}, err
 	}
 	if isTest {
 		return Hook{Test: true}, nil
 	}
-	id, err := r.contactID()
-	if err != nil {
+	hook := Hook{Intent: contact.Intent{Action: action}}
+	if hook.ID, err = p.contactID(); err != nil {
 		return Hook{}, err
 	}
-	intent := contact.Intent{Action: action}
+	beside := p.beside(action)
 	// A role that came with update_tags must not be kept: it would take effect
 	// when the intent merges with a later update.
 	if action >= contact.Update {
-		if intent.Role, err = r.role(); err != nil {
+		if hook.Intent.Role, err = p.role(beside); err != nil {
 			return Hook{}, err
 		}
 	}
-	if action == contact.Add {
-		intent.Notify = r.notify()
-	}
-	hook := Hook{ID: id, Intent: intent}
-	hook.Wait, hook.HasWait = r.wait()
+	hook.Intent.Notify = action == contact.Add && isWish(either(p.query.notify, beside.notify))
+	hook.Wait, hook.HasWait = waitOf(either(p.query.wait, beside.wait))
 	return hook, nil
 }
 
-func (r *Request) accessKey() string {
-	if key := either(r.form.accessKey, r.query.accessKey); !key.empty() {
-		return key.text
+// fromBody returns the body, read as far as it can be.
+func (p *request) fromBody() *body {
+	if !p.read {
+		p.read = true
+		p.body = readBody(p.http)
 	}
-	return r.headerKey
+	return &p.body
 }
 
-func (r *Request) action() (action contact.Action, isTest bool, err error) {
-	name := either(r.form.action, r.query.action)
+// authentic tells whether the request has an accepted key. A key that was given
+// in the query or the header is not looked for in the body.
+func (p *request) authentic(keys *Keyring) bool {
+	key := p.query.accessKey
+	if key.empty() {
+		key.text = trim(p.http.Header.Get("X-Access-Key"))
+	}
+	if key.empty() {
+		key = p.fromBody().form.accessKey
+	}
+	return keys.Accepts(key.text) || (p.query.glued != "" && keys.Accepts(p.query.glued))
+}
+
+func (p *request) action() (action contact.Action, isTest bool, err error) {
+	name := p.query.action
 	if name.empty() {
-		return 0, false, r.missing("missing_action", "wpf_action is missing.")
+		name = p.fromBody().form.action
+	}
+	if name.empty() {
+		return 0, false, p.missing("missing_action", "wpf_action")
 	}
 	if strings.EqualFold(name.text, "test") {
 		return 0, true, nil
@@ -121,56 +170,78 @@ func (r *Request) action() (action contact.Action, isTest bool, err error) {
 	return action, false, nil
 }
 
-func (r *Request) contactID() (string, error) {
-	id := either(r.form.contactID, r.query.contactID)
-	if id.empty() {
-		id = either(r.form.id, r.query.id)
-	}
-	if id.empty() && r.json != nil {
-		text, err := jsonID(r.json)
-		if err != nil {
-			return "", err
-		}
-		id.text = text
-	}
-	if id.empty() {
-		return "", r.missing("missing_contact_id", "The contact id is missing; send it as contact_id.")
-	}
+// contactID looks into the body also when the query has an id that is no
+// contact's: WP Fusion prefers a contact_id wherever it is.
+func (p *request) contactID() (string, error) {
+	id := either(p.query.contactID, p.query.id)
 	valid, err := contact.ParseID(id.text)
-	if err != nil {
+	if err != nil && p.query.contactID.empty() {
+		body := p.fromBody()
+		id = either(either(body.form.contactID, id), either(body.form.id, body.id))
+		valid, err = contact.ParseID(id.text)
+	}
+	switch {
+	case id.empty():
+		return "", p.missing("missing_contact_id", "contact_id")
+	case err != nil:
 		return "", invalid("invalid_contact_id",
 			"The contact id is not a positive whole number of at most 18 digits without leading zeros.")
 	}
 	return valid, nil
 }
 
-// role refuses what cannot be a role's name. Whether there is such a role, and
-// whether it may be given, is for the site to say.
-func (r *Request) role() (string, error) {
-	given := either(r.form.role, r.query.role)
-	role := strings.TrimSpace(given.text)
-	if given.list || !utf8.ValidString(role) || utf8.RuneCountInString(role) > maxRole ||
-		strings.ContainsFunc(role, unicode.IsControl) {
+// beside returns what a form states beside what was needed of it, if it was
+// made for this endpoint. A form of which nothing is needed is looked at if that
+// is cheap: those that were made for this endpoint are small.
+func (p *request) beside(action contact.Action) params {
+	lacks := action >= contact.Update && p.query.role.empty() || action == contact.Add && p.query.notify.empty()
+	if !p.read && lacks && isSmallForm(p.http) {
+		p.fromBody()
+	}
+	form := &p.body.form
+	supplied := (p.query.accessKey.empty() && !form.accessKey.empty()) ||
+		(p.query.action.empty() && !form.action.empty()) ||
+		(p.query.contactID.empty() && p.query.id.empty() && !form.contactID.empty())
+	if !supplied && p.body.foreign {
+		return params{}
+	}
+	return *form
+}
+
+// role refuses what cannot be a role's name in the query, and ignores it in a
+// form. Whether there is such a role, and whether it may be given, is for the
+// site to say.
+func (p *request) role(beside params) (string, error) {
+	if p.query.role.empty() {
+		if beside.role.isRole() {
+			return beside.role.text, nil
+		}
+		return "", nil
+	}
+	if !p.query.role.isRole() {
 		return "", invalid("invalid_role", "role is not the slug or title of a WordPress role.")
 	}
-	return role, nil
+	return p.query.role.text, nil
 }
 
-// notify takes "0" for empty, as PHP does: a mail that was sent by mistake
+func (v param) isRole() bool {
+	return !v.list && utf8.ValidString(v.text) && utf8.RuneCountInString(v.text) <= maxRole &&
+		!strings.ContainsFunc(v.text, unicode.IsControl)
+}
+
+// isWish takes "0" for empty, as PHP does: a mail that was sent by mistake
 // cannot be taken back.
-func (r *Request) notify() bool {
-	wish := either(r.form.notify, r.query.notify)
-	return !wish.empty() && wish.text != "0" && !strings.EqualFold(wish.text, "false")
+func isWish(v param) bool {
+	return !v.empty() && v.text != "0" && !strings.EqualFold(v.text, "false")
 }
 
-// wait takes a longer wait for the longest one, and what is no plain number of
-// seconds for no wish: a webhook is worth more than its answer's moment.
-func (r *Request) wait() (time.Duration, bool) {
-	wish := strings.TrimSpace(either(r.form.wait, r.query.wait).text)
-	if strings.Trim(wish, "0123456789.") != "" {
+// waitOf takes a longer wait for the longest one, and what is no plain number
+// of seconds for no wish: a webhook is worth more than its answer's moment.
+func waitOf(v param) (time.Duration, bool) {
+	if v.text == "" || strings.Trim(v.text, "0123456789.") != "" {
 		return 0, false
 	}
-	seconds, err := strconv.ParseFloat(wish, 64)
+	seconds, err := strconv.ParseFloat(v.text, 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) {
 		return 0, false
 	}
@@ -178,17 +249,13 @@ func (r *Request) wait() (time.Duration, bool) {
 }
 
 // missing is the error for a parameter that was nowhere to be found.
-func (r *Request) missing(code, message string) error {
-	if r.broken {
-		return invalidBody()
+func (p *request) missing(code, name string) error {
+	if f := p.body.fault; f != nil {
+		return &Error{f.status, f.code, name + " is not in the URL, and the body " + f.because}
 	}
-	return invalid(code, message)
+	return invalid(code, name+" is missing: it is neither in the URL nor in the body.")
 }
 
 func invalid(code, message string) *Error {
 	return &Error{http.StatusBadRequest, code, message}
-}
-
-func invalidBody() *Error {
-	return invalid("invalid_body", "The body broke off or is not what its Content-Type says.")
 }

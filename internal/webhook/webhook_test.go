@@ -2,6 +2,9 @@ package webhook_test
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/gzip"
+	"compress/zlib"
 	"errors"
 	"io"
 	"mime/multipart"
@@ -43,14 +46,10 @@ func post(target, contentType, body string) *http.Request {
 	return r
 }
 
-// open parses a request and opens it with the key of the tests.
+// open parses a request with the key of the tests.
 func open(t testing.TB, r *http.Request) (webhook.Hook, error) {
 	t.Helper()
-	request, err := webhook.Parse(r)
-	if err != nil {
-		return webhook.Hook{}, err
-	}
-	return request.Hook(keyring(t, key))
+	return webhook.Parse(r, keyring(t, key))
 }
 
 func requireRefused(t *testing.T, err error, status int, code string) {
@@ -93,10 +92,12 @@ func TestHookSaysWhatTheRequestAsksFor(t *testing.T) {
 		"form":                    {post("/", formType, "wpf_action=update&contact_id=5&access_key="+key), update("5")},
 		"form with charset":       {post(query, formType+"; charset=UTF-8", "wpf_action=update&contact_id=5"), update("5")},
 		"type with bad parameter": {post(query, formType+"; charset=", "wpf_action=update&contact_id=5"), update("5")},
-		"form before query":       {post(query+"wpf_action=add&contact_id=6", formType, "wpf_action=update&contact_id=5"), update("5")},
+		"query before form":       {post(query+"wpf_action=update&contact_id=5", formType, "wpf_action=add&contact_id=6"), update("5")},
 		"empty form, then query":  {post(query+"wpf_action=update&contact_id=5", formType, "wpf_action=&contact_id="), update("5")},
 		"contact_id before id":    {post(query+"wpf_action=update&contact_id=5", formType, "id=6"), update("5")},
-		"id of the form":          {post(query+"wpf_action=update&id=6", formType, "id=5"), update("5")},
+		"id of the form":          {post(query+"wpf_action=update", formType, "id=5"), update("5")},
+		"id of the query first":   {post(query+"wpf_action=update&id=5", formType, "contact_id=6&id=7"), update("5")},
+		"id of no contact":        {post(query+"wpf_action=update&id=hook-7", formType, "contact_id=5"), update("5")},
 		"id of the query":         {get(query + "wpf_action=update&id=5"), update("5")},
 		"query before JSON":       {post(query+"wpf_action=update&id=5", jsonType, `{"id":6}`), update("5")},
 		"JSON":                    {post(query+"wpf_action=update", jsonType, `{"first_name":"x","id":5,"tags":[{"id":7}]}`), update("5")},
@@ -149,6 +150,27 @@ func TestHookSaysWhatTheRequestAsksFor(t *testing.T) {
 	}
 }
 
+// packed returns a text as gzip, zlib or deflate.
+func packed(t testing.TB, format, text string) string {
+	t.Helper()
+	var buffer bytes.Buffer
+	var out io.WriteCloser
+	switch format {
+	case "gzip":
+		out = gzip.NewWriter(&buffer)
+	case "zlib":
+		out = zlib.NewWriter(&buffer)
+	default:
+		var err error
+		out, err = flate.NewWriter(&buffer, flate.BestSpeed)
+		require.NoError(t, err)
+	}
+	_, err := io.WriteString(out, text)
+	require.NoError(t, err)
+	require.NoError(t, out.Close())
+	return buffer.String()
+}
+
 func withHeader(r *http.Request, name, value string) *http.Request {
 	r.Header.Set(name, value)
 	return r
@@ -170,7 +192,7 @@ func TestHookRefusesWhatNamesNoContactOrAction(t *testing.T) {
 		"empty action":           {get(query + "wpf_action=&contact_id=5"), "missing_action"},
 		"action in JSON only":    {post(query, jsonType, `{"wpf_action":"update","id":5}`), "missing_action"},
 		"other action":           {get(query + "wpf_action=delete&contact_id=5"), "unknown_action"},
-		"action with a space":    {get(query + "wpf_action=update+&contact_id=5"), "unknown_action"},
+		"action of two words":    {get(query + "wpf_action=update+tags&contact_id=5"), "unknown_action"},
 		"list of actions":        {get(query + "wpf_action[]=update&contact_id=5"), "unknown_action"},
 		"no contact":             {get(query + "wpf_action=update"), "missing_contact_id"},
 		"empty contact":          {get(query + "wpf_action=update&contact_id=&id="), "missing_contact_id"},
@@ -183,19 +205,19 @@ func TestHookRefusesWhatNamesNoContactOrAction(t *testing.T) {
 		"malformed JSON":         {post(query+"wpf_action=update", jsonType, `{"id":5`), "invalid_body"},
 		"two JSON values":        {post(query+"wpf_action=update", jsonType, `{"id":5}{"id":6}`), "invalid_body"},
 		"deep JSON":              {post(query+"wpf_action=update", jsonType, strings.Repeat("[", 60_000)), "invalid_body"},
-		"text without a type":    {post(query+"wpf_action=update", "", "contact_id=5"), "invalid_body"},
+		"prose that is JSON":     {post(query+"wpf_action=update", jsonType, "contact 5"), "invalid_body"},
 		"no boundary":            {post(query+"wpf_action=update", "multipart/form-data", "x"), "invalid_body"},
-		"action lost in a form":  {post(query, "multipart/form-data; boundary=b", "--b\r\n"), "invalid_body"},
+		"action lost in a form":  {post(query, "multipart/form-data; boundary=b", "--b\r\nContent-"), "invalid_body"},
 		"list of contacts":       {get(query + "wpf_action=update&contact_id[]=5"), "invalid_contact_id"},
 		"list after a contact":   {get(query + "wpf_action=update&contact_id=5&contact_id[]=6"), "invalid_contact_id"},
 		"last of repeated":       {get(query + "wpf_action=update&contact_id=5&contact_id=x"), "invalid_contact_id"},
-		"bad one before a good":  {post(query+"wpf_action=update&contact_id=5", formType, "contact_id=x"), "invalid_contact_id"},
+		"bad one before a good":  {post(query+"wpf_action=update&contact_id=x", formType, "contact_id=5"), "invalid_contact_id"},
 		"bad escape":             {get(query + "wpf_action=update&contact_id=5%zz"), "invalid_contact_id"},
 		"semicolon":              {get(query + "wpf_action=update&contact_id=5;x=1"), "invalid_contact_id"},
 		"zero":                   {get(query + "wpf_action=update&contact_id=0"), "invalid_contact_id"},
 		"negative":               {get(query + "wpf_action=update&contact_id=-5"), "invalid_contact_id"},
 		"plus sign":              {get(query + "wpf_action=update&contact_id=%2B5"), "invalid_contact_id"},
-		"space":                  {get(query + "wpf_action=update&contact_id=+5"), "invalid_contact_id"},
+		"space within":           {get(query + "wpf_action=update&contact_id=5+5"), "invalid_contact_id"},
 		"leading zero":           {get(query + "wpf_action=update&contact_id=05"), "invalid_contact_id"},
 		"19 digits":              {get(query + "wpf_action=update&contact_id=1000000000000000000"), "invalid_contact_id"},
 		"10,000 digits":          {get(query + "wpf_action=update&contact_id=" + strings.Repeat("9", 10_000)), "invalid_contact_id"},
@@ -210,7 +232,7 @@ func TestHookRefusesWhatNamesNoContactOrAction(t *testing.T) {
 		"JSON negative":          {post(query+"wpf_action=update", jsonType, `{"id":-5}`), "invalid_contact_id"},
 		"JSON boolean":           {post(query+"wpf_action=update", jsonType, `{"id":true}`), "invalid_contact_id"},
 		"JSON object for the id": {post(query+"wpf_action=update", jsonType, `{"id":{"id":5}}`), "invalid_contact_id"},
-		"JSON text with a space": {post(query+"wpf_action=update", jsonType, `{"id":"5 "}`), "invalid_contact_id"},
+		"JSON text of two":       {post(query+"wpf_action=update", jsonType, `{"id":"5 6"}`), "invalid_contact_id"},
 		"long role":              {get(query + "wpf_action=add&contact_id=5&role=" + strings.Repeat("x", 101)), "invalid_role"},
 		"control characters":     {get(query + "wpf_action=add&contact_id=5&role=a%00b"), "invalid_role"},
 		"non-UTF-8 role":         {get(query + "wpf_action=update&contact_id=5&role=a%FFb"), "invalid_role"},
@@ -240,7 +262,7 @@ func TestMultipartFormIsRead(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, form.Close())
 
-	hook, err := open(t, post("/?contact_id=8", form.FormDataContentType(), body.String()))
+	hook, err := open(t, post("/", form.FormDataContentType(), body.String()))
 	require.NoError(t, err)
 	require.Equal(t, add("customer", false), hook)
 }
@@ -274,7 +296,8 @@ func TestWithoutAnAcceptedKeyNothingElseIsTold(t *testing.T) {
 		"bad contact":         get("/?access_key=x&wpf_action=update&contact_id=-1"),
 		"malformed JSON":      post("/?access_key=x&wpf_action=update", jsonType, `{`),
 		"malformed form":      post("/?access_key=x", "multipart/form-data; boundary=b", "--b"),
-		"form before query":   post(query+"wpf_action=update&contact_id=5", formType, "access_key=x"),
+		"query before form":   post("/?access_key=x&wpf_action=update&contact_id=5", formType, "access_key="+key),
+		"header before form":  withHeader(post("/?wpf_action=update&contact_id=5", formType, "access_key="+key), "X-Access-Key", "x"),
 		"query before header": withHeader(get("/?access_key=x&wpf_action=update&contact_id=5"), "X-Access-Key", key),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -285,51 +308,183 @@ func TestWithoutAnAcceptedKeyNothingElseIsTold(t *testing.T) {
 	}
 }
 
-func TestParseRefusesTheRequestsShape(t *testing.T) {
+func TestMethodsThatCarryNoWebhookAreRefusedWithAKeyOnly(t *testing.T) {
 	t.Parallel()
 
-	compressed := post(query, jsonType, "x")
-	compressed.Header.Set("Content-Encoding", "gzip")
-	chunked := post(query, formType, strings.Repeat("x", webhook.MaxBody+1))
-	chunked.ContentLength = -1
-	brokenOff := post(query, formType, "")
-	brokenOff.Body = io.NopCloser(iotest.ErrReader(errors.New("reset")))
-	limited := post(query, formType, strings.Repeat("x", 100))
-	limited.Body = http.MaxBytesReader(nil, limited.Body, 10)
+	complete := query + "wpf_action=update&contact_id=5"
+	for _, method := range []string{http.MethodDelete, http.MethodConnect, http.MethodTrace, "PRI", "propfind"} {
+		_, err := open(t, httptest.NewRequest(method, complete, nil))
+		requireRefused(t, err, http.StatusMethodNotAllowed, "method_not_allowed")
+		_, err = open(t, httptest.NewRequest(method, "/?wpf_action=update&contact_id=5", nil))
+		requireRefused(t, err, http.StatusForbidden, "invalid_access_key")
+	}
+	for _, method := range []string{http.MethodHead, http.MethodOptions} {
+		for _, target := range []string{complete, query, query + "wpf_action=delete&contact_id=x"} {
+			hook, err := open(t, httptest.NewRequest(method, target, nil))
+			require.NoError(t, err)
+			require.Equal(t, webhook.Hook{Test: true}, hook)
+		}
+		_, err := open(t, httptest.NewRequest(method, "/", nil))
+		requireRefused(t, err, http.StatusForbidden, "invalid_access_key")
+	}
+	for _, method := range []string{http.MethodPut, http.MethodPatch} {
+		hook, err := open(t, httptest.NewRequest(method, query+"wpf_action=update", strings.NewReader(`{"id":5}`)))
+		require.NoError(t, err)
+		require.Equal(t, update("5"), hook)
+	}
+}
 
-	for name, c := range map[string]struct {
-		request *http.Request
+// unreadable are bodies of which nothing is learnt, with the code of the refusal
+// of a request that needs them.
+func unreadable(t *testing.T) map[string]struct {
+	request func(target string) *http.Request
+	status  int
+	code    string
+} {
+	t.Helper()
+	type unreadable = struct {
+		request func(target string) *http.Request
 		status  int
 		code    string
-	}{
-		"PUT":          {httptest.NewRequest(http.MethodPut, query, nil), 405, "method_not_allowed"},
-		"HEAD":         {httptest.NewRequest(http.MethodHead, query, nil), 405, "method_not_allowed"},
-		"DELETE":       {httptest.NewRequest(http.MethodDelete, query, nil), 405, "method_not_allowed"},
-		"too large":    {post("/", formType, strings.Repeat("x", 1<<20)), 413, "body_too_large"},
-		"chunked":      {chunked, 413, "body_too_large"},
-		"limited":      {limited, 413, "body_too_large"},
-		"text":         {post("/", "text/plain", "x"), 415, "unsupported_media_type"},
-		"XML":          {post("/", "application/xml", "<id>5</id>"), 415, "unsupported_media_type"},
-		"no such type": {post("/", "/", "x"), 415, "unsupported_media_type"},
-		"compressed":   {compressed, 415, "unsupported_media_type"},
-		"broken off":   {brokenOff, 400, "invalid_body"},
-	} {
+	}
+	of := func(contentType, body string, headers ...string) func(string) *http.Request {
+		return func(target string) *http.Request {
+			r := post(target, contentType, body)
+			for i := 0; i < len(headers); i += 2 {
+				r.Header.Set(headers[i], headers[i+1])
+			}
+			return r
+		}
+	}
+	large := strings.Repeat("x", 2<<20)
+	return map[string]unreadable{
+		"large form":    {of(formType, "a="+large), 413, "body_too_large"},
+		"large JSON":    {of(jsonType, `{"note":"`+large+`","id":5}`), 413, "body_too_large"},
+		"large parts":   {of("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n"+large+"\r\n--b--\r\n"), 413, "body_too_large"},
+		"large, zipped": {of(jsonType, packed(t, "gzip", `{"note":"`+large+`","id":5}`), "Content-Encoding", "gzip"), 413, "body_too_large"},
+		"chunked": {func(target string) *http.Request {
+			r := post(target, formType, "a="+large)
+			r.ContentLength = -1
+			return r
+		}, 413, "body_too_large"},
+		"prose":            {of("text/plain", "Contact 5 was edited."), 415, "unsupported_media_type"},
+		"prose, no type":   {of("", "Contact 5 was edited."), 415, "unsupported_media_type"},
+		"XML":              {of("application/xml", "<id>5</id>"), 415, "unsupported_media_type"},
+		"no such type":     {of("/", "\x01\x02"), 415, "unsupported_media_type"},
+		"Brotli":           {of(jsonType, "\x0b\x04\x80{\"id\":5}\x03", "Content-Encoding", "br"), 415, "unsupported_media_type"},
+		"Zstandard":        {of(formType+"x", "\x28\xb5\x2f\xfd\x04", "Content-Encoding", "zstd"), 415, "unsupported_media_type"},
+		"half a gzip":      {of(jsonType, packed(t, "gzip", `{"id":5}`)[:14], "Content-Encoding", "gzip"), 400, "invalid_body"},
+		"garbage in gzip":  {of(jsonType, "\x1f\x8b\x08garbage", "Content-Encoding", "gzip"), 400, "invalid_body"},
+		"broken off":       {of("multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"contact_id\"\r\n\r\n5"), 400, "invalid_body"},
+		"endless header":   {of("multipart/form-data; boundary=b", "--b\r\nX-A: "+large[:100_000]), 400, "invalid_body"},
+		"JSON with quotes": {of(jsonType, `{"note":"he said "hi"","id":5}`), 400, "invalid_body"},
+		"reset": {func(target string) *http.Request {
+			r := post(target, formType, "")
+			r.Body, r.ContentLength = io.NopCloser(iotest.ErrReader(errors.New("reset"))), 100
+			return r
+		}, 400, "invalid_body"},
+	}
+}
+
+func TestABodyThatCannotBeReadIsHeldAgainstTheWebhookThatNeedsIt(t *testing.T) {
+	t.Parallel()
+
+	for name, c := range unreadable(t) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := webhook.Parse(c.request)
+			hook, err := open(t, c.request(query+"wpf_action=update&contact_id=5"))
+			require.NoError(t, err, "the URL is complete")
+			require.Equal(t, update("5"), hook)
+
+			_, err = open(t, c.request(query+"wpf_action=update"))
 			requireRefused(t, err, c.status, c.code)
+			require.Contains(t, err.Error(), "contact_id is not in the URL, and the body ")
+
+			_, err = open(t, c.request(query+"contact_id=5"))
+			requireRefused(t, err, c.status, c.code)
+			require.Contains(t, err.Error(), "wpf_action is not in the URL, and the body ")
+
+			_, err = open(t, c.request("/?wpf_action=update&contact_id=5"))
+			requireRefused(t, err, http.StatusForbidden, "invalid_access_key")
 		})
+	}
+}
+
+func TestWhatStandsBeforeAFaultCounts(t *testing.T) {
+	t.Parallel()
+
+	large := strings.Repeat("x", webhook.MaxBody)
+	for name, body := range map[string]string{
+		"large form":              "contact_id=5&a=" + large,
+		"large JSON":              `{"id":5,"note":"` + large + `"}`,
+		"quotes":                  `{"id":5,"note":"he said "hi" to me"}`,
+		"half of a text":          `{"id":"5","note":"he said`,
+		"a value that is missing": `{"id":5,"age":,"x":1}`,
+		"comma at the end":        `{"id":5,}`,
+		"something behind it":     `{"id":5};`,
+		"deep":                    `{"id":5,"x":` + strings.Repeat("[", 60_000),
+		"the same twice":          `{"id":5,"id":5,"x":}`,
+		"a part that breaks off":  "--b\r\nContent-Disposition: form-data; name=contact_id\r\n\r\n5\r\n--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1",
+	} {
+		hook, err := open(t, post(query+"wpf_action=update", "", body))
+		require.NoError(t, err, name)
+		require.Equal(t, update("5"), hook, name)
+	}
+	for name, body := range map[string]string{
+		"half an id":        `{"id":5`,
+		"half a pair":       "a=" + strings.Repeat("x", webhook.MaxBody-20) + "&contact_id=512345678",
+		"two ids":           `{"id":5,"id":6,"x":}`,
+		"behind the fault":  `{"x":,"id":5}`,
+		"an id within":      `{"contact":{"id":5,"x":}`,
+		"two objects":       `{"id":5}{"id":6}`,
+		"an object, a list": `{"id":5}[`,
+	} {
+		_, err := open(t, post(query+"wpf_action=update", "", body))
+		var refused *webhook.Error
+		require.ErrorAs(t, err, &refused, name)
+		require.Contains(t, []string{"invalid_body", "body_too_large"}, refused.Code, name)
 	}
 }
 
 func TestBodyOfTheLimitIsRead(t *testing.T) {
 	t.Parallel()
 
-	body := "wpf_action=update&contact_id=5&x="
-	body += strings.Repeat("x", webhook.MaxBody-len(body))
-	hook, err := open(t, post(query, formType, body))
+	body := "x=" + strings.Repeat("x", webhook.MaxBody)
+	const end = "&wpf_action=update&contact_id=5"
+	hook, err := open(t, post(query, formType, body[:webhook.MaxBody-len(end)]+end))
 	require.NoError(t, err)
 	require.Equal(t, update("5"), hook)
+}
+
+func TestARoleInAFormCountsIfTheFormWasMadeForThisEndpoint(t *testing.T) {
+	t.Parallel()
+
+	role := "&role=customer&send_notification=true&wait=2"
+	for name, c := range map[string]struct {
+		target, form string
+		want         string
+	}{
+		"action in the form":           {query, "wpf_action=add&contact_id=5&first_name=x" + role, "customer"},
+		"key in the form":              {"/?wpf_action=add&contact_id=5", "access_key=" + key + "&first_name=x" + role, "customer"},
+		"contact_id in the form":       {query + "wpf_action=add", "contact_id=5&first_name=x" + role, "customer"},
+		"nothing but parameters":       {query + "wpf_action=add", "id=5&email=x&async=true" + role, "customer"},
+		"beside a complete URL":        {query + "wpf_action=add&contact_id=5", role, "customer"},
+		"the URL's comes first":        {query + "wpf_action=add&contact_id=5&role=editor", role, "editor"},
+		"a contact's record":           {query + "wpf_action=add", "id=5&first_name=x" + role, ""},
+		"a record and a complete URL":  {query + "wpf_action=add&contact_id=5", "id=5&first_name=x" + role, ""},
+		"a record with contact_id":     {query + "wpf_action=add&contact_id=5", "contact_id=5&first_name=x" + role, ""},
+		"a large one is not looked at": {query + "wpf_action=add&contact_id=5", "email=" + strings.Repeat("x", 5000) + role, ""},
+		"no role at all":               {query + "wpf_action=add", "contact_id=5&role=a%00b", ""},
+		"a list":                       {query + "wpf_action=add", "contact_id=5&role[]=customer", ""},
+	} {
+		hook, err := open(t, post(c.target, formType, c.form))
+		require.NoError(t, err, name)
+		require.Equal(t, "5", hook.ID, name)
+		require.Equal(t, c.want, hook.Intent.Role, name)
+		counts := c.want == "customer" || c.want == "editor"
+		require.Equal(t, counts, hook.Intent.Notify, name)
+		require.Equal(t, counts, hook.HasWait, name)
+	}
 }
 
 func TestKeyringAcceptsEachOfItsKeysAndNoOther(t *testing.T) {
