@@ -42,7 +42,7 @@ import (
 
 // Packages are the Debian packages that tests need, this package's and
 // redistest's.
-const Packages = "redis-server mariadb-server php-fpm php-cli php-mysql php-curl php-mbstring php-xml nginx-light wordpress wordpress-theme-twentytwentythree"
+const Packages = "redis-server mariadb-server php-fpm php-cli php-mysql php-curl php-mbstring php-xml nginx-light apache2-bin wordpress wordpress-theme-twentytwentythree"
 
 // Options say which WordPress to start. The zero value is a single site of
 // Debian's WordPress with the connector alone.
