@@ -104,12 +104,8 @@ func line(event history.Event) string {
 	if event.Kind != history.Dropped {
 		text += fmt.Sprintf(" (waited %s, took %s)", millis(event.Waited), millis(event.Took))
 	}
-	for _, note := range event.Notes {
-		text += " [" + note
-		if words := contact.ExplainNote(note); words != note {
-			text += ": " + words
-		}
-		text += "]"
+	if len(event.Notes) > 0 {
+		text += " [" + strings.Join(event.Notes, ", ") + "]"
 	}
 	return text
 }

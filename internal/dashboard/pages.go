@@ -14,7 +14,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"spillway/internal/contact"
 	"spillway/internal/pending"
 )
 
@@ -35,7 +34,7 @@ func parsePages() map[string]*template.Template {
 	}
 	functions := template.FuncMap{
 		"asset": func(name string) string { return "/assets/" + name + "?v=" + versions[name] },
-		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
+		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText,
 		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "join": strings.Join,
 		"age":   func(t time.Time) string { return spanText(max(0, time.Since(t)).Truncate(time.Second)) },
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },

@@ -117,9 +117,15 @@ func start(t *testing.T, change map[string]string) *stack {
 // startOn is start with a WordPress of some kind.
 func startOn(t *testing.T, wordPress wptest.Options, change map[string]string) *stack {
 	t.Helper()
+	return startBefore(t, wptest.Start(t, wordPress), change)
+}
+
+// startBefore is start with a WordPress that runs already.
+func startBefore(t *testing.T, site *wptest.Site, change map[string]string) *stack {
+	t.Helper()
 	s := &stack{
 		crm:   sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: 5 * time.Millisecond}),
-		site:  wptest.Start(t, wordPress),
+		site:  site,
 		redis: redistest.Start(t),
 	}
 	crm := httptest.NewServer(s.crm)

@@ -18,32 +18,12 @@ func (s *users) store(in incoming, roles rolePolicy) (result, error) {
 		return s.confirm(found, in), nil
 	case ok && found.newest.supersedes(in):
 		return result{}, &failure{Code: codeSuperseded, Message: "A newer pass of the contact is stored already; nothing was changed."}
-	case ok && found.isKeptFrom(in):
-		skipped := answerFor(nil, contact.Skipped, []string{"other_contact"})
-		skipped.Other = found.contactID()
-		return skipped, nil
 	case ok:
 		return s.change(found, in, roles)
 	case in.action == contact.Add.String():
 		return s.create(in, roles)
 	}
 	return answerFor(nil, contact.Skipped, nil), nil
-}
-
-// contactID is the contact that a user belongs to, empty for none.
-func (u *user) contactID() string {
-	id, _ := u.Meta[contactIDKey].(string)
-	return id
-}
-
-// isKeptFrom says that a user who was found by the address belongs to another
-// contact, from which only an add takes over, and no staff.
-func (u *user) isKeptFrom(in incoming) bool {
-	switch u.contactID() {
-	case "", in.id, in.replaces:
-		return false
-	}
-	return in.action != contact.Add.String() || isStaff(u.Roles)
 }
 
 func answerFor(u *user, outcome contact.Outcome, notes []string) result {
@@ -125,27 +105,24 @@ func (s *users) newLogin(in incoming) (string, error) {
 // change stores a contact on the user who was found.
 func (s *users) change(before *user, in incoming, roles rolePolicy) (result, error) {
 	u := before.clone()
+	u.Meta[contactIDKey] = in.id // the CRM may have merged two contacts
 	var notes []string
-	if other := u.contactID(); other != "" && other != in.id {
-		notes = append(notes, "relinked")
-	}
-	u.Meta[contactIDKey] = in.id
 	created := false
 	if in.action != contact.UpdateTags.String() {
-		staff := isStaff(u.Roles)
+		manages := canManage(u.Roles)
 		if in.action == contact.Add.String() {
 			var note string
-			if created, note = u.repeatCreation(in, staff); note != "" {
+			if created, note = u.repeatCreation(in, manages); note != "" {
 				notes = append(notes, note)
 			}
 		}
-		if !in.generated && in.password != "" && !staff {
+		if !in.generated && in.password != "" && !manages {
 			u.password = in.password
 		}
 		if err := s.applyFields(u, in.fields); err != nil {
 			return result{}, err
 		}
-		if note := u.giveRole(in.role, staff, roles); note != "" {
+		if note := u.giveRole(in.role, manages, roles); note != "" {
 			notes = append(notes, note)
 		}
 	}
@@ -175,7 +152,7 @@ func displayName(fields map[string]any, login string) string {
 
 // repeatCreation decides what an add means for a user whose generated password
 // is not confirmed yet: whether it is answered as the creation.
-func (u *user) repeatCreation(in incoming, staff bool) (created bool, note string) {
+func (u *user) repeatCreation(in incoming, manages bool) (created bool, note string) {
 	if u.mark == nil {
 		return false, ""
 	}
@@ -189,7 +166,7 @@ func (u *user) repeatCreation(in incoming, staff bool) (created bool, note strin
 	case in.id != u.mark.contactID:
 		// Another contact of the same address: the password is the first one's.
 		return false, ""
-	case u.mark.loggedIn, staff:
+	case u.mark.loggedIn, manages:
 		u.mark = nil
 		return false, ""
 	}
@@ -204,17 +181,15 @@ func (u *user) repeatCreation(in incoming, staff bool) (created bool, note strin
 	return true, ""
 }
 
-func (u *user) giveRole(asked string, staff bool, roles rolePolicy) (note string) {
+func (u *user) giveRole(asked string, manages bool, roles rolePolicy) (note string) {
 	if asked == "" {
 		return ""
 	}
-	slug, note := roles.resolve(asked)
-	switch {
-	case note == "" && slices.Contains(u.Roles, slug):
-		return ""
-	case staff:
+	if manages {
 		return "role_kept"
-	case note == "":
+	}
+	slug, note := roles.resolve(asked)
+	if note == "" && !slices.Contains(u.Roles, slug) {
 		u.Roles = []string{slug}
 	}
 	return note

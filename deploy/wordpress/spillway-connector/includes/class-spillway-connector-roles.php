@@ -14,11 +14,38 @@ defined( 'ABSPATH' ) || exit;
 final class Spillway_Connector_Roles {
 
 	/**
-	 * WordPress's own roles. A new role takes the place of these and of those
-	 * that the request lets contacts have; others are another plugin's, such as
-	 * bbPress's bbp_participant, and stay.
+	 * Capabilities of an administrator. A role with one of them is never given.
 	 */
-	const OF_WORDPRESS = array( 'administrator', 'editor', 'author', 'contributor', 'subscriber' );
+	const ADMINISTRATIVE = array(
+		'manage_options',
+		'edit_users',
+		'create_users',
+		'promote_users',
+		'delete_users',
+		'remove_users',
+		'unfiltered_html',
+		'unfiltered_upload',
+		'edit_files',
+		'update_core',
+		'activate_plugins',
+		'edit_plugins',
+		'install_plugins',
+		'update_plugins',
+		'upload_plugins',
+		'delete_plugins',
+		'switch_themes',
+		'edit_themes',
+		'install_themes',
+		'update_themes',
+		'upload_themes',
+		'delete_themes',
+		'manage_network',
+		'manage_sites',
+		'manage_network_users',
+		'manage_network_options',
+		'manage_network_plugins',
+		'manage_network_themes',
+	);
 
 	/**
 	 * Slugs of the roles that the request lets contacts have.
@@ -33,13 +60,6 @@ final class Spillway_Connector_Roles {
 	 * @var string
 	 */
 	private $default;
-
-	/**
-	 * Whether roles carry a capability of an administrator, by slug.
-	 *
-	 * @var bool[]
-	 */
-	private $administer = array();
 
 	/**
 	 * Makes the rules of one request.
@@ -79,34 +99,24 @@ final class Spillway_Connector_Roles {
 			return $this->default;
 		}
 		$site = (string) get_option( 'default_role' );
-		return $this->administers( $site ) ? 'subscriber' : $site;
+		return self::is_administrative( $site ) ? 'subscriber' : $site;
 	}
 
 	/**
-	 * Gives a user a role in place of the one that the user has, and leaves
-	 * other plugins' roles alone. Of a user who has none of WordPress's and of
-	 * the list, the first goes that WordPress's own screens let people choose:
-	 * bbPress keeps its roles out of them.
+	 * Whether a user's email, password and role are out of a contact's reach:
+	 * the user has a capability with which the site could be taken over, or is
+	 * the one that Spillway itself uses. Whoever may edit contacts in the CRM
+	 * must not be able to become such a user.
 	 *
-	 * @param int    $user_id The user.
-	 * @param string $slug    Slug of the role, from decide().
+	 * @param int $user_id The user.
+	 * @return bool
 	 */
-	public function give( $user_id, $slug ) {
+	public static function is_privileged( $user_id ) {
+		if ( get_current_user_id() === $user_id || user_can( $user_id, 'manage_options' ) || is_super_admin( $user_id ) ) {
+			return true;
+		}
 		$user = get_userdata( $user_id );
-		if ( in_array( $slug, $user->roles, true ) ) {
-			return;
-		}
-		$replaced = array_intersect( $user->roles, array_merge( self::OF_WORDPRESS, $this->allowed ) );
-		if ( array() === $replaced ) {
-			/** This filter is documented in wp-admin/includes/user.php */
-			$offered  = (array) apply_filters( 'editable_roles', wp_roles()->roles ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WordPress's own filter.
-			$replaced = array_slice( array_intersect( $user->roles, array_keys( $offered ) ), 0, 1 );
-		}
-		// set_role() takes away what stands in $roles, and reads it anew. The new
-		// role goes first: there WordPress looks for a user's role.
-		$user->caps  = array( $slug => true ) + $user->caps;
-		$user->roles = $replaced;
-		$user->set_role( $slug );
+		return $user && array() !== array_intersect( self::ADMINISTRATIVE, array_keys( array_filter( $user->allcaps ) ) );
 	}
 
 	/**
@@ -135,7 +145,7 @@ final class Spillway_Connector_Roles {
 	 * @return bool
 	 */
 	private function may_give( $slug ) {
-		return wp_roles()->is_role( $slug ) && in_array( $slug, $this->allowed, true ) && ! $this->administers( $slug );
+		return wp_roles()->is_role( $slug ) && in_array( $slug, $this->allowed, true ) && ! self::is_administrative( $slug );
 	}
 
 	/**
@@ -144,10 +154,11 @@ final class Spillway_Connector_Roles {
 	 * @param string $slug Slug of the role.
 	 * @return bool
 	 */
-	private function administers( $slug ) {
-		if ( ! isset( $this->administer[ $slug ] ) ) {
-			$this->administer[ $slug ] = Spillway_Connector_Staff::administers( $slug );
+	private static function is_administrative( $slug ) {
+		$role = get_role( $slug );
+		if ( 'administrator' === $slug ) {
+			return true;
 		}
-		return $this->administer[ $slug ];
+		return null !== $role && array() !== array_intersect( self::ADMINISTRATIVE, array_keys( array_filter( $role->capabilities ) ) );
 	}
 }
