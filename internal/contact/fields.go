@@ -16,7 +16,7 @@ type FieldType string
 // the site's value when the CRM's is empty (see [FieldMap.Values]).
 const (
 	Text        FieldType = "text"        // one string; a list is joined with ", "
-	Multiselect FieldType = "multiselect" // a list of strings; a text is split at its commas
+	Multiselect FieldType = "multiselect" // a list of strings, each as it is; a text is split at its commas
 	Raw         FieldType = "raw"         // as the CRM has it, empty values included
 )
 
@@ -102,12 +102,15 @@ func (m FieldMap) Values(record map[string]any) (values map[string]any, raw []st
 			continue
 		}
 		list := TextList(value)
+		if text, isText := value.(string); isText && field.Type == Multiselect {
+			list = splitCommas(text)
+		}
 		switch {
 		case len(list) == 0:
 		case field.Type == Text:
 			values[field.WordPress] = strings.Join(list, ", ")
 		default:
-			values[field.WordPress] = splitCommas(list)
+			values[field.WordPress] = list
 		}
 	}
 	return values, raw
@@ -157,13 +160,11 @@ func rawValue(value any) any {
 	return strings.Join(TextList(value), ", ")
 }
 
-func splitCommas(list []string) []string {
+func splitCommas(text string) []string {
 	var elements []string
-	for _, text := range list {
-		for element := range strings.SplitSeq(text, ",") {
-			if element = strings.TrimSpace(element); element != "" {
-				elements = append(elements, element)
-			}
+	for element := range strings.SplitSeq(text, ",") {
+		if element = strings.TrimSpace(element); element != "" {
+			elements = append(elements, element)
 		}
 	}
 	return elements
