@@ -40,7 +40,7 @@ func promtool(t *testing.T, args ...string) {
 func TestAlertRulesFireWhenTheyShouldAndNotOtherwise(t *testing.T) {
 	t.Parallel()
 	promtool(t, "check", "config", filepath.Join(deployDir, "prometheus", "prometheus.yml"))
-	promtool(t, "test", "rules", filepath.Join(deployDir, "prometheus", "spillway.test.yml"))
+	promtool(t, "test", "rules", filepath.Join(deployDir, "prometheus", "spillway.test.yml"), filepath.Join(deployDir, "prometheus", "silence.test.yml"))
 }
 
 func alerts(t *testing.T) []string {
@@ -55,7 +55,7 @@ func alerts(t *testing.T) []string {
 
 func TestEveryAlertHasATestAndAParagraphInTheRunbook(t *testing.T) {
 	t.Parallel()
-	tests, runbook := read(t, "prometheus/spillway.test.yml"), read(t, "RUNBOOK.md")
+	tests, runbook := read(t, "prometheus/spillway.test.yml")+read(t, "prometheus/silence.test.yml"), read(t, "RUNBOOK.md")
 	for _, name := range alerts(t) {
 		require.Regexp(t, `alertname: `+name+`\n +exp_alerts:`, tests, "no test makes %s fire", name)
 		require.Regexp(t, `(?m)^### `+name+`\n\n(.|\n)*?\*\*Means\*\*(.|\n)*?\*\*Look\*\*(.|\n)*?\*\*Do\*\*`, runbook, "no paragraph for %s", name)

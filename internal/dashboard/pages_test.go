@@ -404,3 +404,25 @@ func TestMonitorIsReadOnlyUnlessAllowed(t *testing.T) {
 	status, _ = call(t, http.MethodPost, b.replica(t, "", func(o *dashboard.Options) { o.MonitorWritable = true })+"/monitor/api/queues/spillway:pause", "")
 	require.Equal(t, http.StatusNoContent, status)
 }
+
+func TestTheFirstPageSaysWhenTheLastWebhookCame(t *testing.T) {
+	b := setup(t, "")
+	_, page := b.browser(t).do(t, http.MethodGet, "/", nil)
+	require.NotContains(t, page, "last webhook")
+	require.NotContains(t, apiText(t, b, "/api/v1/stats"), "last_webhook")
+
+	b.park(t, "7")
+	stats := apiText(t, b, "/api/v1/stats")
+	require.Contains(t, stats, `"last_webhook":"`)
+	at := time.Now().Add(-3 * time.Minute).UnixMilli()
+	require.NoError(t, b.redis.Client().HSet(t.Context(), "spw:{spillway}:stats", "last_webhook", at).Err())
+	_, page = b.browser(t).do(t, http.MethodGet, "/", nil)
+	require.Regexp(t, `id="last-webhook">last webhook <time [^>]*>3 min ago</time>`, page)
+}
+
+func apiText(t *testing.T, b *bundle, path string) string {
+	t.Helper()
+	status, body := call(t, http.MethodGet, b.url+path, "")
+	require.Equal(t, http.StatusOK, status)
+	return body
+}

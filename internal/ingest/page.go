@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"spillway/internal/contact"
 )
 
 // wantsPage tells browsers from programs: these ask for JSON or for anything.
@@ -38,12 +40,44 @@ func pageOf(o outcome) page {
 		return page{Title: "Nothing was done", Text: append([]string{o.refusal.Message}, remedies[o.refusal.Code]...), Code: o.refusal.Code}
 	case o.hook.Test:
 		return page{Title: "It works", Text: []string{"Spillway takes webhooks at this address, and the access key is right. Nothing was queued."}}
+	case o.end == endSynced:
+		return page{Title: "Synced", Text: syncedText(o)}
+	case o.end == endParked:
+		return page{
+			Title: "Parked",
+			Text:  []string{fmt.Sprintf("Contact %s cannot be synced as it is (%s).", o.hook.ID, o.hook.Intent.Action), o.event.Error},
+			Code:  o.event.Code,
+		}
 	}
 	queued := page{Title: "Queued", Text: []string{fmt.Sprintf("Contact %s will be synced (%s).", o.hook.ID, o.hook.Intent.Action)}}
 	if o.coalesced {
 		queued.Text = append(queued.Text, "It was queued already, so one pass does for both.")
 	}
+	if o.end == endTimeout {
+		queued.Text = append(queued.Text, "It takes longer than this answer waits. The dashboard shows how it ends.")
+	}
 	return queued
+}
+
+// syncedText says what the site did with a contact.
+func syncedText(o outcome) []string {
+	user := "User " + strconv.FormatInt(o.event.UserID, 10)
+	text := []string{map[string]string{
+		string(contact.Created):   user + " was created for contact " + o.hook.ID + ".",
+		string(contact.Updated):   user + " was updated from contact " + o.hook.ID + ".",
+		string(contact.Unchanged): user + " shows already what contact " + o.hook.ID + " has.",
+		string(contact.Skipped):   "The site has no user for contact " + o.hook.ID + ", so there was nothing to do.",
+	}[o.event.Outcome]}
+	if o.event.Role != "" {
+		text = append(text, "Role: "+o.event.Role+".")
+	}
+	if o.event.PasswordReturned {
+		text = append(text, "The CRM has the new password.")
+	}
+	if len(o.event.Notes) > 0 {
+		text = append(text, "Notes: "+strings.Join(o.event.Notes, ", ")+".")
+	}
+	return text
 }
 
 // remedies are what a person can do about a refusal, where its message does not
