@@ -104,8 +104,12 @@ func line(event history.Event) string {
 	if event.Kind != history.Dropped {
 		text += fmt.Sprintf(" (waited %s, took %s)", millis(event.Waited), millis(event.Took))
 	}
-	if len(event.Notes) > 0 {
-		text += " [" + strings.Join(event.Notes, ", ") + "]"
+	for _, note := range event.Notes {
+		text += " [" + note
+		if words := contact.ExplainNote(note); words != note {
+			text += ": " + words
+		}
+		text += "]"
 	}
 	return text
 }

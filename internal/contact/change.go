@@ -18,6 +18,9 @@ type Change struct {
 	// of a user that gets created. It changes no existing user's address:
 	// Fields["user_email"] does.
 	Email string `json:"email,omitempty"`
+	// Replaces is another contact, of which the CRM says that it is gone: its user
+	// may be taken over.
+	Replaces string `json:"replaces,omitempty"`
 	// Fields maps WordPress keys to strings or lists of strings. Nil is left
 	// out and leaves the site's fields alone.
 	Fields map[string]any `json:"fields,omitempty"`
@@ -70,6 +73,9 @@ type Result struct {
 	// The site remembers them until they are confirmed.
 	AppliedTags []string `json:"applied_tags"`
 	RemovedTags []string `json:"removed_tags"`
+	// OtherContact is the contact that has the user with the change's address, if
+	// that is why the change was skipped.
+	OtherContact string `json:"other_contact"`
 	// PasswordReturned says that the CRM has stored the password that was
 	// generated for the user. The site does not send it.
 	PasswordReturned bool `json:"-"`

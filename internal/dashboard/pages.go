@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"spillway/internal/contact"
 	"spillway/internal/pending"
 )
 
@@ -34,7 +35,7 @@ func parsePages() map[string]*template.Template {
 	}
 	functions := template.FuncMap{
 		"asset": func(name string) string { return "/assets/" + name + "?v=" + versions[name] },
-		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText,
+		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
 		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "join": strings.Join,
 		"age":   func(t time.Time) string { return spanText(max(0, time.Since(t)).Truncate(time.Second)) },
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },

@@ -225,7 +225,7 @@ func TestAContactsPageTellsItsStoryAndLinksToBothSystems(t *testing.T) {
 	b := setup(t, "")
 	ref := contact.Ref{Site: contact.DefaultSite, ID: "7"}
 	event := history.Event{
-		Time: time.Now(), Kind: history.Synced, Action: "add", Outcome: "created", UserID: 42, Notes: []string{"role_not_allowed"},
+		Time: time.Now(), Kind: history.Synced, Action: "add", Outcome: "created", UserID: 42, Notes: []string{"role_not_allowed", "other_contact:9"},
 		Waited: 1500, Took: 250, PasswordReturned: true, Covered: 12,
 		Webhooks: []contact.Receipt{{At: time.Now(), Action: contact.Add, RequestID: "req-17"}},
 	}
@@ -233,7 +233,7 @@ func TestAContactsPageTellsItsStoryAndLinksToBothSystems(t *testing.T) {
 	_, page := b.browser(t).do(t, http.MethodGet, "/contacts/7", nil)
 	for _, text := range []string{
 		"https://crm.example/crm/contact/7/edit", "https://site.example/wp-admin/user-edit.php?user_id=42",
-		"created", "role_not_allowed", "waited 1.5 s, took 250 ms",
+		"created", "role_not_allowed", "SPILLWAY_ROLES_ALLOWED", "belongs to contact 9", "waited 1.5 s, took 250 ms",
 		"password returned to the CRM", "12 webhooks", "req-17", "The others are not kept one by one",
 	} {
 		require.Contains(t, page, text)

@@ -28,6 +28,7 @@ type result struct {
 	ContactID string          `json:"contact_id"`
 	Outcome   contact.Outcome `json:"outcome"`
 	UserID    int64           `json:"user_id,omitempty"`
+	Other     string          `json:"other_contact,omitempty"`
 	UserLogin string          `json:"user_login,omitempty"`
 	Role      string          `json:"role,omitempty"`
 	Notes     []string        `json:"notes,omitzero"`
@@ -158,6 +159,7 @@ func decodeBatch(body []byte) (batch, error) {
 // incoming is one contact of a request, its members of the right types.
 type incoming struct {
 	id, action, requestID, email string
+	replaces                     string         // a contact that is gone: its user may be taken over
 	asOf                         int64          // 0: the pass has no number
 	fields                       map[string]any // accepted ones: strings and lists of strings
 	tags                         []string       // nil: leave them alone
@@ -174,6 +176,7 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 	for member, target := range map[string]*string{
 		"action": &in.action, "request_id": &in.requestID, "email": &in.email,
 		"user_login": &in.login, "user_pass": &in.password, "role": &in.role, "created_tag": &in.createdTag,
+		"replaces": &in.replaces,
 	} {
 		value, err := text(members, member)
 		if err != nil {

@@ -165,7 +165,7 @@ func (s *users) applyFields(u *user, fields map[string]any) error {
 
 func (s *users) changeEmail(u *user, email string) error {
 	email = strings.TrimSpace(email)
-	if canManage(u.Roles) || email == u.Email {
+	if isStaff(u.Roles) || email == u.Email {
 		return nil
 	}
 	if !isEmail(email) {

@@ -11,24 +11,24 @@ const (
 )
 
 // siteRole is a registered role. A powerful one carries a capability of an
-// administrator, such as unfiltered_html.
+// administrator, such as unfiltered_html; staff can do more than a member.
 type siteRole struct {
 	slug, title string
 	powerful    bool
-	manages     bool // manage_options
+	staff       bool
 }
 
 // siteRoles are WordPress's own, a shop's customer, and the one that the
 // connector's account has.
 func siteRoles() []siteRole {
 	return []siteRole{
-		{slug: administrator, title: "Administrator", powerful: true, manages: true},
-		{slug: "editor", title: "Editor", powerful: true},
-		{slug: "author", title: "Author"},
-		{slug: "contributor", title: "Contributor"},
+		{slug: administrator, title: "Administrator", powerful: true, staff: true},
+		{slug: "editor", title: "Editor", powerful: true, staff: true},
+		{slug: "author", title: "Author", staff: true},
+		{slug: "contributor", title: "Contributor", staff: true},
 		{slug: "subscriber", title: "Subscriber"},
 		{slug: "customer", title: "Customer"},
-		{slug: "spillway", title: "Spillway", powerful: true},
+		{slug: "spillway", title: "Spillway", powerful: true, staff: true},
 	}
 }
 
@@ -52,10 +52,10 @@ func findRole(name string) (siteRole, bool) {
 	return roles[i], true
 }
 
-func canManage(roles []string) bool {
+func isStaff(roles []string) bool {
 	return slices.ContainsFunc(roles, func(slug string) bool {
 		role, ok := findRole(slug)
-		return ok && role.manages
+		return ok && role.staff
 	})
 }
 

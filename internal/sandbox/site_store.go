@@ -18,12 +18,32 @@ func (s *users) store(in incoming, roles rolePolicy) (result, error) {
 		return s.confirm(found, in), nil
 	case ok && found.newest.supersedes(in):
 		return result{}, &failure{Code: codeSuperseded, Message: "A newer pass of the contact is stored already; nothing was changed."}
+	case ok && found.isKeptFrom(in):
+		skipped := answerFor(nil, contact.Skipped, []string{"other_contact"})
+		skipped.Other = found.contactID()
+		return skipped, nil
 	case ok:
 		return s.change(found, in, roles)
 	case in.action == contact.Add.String():
 		return s.create(in, roles)
 	}
 	return answerFor(nil, contact.Skipped, nil), nil
+}
+
+// contactID is the contact that a user belongs to, empty for none.
+func (u *user) contactID() string {
+	id, _ := u.Meta[contactIDKey].(string)
+	return id
+}
+
+// isKeptFrom says that a user who was found by the address belongs to another
+// contact, from which only an add takes over, and no staff.
+func (u *user) isKeptFrom(in incoming) bool {
+	switch u.contactID() {
+	case "", in.id, in.replaces:
+		return false
+	}
+	return in.action != contact.Add.String() || isStaff(u.Roles)
 }
 
 func answerFor(u *user, outcome contact.Outcome, notes []string) result {
@@ -105,24 +125,27 @@ func (s *users) newLogin(in incoming) (string, error) {
 // change stores a contact on the user who was found.
 func (s *users) change(before *user, in incoming, roles rolePolicy) (result, error) {
 	u := before.clone()
-	u.Meta[contactIDKey] = in.id // the CRM may have merged two contacts
 	var notes []string
+	if other := u.contactID(); other != "" && other != in.id {
+		notes = append(notes, "relinked")
+	}
+	u.Meta[contactIDKey] = in.id
 	created := false
 	if in.action != contact.UpdateTags.String() {
-		manages := canManage(u.Roles)
+		staff := isStaff(u.Roles)
 		if in.action == contact.Add.String() {
 			var note string
-			if created, note = u.repeatCreation(in, manages); note != "" {
+			if created, note = u.repeatCreation(in, staff); note != "" {
 				notes = append(notes, note)
 			}
 		}
-		if !in.generated && in.password != "" && !manages {
+		if !in.generated && in.password != "" && !staff {
 			u.password = in.password
 		}
 		if err := s.applyFields(u, in.fields); err != nil {
 			return result{}, err
 		}
-		if note := u.giveRole(in.role, manages, roles); note != "" {
+		if note := u.giveRole(in.role, staff, roles); note != "" {
 			notes = append(notes, note)
 		}
 	}
@@ -152,7 +175,7 @@ func displayName(fields map[string]any, login string) string {
 
 // repeatCreation decides what an add means for a user whose generated password
 // is not confirmed yet: whether it is answered as the creation.
-func (u *user) repeatCreation(in incoming, manages bool) (created bool, note string) {
+func (u *user) repeatCreation(in incoming, staff bool) (created bool, note string) {
 	if u.mark == nil {
 		return false, ""
 	}
@@ -166,7 +189,7 @@ func (u *user) repeatCreation(in incoming, manages bool) (created bool, note str
 	case in.id != u.mark.contactID:
 		// Another contact of the same address: the password is the first one's.
 		return false, ""
-	case u.mark.loggedIn, manages:
+	case u.mark.loggedIn, staff:
 		u.mark = nil
 		return false, ""
 	}
@@ -181,15 +204,17 @@ func (u *user) repeatCreation(in incoming, manages bool) (created bool, note str
 	return true, ""
 }
 
-func (u *user) giveRole(asked string, manages bool, roles rolePolicy) (note string) {
+func (u *user) giveRole(asked string, staff bool, roles rolePolicy) (note string) {
 	if asked == "" {
 		return ""
 	}
-	if manages {
-		return "role_kept"
-	}
 	slug, note := roles.resolve(asked)
-	if note == "" && !slices.Contains(u.Roles, slug) {
+	switch {
+	case note == "" && slices.Contains(u.Roles, slug):
+		return ""
+	case staff:
+		return "role_kept"
+	case note == "":
 		u.Roles = []string{slug}
 	}
 	return note

@@ -17,14 +17,23 @@ import (
 
 const root = "../.."
 
-// documented reads the table of deploy/ERRORS.md.
-func documented(t *testing.T) map[string]syncer.Verdict {
+// errorsPage reads the two tables of deploy/ERRORS.md: of codes and of notes.
+func errorsPage(t *testing.T) (codes, notes string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "deploy/ERRORS.md"))
 	require.NoError(t, err)
+	codes, notes, ok := strings.Cut(string(text), "\n# What a note says")
+	require.True(t, ok)
+	return codes, notes
+}
+
+// documented reads the table of codes.
+func documented(t *testing.T) map[string]syncer.Verdict {
+	t.Helper()
+	text, _ := errorsPage(t)
 	verdicts := map[string]syncer.Verdict{"waits": syncer.Wait, "tried again": syncer.TryAgain, "parked": syncer.Park}
 	table := map[string]syncer.Verdict{}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		cells := strings.Split(line, "|")
 		if len(cells) < 4 || !strings.Contains(cells[1], "`") {
 			continue
@@ -42,6 +51,18 @@ func documented(t *testing.T) map[string]syncer.Verdict {
 func TestTheTableOfErrorsIsTheCodes(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, syncer.Codes(), documented(t))
+}
+
+func TestTheTableOfNotesExplainsWhatTheDashboardDoes(t *testing.T) {
+	t.Parallel()
+	_, table := errorsPage(t)
+	notes := regexp.MustCompile("(?m)^\\| (`[^|]+`) \\|").FindAllStringSubmatch(table, -1)
+	require.Greater(t, len(notes), 5)
+	for _, row := range notes {
+		for _, note := range regexp.MustCompile("`([a-z_]+)[:A-Z]*`").FindAllStringSubmatch(row[1], -1) {
+			require.NotEqual(t, note[1], contact.ExplainNote(note[1]))
+		}
+	}
 }
 
 // permanentCodes reads from the connector's protocol which of its codes are for

@@ -28,7 +28,7 @@ func TestAllThatAPassStoresHasItsNumber(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.stand.CRM.Put("1", map[string]any{"email": "one@example.org"}, []int{4})
-	b.stand.CRM.Put("2", map[string]any{"email": "one@example.org"}, []int{9}) // merged into another id
+	b.stand.CRM.Put("2", map[string]any{"email": "one@example.org"}, []int{9})
 	for _, pass := range []struct {
 		id      int
 		action  contact.Action
@@ -36,11 +36,15 @@ func TestAllThatAPassStoresHasItsNumber(t *testing.T) {
 	}{
 		{1, contact.Add, []int64{1, 0}}, // and the confirmation, which needs none
 		{1, contact.Update, []int64{2}},
-		{2, contact.UpdateTags, []int64{3, 3}}, // by id, then by address
+		{2, contact.UpdateTags, []int64{3, 3}}, // by id, then by address, whose user is contact 1's
+		{2, contact.Update, []int64{4, 4}},     // and again once contact 1 is gone
 	} {
 		sent := &recorder{Site: b.site}
 		parts := b.parts(t, "k")
 		parts.Site = sent
+		if pass.action == contact.Update && pass.id == 2 {
+			b.stand.CRM.Delete("1")
+		}
 		_, err := b.pass(t, parts, pass.id, pass.action)
 		require.NoError(t, err)
 		var numbers []int64

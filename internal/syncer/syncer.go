@@ -96,7 +96,7 @@ func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Inten
 		return contact.Result{}, err
 	}
 	if intent.Action != contact.Add || s.options.ReturnPassword == "" || change.UserPass != "" {
-		result, err := s.site.Store(ctx, change)
+		result, err := s.store(ctx, change)
 		if err != nil {
 			return contact.Result{}, err
 		}
@@ -116,7 +116,7 @@ func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref, asOf int64) (con
 		return contact.Result{}, err
 	}
 	change := contact.Change{ContactID: ref.ID, Action: contact.UpdateTags.String(), AsOf: asOf, Tags: listed(tags)}
-	result, err := s.site.Store(ctx, change)
+	result, err := s.store(ctx, change)
 	if err != nil {
 		return result, err
 	}
@@ -130,7 +130,7 @@ func (s *Syncer) syncTags(ctx context.Context, ref contact.Ref, asOf int64) (con
 	if change.Email = s.email(record); change.Email == "" {
 		return result, nil
 	}
-	if result, err = s.site.Store(ctx, change); err != nil {
+	if result, err = s.store(ctx, change); err != nil {
 		return result, err
 	}
 	return result, s.confirm(ctx, ref, result, "")
@@ -192,7 +192,7 @@ func (s *Syncer) addWithPassword(
 		return contact.Result{}, err
 	}
 	change.RequestID, change.UserPass, change.GeneratedPass = made.RequestID, made.Password, true
-	result, err := s.site.Store(ctx, change)
+	result, err := s.store(ctx, change)
 	if err != nil {
 		return contact.Result{}, err
 	}

@@ -215,6 +215,7 @@ func TestTagsReadTheContactOnlyWhenItsIDFindsNobody(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, before, b.stand.CRM.Stats().Calls["contact"])
 
+	b.stand.CRM.Delete("1")
 	b.stand.CRM.Put("2", map[string]any{"email": "one@example.org"}, []int{9}) // merged into another id
 	result, err := b.pass(t, b.parts(t, "k"), 2, contact.UpdateTags)
 	require.NoError(t, err)

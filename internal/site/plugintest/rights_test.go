@@ -54,7 +54,7 @@ func TestUserOfSpillwayItselfKeepsEmailPasswordAndRole(t *testing.T) {
 	contact := add(1, change{"user_email": "taken-over@example.com", "first_name": "Ann"})
 	contact["email"], contact["role"], contact["user_pass"] = own, "customer", "Taken-over-1"
 	got := expect(t, site, "updated", contact)
-	require.Equal(t, []string{"role_kept"}, got.Notes)
+	require.Equal(t, []string{"role_kept", "email_kept"}, got.Notes)
 	user := site.UsersByContact("1")[0]
 	require.Equal(t, own, user.Email)
 	require.Equal(t, []string{"spillway"}, user.Roles)

@@ -33,14 +33,59 @@ var findingRules = []rule{
 			require.Equal(s, id, found[0].ID, action)
 		}
 	}},
-	{"MergedContactTakesTheUserOver", func(s *trial) {
+	{"UserOfAnotherContactIsNotTakenOver", func(s *trial) {
+		for _, action := range []string{"update", "update_tags"} {
+			owner, id := s.user("subscriber")
+			s.expect("updated", owner.update(object{"fields": object{"first_name": "Ann"}, "tags": []string{"1", "2"}}))
+			before := s.stored(id)
+			stranger := person{id: s.person().id, email: owner.email}
+			for _, replaces := range []string{"", s.person().id, stranger.id, owner.id + "0"} {
+				skipped := s.expect("skipped", stranger.change(action).with(object{
+					"fields": object{"first_name": "Stranger"}, "tags": []string{}, "role": "customer",
+					"user_pass": "new-Pass-word-1", "replaces": replaces,
+				}))
+				require.Equal(s, []string{"other_contact"}, skipped.Notes, action)
+				require.Equal(s, owner.id, skipped.OtherContact, action)
+				require.Zero(s, skipped.UserID)
+			}
+			require.Equal(s, before, s.stored(id), action)
+			require.True(s, s.PasswordWorks(before.Login, oldPassword), action)
+			require.Empty(s, s.expect("updated", owner.change(action).with(object{"tags": []string{"3"}})).OtherContact)
+		}
+	}},
+	{"AddTakesTheUserOfAnotherContactOver", func(s *trial) {
+		old, id := s.user("subscriber")
+		merged := person{id: s.person().id, email: old.email}
+		relinked := s.expect("updated", merged.add(nil))
+		require.Equal(s, id, relinked.UserID)
+		require.Equal(s, []string{"relinked"}, relinked.Notes)
+		require.Empty(s, s.UsersByContact(old.id))
+		require.Len(s, s.UsersByContact(merged.id), 1)
+		require.Empty(s, s.expect("unchanged", merged.add(nil)).Notes)
+	}},
+	{"ContactThatReplacesAnotherTakesItsUserOver", func(s *trial) {
 		for _, action := range []string{"add", "update", "update_tags"} {
 			old, id := s.user("subscriber")
 			merged := person{id: s.person().id, email: old.email}
-			require.Equal(s, id, s.expect("updated", merged.change(action)).UserID, action)
+			relinked := s.expect("updated", merged.change(action).with(object{"replaces": old.id}))
+			require.Equal(s, id, relinked.UserID, action)
+			require.Equal(s, []string{"relinked"}, relinked.Notes, action)
 			require.Empty(s, s.UsersByContact(old.id), action)
 			require.Len(s, s.UsersByContact(merged.id), 1, action)
 		}
+	}},
+	{"StaffOfAnotherContactIsTakenOverByNobody", func(s *trial) {
+		owner, id := s.user("administrator")
+		stranger := person{id: s.person().id, email: owner.email}
+		for _, action := range []string{"add", "update", "update_tags"} {
+			skipped := s.expect("skipped", stranger.change(action).with(object{"tags": []string{"9"}}))
+			require.Equal(s, owner.id, skipped.OtherContact, action)
+		}
+		require.Empty(s, s.tags(s.stored(id)))
+		require.Equal(s, id, s.expect("updated", stranger.add(object{"replaces": owner.id})).UserID)
+	}},
+	{"ReplacedContactIsNamedByAText", func(s *trial) {
+		s.refused("invalid_contact", s.person().update(object{"replaces": []string{"1"}}))
 	}},
 	{"EmailFindsInUpperAndLowerCase", func(s *trial) {
 		p := s.person()

@@ -92,7 +92,7 @@ var orderRules = []rule{
 		s.expect("updated", p.named("Ann").of(2))
 		other := p
 		other.id = s.person().id
-		s.expect("updated", other.named("Bob").of(1))
+		s.expect("updated", other.named("Bob").with(object{"replaces": p.id}).of(1))
 		require.Equal(s, "Bob", s.text(s.stored(id), "first_name"))
 		require.Len(s, s.UsersByContact(other.id), 1)
 	}},

@@ -57,7 +57,9 @@ type result struct {
 	UserLogin string   `json:"user_login"`
 	Role      string   `json:"role"`
 	Notes     []string `json:"notes"`
-	Error     *struct {
+	// OtherContact has the user in the contact's place.
+	OtherContact string `json:"other_contact"`
+	Error        *struct {
 		Code      string `json:"code"`
 		Message   string `json:"message"`
 		Permanent bool   `json:"permanent"`

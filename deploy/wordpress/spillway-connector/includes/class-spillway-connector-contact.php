@@ -50,6 +50,14 @@ final class Spillway_Connector_Contact {
 	public $email = '';
 
 	/**
+	 * Another contact that the CRM says is gone, and whose user this contact may
+	 * have.
+	 *
+	 * @var string
+	 */
+	public $replaces = '';
+
+	/**
 	 * What to store, by WordPress key: strings and lists of strings. Keys that
 	 * may not be written and values that do not count are gone already.
 	 *
@@ -114,6 +122,7 @@ final class Spillway_Connector_Contact {
 		$contact->as_of      = 'confirm' === $contact->action ? 0.0 : self::number( $data, 'as_of' );
 		$contact->request_id = self::text( $data, 'request_id' );
 		$contact->email      = trim( self::text( $data, 'email' ) );
+		$contact->replaces   = self::text( $data, 'replaces' );
 		$contact->login      = self::text( $data, 'user_login' );
 		$contact->password   = self::text( $data, 'user_pass' );
 		$contact->role       = self::text( $data, 'role' );

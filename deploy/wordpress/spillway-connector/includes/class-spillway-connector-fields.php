@@ -87,6 +87,28 @@ final class Spillway_Connector_Fields {
 	}
 
 	/**
+	 * The note for a field that is not written because of its key.
+	 *
+	 * @param string $key The WordPress key.
+	 * @return string
+	 */
+	public static function refused( $key ) {
+		return 'field_refused:' . mb_substr( $key, 0, 255 );
+	}
+
+	/**
+	 * Whether an address is another than the user's. Case is no difference, as
+	 * for WordPress's own look-ups.
+	 *
+	 * @param int    $user_id The user.
+	 * @param string $email   The address.
+	 * @return bool
+	 */
+	public static function is_another_email( $user_id, $email ) {
+		return strtolower( get_userdata( $user_id )->user_email ) !== strtolower( $email );
+	}
+
+	/**
 	 * Turns a JSON value into a string or a list of strings.
 	 *
 	 * @param mixed $value The JSON value.

@@ -120,15 +120,9 @@ final class Spillway_Connector_Ledger {
 			$this->fail( $place, $contact->id, Spillway_Connector_Failure::superseded() );
 			return;
 		}
-		if ( 0 === $user_id && 'add' !== $contact->action ) {
-			$this->results[ $place ] = array(
-				'contact_id' => $contact->id,
-				'outcome'    => 'skipped',
-				'user_id'    => 0,
-				'user_login' => '',
-				'role'       => '',
-				'notes'      => array(),
-			);
+		$other = $user_id > 0 ? $this->user->other_contact( $contact, $user_id ) : '';
+		if ( '' !== $other || ( 0 === $user_id && 'add' !== $contact->action ) ) {
+			$this->results[ $place ] = $this->user->skipped( $contact, $other );
 			return;
 		}
 		$mark    = Spillway_Connector_Order::mark( $contact );

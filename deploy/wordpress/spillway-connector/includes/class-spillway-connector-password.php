@@ -87,12 +87,11 @@ final class Spillway_Connector_Password {
 	/**
 	 * Settles an "add" of a user whose password is unconfirmed.
 	 *
-	 * @param Spillway_Connector_Contact $contact    The contact.
-	 * @param int                        $user_id    Its user.
-	 * @param bool                       $privileged Whether the password is out of reach.
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
 	 * @return string[] The outcome, empty when the user has no mark, and a note, empty for none.
 	 */
-	public static function settle( Spillway_Connector_Contact $contact, $user_id, $privileged ) {
+	public static function settle( Spillway_Connector_Contact $contact, $user_id ) {
 		$mark = self::find( $user_id );
 		if ( null === $mark ) {
 			return array( '', '' );
@@ -107,7 +106,7 @@ final class Spillway_Connector_Password {
 			// to the one it was made for, and must go on logging in.
 			return array( 'updated', '' );
 		}
-		if ( $changed || ! empty( $mark['logged_in'] ) || $privileged ) {
+		if ( $changed || ! empty( $mark['logged_in'] ) || Spillway_Connector_Staff::includes( $user_id ) ) {
 			delete_user_meta( $user_id, self::MARK );
 			return array( 'updated', $changed ? 'password_changed' : '' );
 		}
@@ -123,15 +122,23 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
-	 * Sets an existing user's password to the contact's own, when it differs.
+	 * Whether the contact's own password is another than an existing user's.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return bool
+	 */
+	public static function is_new( Spillway_Connector_Contact $contact, $user_id ) {
+		return ! $contact->generated && '' !== $contact->password && ! self::works( $contact->password, $user_id );
+	}
+
+	/**
+	 * Sets a user's password to the contact's own.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id Its user.
 	 */
 	public static function set( Spillway_Connector_Contact $contact, $user_id ) {
-		if ( $contact->generated || '' === $contact->password || self::works( $contact->password, $user_id ) ) {
-			return;
-		}
 		wp_set_password( self::as_typed( $contact->password ), $user_id );
 	}
 

@@ -14,38 +14,11 @@ defined( 'ABSPATH' ) || exit;
 final class Spillway_Connector_Roles {
 
 	/**
-	 * Capabilities of an administrator. A role with one of them is never given.
+	 * WordPress's own roles. A new role takes the place of these and of those
+	 * that the request lets contacts have; others are another plugin's, such as
+	 * bbPress's bbp_participant, and stay.
 	 */
-	const ADMINISTRATIVE = array(
-		'manage_options',
-		'edit_users',
-		'create_users',
-		'promote_users',
-		'delete_users',
-		'remove_users',
-		'unfiltered_html',
-		'unfiltered_upload',
-		'edit_files',
-		'update_core',
-		'activate_plugins',
-		'edit_plugins',
-		'install_plugins',
-		'update_plugins',
-		'upload_plugins',
-		'delete_plugins',
-		'switch_themes',
-		'edit_themes',
-		'install_themes',
-		'update_themes',
-		'upload_themes',
-		'delete_themes',
-		'manage_network',
-		'manage_sites',
-		'manage_network_users',
-		'manage_network_options',
-		'manage_network_plugins',
-		'manage_network_themes',
-	);
+	const OF_WORDPRESS = array( 'administrator', 'editor', 'author', 'contributor', 'subscriber' );
 
 	/**
 	 * Slugs of the roles that the request lets contacts have.
@@ -60,6 +33,13 @@ final class Spillway_Connector_Roles {
 	 * @var string
 	 */
 	private $default;
+
+	/**
+	 * Whether roles carry a capability of an administrator, by slug.
+	 *
+	 * @var bool[]
+	 */
+	private $administer = array();
 
 	/**
 	 * Makes the rules of one request.
@@ -99,24 +79,34 @@ final class Spillway_Connector_Roles {
 			return $this->default;
 		}
 		$site = (string) get_option( 'default_role' );
-		return self::is_administrative( $site ) ? 'subscriber' : $site;
+		return $this->administers( $site ) ? 'subscriber' : $site;
 	}
 
 	/**
-	 * Whether a user's email, password and role are out of a contact's reach:
-	 * the user has a capability with which the site could be taken over, or is
-	 * the one that Spillway itself uses. Whoever may edit contacts in the CRM
-	 * must not be able to become such a user.
+	 * Gives a user a role in place of the one that the user has, and leaves
+	 * other plugins' roles alone. Of a user who has none of WordPress's and of
+	 * the list, the first goes that WordPress's own screens let people choose:
+	 * bbPress keeps its roles out of them.
 	 *
-	 * @param int $user_id The user.
-	 * @return bool
+	 * @param int    $user_id The user.
+	 * @param string $slug    Slug of the role, from decide().
 	 */
-	public static function is_privileged( $user_id ) {
-		if ( get_current_user_id() === $user_id || user_can( $user_id, 'manage_options' ) || is_super_admin( $user_id ) ) {
-			return true;
-		}
+	public function give( $user_id, $slug ) {
 		$user = get_userdata( $user_id );
-		return $user && array() !== array_intersect( self::ADMINISTRATIVE, array_keys( array_filter( $user->allcaps ) ) );
+		if ( in_array( $slug, $user->roles, true ) ) {
+			return;
+		}
+		$replaced = array_intersect( $user->roles, array_merge( self::OF_WORDPRESS, $this->allowed ) );
+		if ( array() === $replaced ) {
+			/** This filter is documented in wp-admin/includes/user.php */
+			$offered  = (array) apply_filters( 'editable_roles', wp_roles()->roles ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WordPress's own filter.
+			$replaced = array_slice( array_intersect( $user->roles, array_keys( $offered ) ), 0, 1 );
+		}
+		// set_role() takes away what stands in $roles, and reads it anew. The new
+		// role goes first: there WordPress looks for a user's role.
+		$user->caps  = array( $slug => true ) + $user->caps;
+		$user->roles = $replaced;
+		$user->set_role( $slug );
 	}
 
 	/**
@@ -145,7 +135,7 @@ final class Spillway_Connector_Roles {
 	 * @return bool
 	 */
 	private function may_give( $slug ) {
-		return wp_roles()->is_role( $slug ) && in_array( $slug, $this->allowed, true ) && ! self::is_administrative( $slug );
+		return wp_roles()->is_role( $slug ) && in_array( $slug, $this->allowed, true ) && ! $this->administers( $slug );
 	}
 
 	/**
@@ -154,11 +144,10 @@ final class Spillway_Connector_Roles {
 	 * @param string $slug Slug of the role.
 	 * @return bool
 	 */
-	private static function is_administrative( $slug ) {
-		$role = get_role( $slug );
-		if ( 'administrator' === $slug ) {
-			return true;
+	private function administers( $slug ) {
+		if ( ! isset( $this->administer[ $slug ] ) ) {
+			$this->administer[ $slug ] = Spillway_Connector_Staff::administers( $slug );
 		}
-		return null !== $role && array() !== array_intersect( self::ADMINISTRATIVE, array_keys( array_filter( $role->capabilities ) ) );
+		return $this->administer[ $slug ];
 	}
 }

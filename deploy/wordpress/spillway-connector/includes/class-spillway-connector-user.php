@@ -35,6 +35,13 @@ final class Spillway_Connector_User {
 	private $inserted = 0;
 
 	/**
+	 * Whether users are staff, by id, for the contact that is being stored.
+	 *
+	 * @var bool[]
+	 */
+	private $staff = array();
+
+	/**
 	 * Makes the writer of one request.
 	 *
 	 * @param Spillway_Connector_Roles       $roles  The roles that may be given.
@@ -112,6 +119,23 @@ final class Spillway_Connector_User {
 	}
 
 	/**
+	 * The other contact that a user belongs to who was found by the address, if
+	 * that keeps this contact from the user: an "update" takes nobody over unless
+	 * the CRM says that the other contact is gone, and an "add" no staff.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id The user.
+	 * @return string The other contact's id, empty when nothing is in the way.
+	 */
+	public function other_contact( Spillway_Connector_Contact $contact, $user_id ) {
+		$carried = self::carried( $user_id );
+		if ( 'confirm' === $contact->action || in_array( $carried, array( '', $contact->id, $contact->replaces ), true ) ) {
+			return '';
+		}
+		return 'add' === $contact->action && ! Spillway_Connector_Staff::includes( $user_id ) ? '' : $carried;
+	}
+
+	/**
 	 * Stores a contact on its user.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
@@ -124,27 +148,29 @@ final class Spillway_Connector_User {
 			$confirmed = Spillway_Connector_Password::confirm( $user_id, $contact->request_id );
 			return $this->result( $contact, $user_id, $confirmed ? 'updated' : 'unchanged', array() );
 		}
-		$before     = $this->state( $contact, $user_id );
-		$outcome    = '';
-		$notes      = array();
-		$privileged = Spillway_Connector_Roles::is_privileged( $user_id );
+		$this->staff = array();
+		$before      = $this->state( $contact, $user_id );
+		$outcome     = '';
+		$notes       = array();
 		if ( 'add' === $contact->action ) {
-			list( $outcome, $note ) = Spillway_Connector_Password::settle( $contact, $user_id, $privileged );
+			list( $outcome, $note ) = Spillway_Connector_Password::settle( $contact, $user_id );
 			$notes[]                = $note;
 			if ( is_multisite() && ! is_user_member_of_blog( $user_id ) ) {
 				$this->join( $user_id, $this->roles->fallback() );
 			}
 		}
+		if ( ! in_array( self::carried( $user_id ), array( '', $contact->id ), true ) ) {
+			$notes[] = 'relinked';
+		}
 		update_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), wp_slash( $contact->id ) );
 		if ( 'update_tags' !== $contact->action ) {
-			$notes[] = $this->store_role( $contact, $user_id, $privileged );
-			$fields  = $contact->fields;
-			if ( $privileged ) {
-				unset( $fields['user_email'] );
-			} else {
+			$notes[] = $this->store_role( $contact, $user_id );
+			if ( Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->is_staff( $user_id ) ) {
 				Spillway_Connector_Password::set( $contact, $user_id );
 			}
-			$notes = array_merge( $notes, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
+			list( $fields, $kept ) = $this->within_reach( $contact->fields, $user_id );
+
+			$notes = array_merge( $notes, $kept, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
 		}
 		$this->store_tags( $contact, $user_id );
 		if ( null !== $this->fusion ) {
@@ -218,6 +244,18 @@ final class Spillway_Connector_User {
 			}
 		}
 		return $record;
+	}
+
+	/**
+	 * The answer for a contact that has no user.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param string                     $other   The contact that has the user in its place, empty for none.
+	 * @return array
+	 */
+	public function skipped( Spillway_Connector_Contact $contact, $other ) {
+		$result = $this->result( $contact, 0, 'skipped', array( '' === $other ? '' : 'other_contact' ) );
+		return '' === $other ? $result : $result + array( 'other_contact' => $other );
 	}
 
 	/**
@@ -341,24 +379,71 @@ final class Spillway_Connector_User {
 	/**
 	 * Gives an existing user the role that a contact asks for.
 	 *
-	 * @param Spillway_Connector_Contact $contact    The contact.
-	 * @param int                        $user_id    The user.
-	 * @param bool                       $privileged Whether the role is out of reach.
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id The user.
 	 * @return string A note, empty for none.
 	 */
-	private function store_role( Spillway_Connector_Contact $contact, $user_id, $privileged ) {
-		if ( '' === $contact->role ) {
+	private function store_role( Spillway_Connector_Contact $contact, $user_id ) {
+		list( $role, $note ) = $this->roles->decide( $contact->role );
+		if ( '' === $contact->role || in_array( $role, get_userdata( $user_id )->roles, true ) ) {
 			return '';
 		}
-		if ( $privileged ) {
+		if ( $this->is_staff( $user_id ) ) {
 			return 'role_kept';
 		}
-		list( $role, $note ) = $this->roles->decide( $contact->role );
-		$user                = get_userdata( $user_id );
-		if ( '' !== $role && ! in_array( $role, $user->roles, true ) ) {
-			$user->set_role( $role );
+		if ( '' !== $role ) {
+			$this->roles->give( $user_id, $role );
 		}
 		return $note;
+	}
+
+	/**
+	 * Leaves out what no contact may write on a member of the staff: the address,
+	 * and keys that begin with _, under which plugins keep what is not for
+	 * people's eyes.
+	 *
+	 * @param array $fields  The contact's fields.
+	 * @param int   $user_id The user.
+	 * @return array[] The fields that are left, and notes.
+	 */
+	private function within_reach( array $fields, $user_id ) {
+		$notes = array();
+		foreach ( array_map( 'strval', array_keys( $fields ) ) as $key ) {
+			if ( 'user_email' === $key ) {
+				if ( Spillway_Connector_Fields::is_another_email( $user_id, $fields[ $key ] ) && $this->is_staff( $user_id ) ) {
+					unset( $fields[ $key ] );
+					$notes[] = 'email_kept';
+				}
+			} elseif ( '_' === substr( ltrim( $key ), 0, 1 ) && $this->is_staff( $user_id ) ) {
+				unset( $fields[ $key ] );
+				$notes[] = Spillway_Connector_Fields::refused( $key );
+			}
+		}
+		return array( $fields, $notes );
+	}
+
+	/**
+	 * Whether a user is staff, asked once for each contact and only when it
+	 * counts.
+	 *
+	 * @param int $user_id The user.
+	 * @return bool
+	 */
+	private function is_staff( $user_id ) {
+		if ( ! isset( $this->staff[ $user_id ] ) ) {
+			$this->staff[ $user_id ] = Spillway_Connector_Staff::includes( $user_id );
+		}
+		return $this->staff[ $user_id ];
+	}
+
+	/**
+	 * The contact id that a user carries.
+	 *
+	 * @param int $user_id The user.
+	 * @return string Empty for none.
+	 */
+	private static function carried( $user_id ) {
+		return (string) get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
 	}
 
 	/**

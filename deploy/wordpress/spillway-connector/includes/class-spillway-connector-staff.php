@@ -1,0 +1,168 @@
+<?php
+/**
+ * Staff: who can do more than a member.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Tells staff from members. Whoever may edit contacts in the CRM must neither
+ * take over the account of somebody who can do more than they can, nor become
+ * such a somebody. What counts is what WordPress lets a person do, with the
+ * filters of all plugins: WooCommerce gives its shop managers the users of the
+ * site through a filter alone.
+ *
+ * Members of forums, shops and courses stay members: they read, buy, and write
+ * what is their own.
+ */
+final class Spillway_Connector_Staff {
+
+	/**
+	 * Capabilities with which a person can take over a site, a shop or their
+	 * users. A role with one of them is never given.
+	 */
+	const ADMINISTRATIVE = array(
+		'manage_options',
+		'edit_users',
+		'create_users',
+		'promote_users',
+		'delete_users',
+		'remove_users',
+		'unfiltered_html',
+		'unfiltered_upload',
+		'edit_files',
+		'update_core',
+		'activate_plugins',
+		'edit_plugins',
+		'install_plugins',
+		'update_plugins',
+		'upload_plugins',
+		'delete_plugins',
+		'switch_themes',
+		'edit_themes',
+		'install_themes',
+		'update_themes',
+		'upload_themes',
+		'delete_themes',
+		'manage_network',
+		'manage_sites',
+		'manage_network_users',
+		'manage_network_options',
+		'manage_network_plugins',
+		'manage_network_themes',
+		'manage_woocommerce',
+		'spillway_store_contacts',
+	);
+
+	/**
+	 * What staff can do besides, and plugins may give through a filter that asks
+	 * which capability is meant.
+	 */
+	const OF_STAFF = array( 'edit_posts', 'edit_others_posts', 'list_users', 'upload_files', 'moderate_comments', 'edit_shop_orders', 'group_leader' );
+
+	/**
+	 * The names of what goes beyond a member, whichever plugin they are of:
+	 * "edit_courses", "manage_bookings", "delete_others_topics", "level_1".
+	 */
+	const BEYOND_A_MEMBER = '/^(activate|create|customize|delete|edit|export|import|install|list|manage|moderate|promote|publish|remove|switch|unfiltered|update|upload)(_|$)|_(others|moderate)(_|$)|^level_([1-9]|10)$|^(group_leader|keep_gate|spillway_store_contacts)$/';
+
+	/**
+	 * What looks like that, and is a member's own: the topics and replies of
+	 * bbPress, and whatever is named so.
+	 */
+	const A_MEMBERS_OWN = '/^(edit|publish)_(topics|replies)$|_own(_|$)/';
+
+	/**
+	 * Whether a user is staff somewhere: on this site, or on any other of its
+	 * network. So is the user whom Spillway itself uses.
+	 *
+	 * @param int $user_id The user.
+	 * @return bool
+	 */
+	public static function includes( $user_id ) {
+		if ( get_current_user_id() === $user_id || is_super_admin( $user_id ) ) {
+			return true;
+		}
+		$user = get_userdata( $user_id );
+		if ( ! $user || self::is_staff( $user ) ) {
+			return (bool) $user;
+		}
+		if ( ! is_multisite() ) {
+			return false;
+		}
+		foreach ( array_keys( get_blogs_of_user( $user_id, true ) ) as $site ) {
+			if ( get_current_blog_id() === (int) $site ) {
+				continue;
+			}
+			switch_to_blog( $site );
+			$there = self::is_staff( new WP_User( $user_id ) );
+			restore_current_blog();
+			if ( $there ) {
+				return true;
+			}
+		}
+		return false;
+	}
+
+	/**
+	 * Whether a role carries a capability of an administrator. The question is
+	 * asked for a person who has that role and nothing else.
+	 *
+	 * @param string $slug Slug of a registered role.
+	 * @return bool
+	 */
+	public static function administers( $slug ) {
+		if ( 'administrator' === $slug || 'spillway' === $slug ) {
+			return true;
+		}
+		$nobody           = new WP_User();
+		$nobody->ID       = PHP_INT_MAX;
+		$nobody->data->ID = PHP_INT_MAX;
+		$nobody->caps     = array( $slug => true );
+		$nobody->get_role_caps();
+		return array() !== array_intersect( self::ADMINISTRATIVE, self::granted( $nobody ) ) || self::can_any( $nobody, self::ADMINISTRATIVE );
+	}
+
+	/**
+	 * Whether a user can do more than a member on the current site.
+	 *
+	 * @param WP_User $user The user, as of that site.
+	 * @return bool
+	 */
+	private static function is_staff( WP_User $user ) {
+		$beyond = preg_grep( self::A_MEMBERS_OWN, preg_grep( self::BEYOND_A_MEMBER, self::granted( $user ) ), PREG_GREP_INVERT );
+		return array() !== $beyond || self::can_any( $user, array_merge( self::ADMINISTRATIVE, self::OF_STAFF ) );
+	}
+
+	/**
+	 * The names of what a user has, with what filters add to any question.
+	 * Straight to the filter: on a network map_meta_cap() denies much of it to
+	 * everybody but those who run the network.
+	 *
+	 * @param WP_User $user The user.
+	 * @return string[]
+	 */
+	private static function granted( WP_User $user ) {
+		/** This filter is documented in wp-includes/class-wp-user.php */
+		$granted = apply_filters( 'user_has_cap', $user->allcaps, array( 'edit_users' ), array( 'edit_users', $user->ID ), $user ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WordPress's own filter.
+		return array_map( 'strval', array_keys( array_filter( (array) $granted ) ) );
+	}
+
+	/**
+	 * Whether a user can do any of a list of things.
+	 *
+	 * @param WP_User  $user         The user.
+	 * @param string[] $capabilities The things.
+	 * @return bool
+	 */
+	private static function can_any( WP_User $user, array $capabilities ) {
+		foreach ( $capabilities as $capability ) {
+			if ( user_can( $user, $capability ) ) {
+				return true;
+			}
+		}
+		return false;
+	}
+}

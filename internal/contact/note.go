@@ -1,0 +1,35 @@
+package contact
+
+import "strings"
+
+// ExplainNote says in words what a note of a [Result] means: a code, and after a
+// colon what it is about, such as "field_kept:user_url". A code that is not
+// known is returned as it is.
+func ExplainNote(note string) string {
+	code, about, _ := strings.Cut(note, ":")
+	switch code {
+	case "role_not_allowed":
+		return "the role that was asked for may not be given; see SPILLWAY_ROLES_ALLOWED"
+	case "role_unknown":
+		return "the site has no such role"
+	case "role_kept":
+		return "the user is staff and keeps the role"
+	case "email_kept":
+		return "the site keeps its e-mail address: the CRM's is not valid or another user's, or the user is staff"
+	case "login_changed":
+		return "the login was changed to what WordPress accepts"
+	case "password_changed":
+		return "the user has a password of their own meanwhile; none was returned"
+	case "mail_failed":
+		return "WordPress could not send the login details"
+	case "field_kept":
+		return "the site keeps its value of " + about + ": the CRM's could not be stored"
+	case "field_refused":
+		return "no field may write " + about
+	case "other_contact":
+		return "the user with this address belongs to contact " + about + ", which the CRM has"
+	case "relinked":
+		return "the user belonged to another contact before"
+	}
+	return note
+}
