@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,7 +18,6 @@ import (
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/roster"
-	"spillway/internal/worker"
 )
 
 // newAdmin returns the admin address of an ingest process.
@@ -66,18 +64,3 @@ func seldom(log zerolog.Logger, message string) func(error) {
 	log = log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second})
 	return func(err error) { log.Warn().Err(err).Msg(message) }
 }
-
-// counting knows how many passes are under way.
-type counting struct {
-	worker.Passer
-
-	underWay atomic.Int64
-}
-
-func (c *counting) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error) {
-	c.underWay.Add(1)
-	defer c.underWay.Add(-1)
-	return c.Passer.Pass(ctx, ref, intent, asOf)
-}
-
-func (c *counting) count() int { return int(c.underWay.Load()) }

@@ -5,7 +5,6 @@ package assembly
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"os"
@@ -25,7 +24,6 @@ import (
 	"spillway/internal/metrics"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
-	"spillway/internal/pulse"
 	"spillway/internal/redisconn"
 	"spillway/internal/refusals"
 	"spillway/internal/roster"
@@ -129,14 +127,14 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
-	systems, passes := throttle.NewStatuses(rdb), &counting{Passer: parts.syncer}
+	systems := throttle.NewStatuses(rdb)
 	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
 	if err != nil {
 		return err
 	}
 	defer traces.Stop(ctx)
 	w := worker.New(worker.Options{
-		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: passes, Gate: parts.gate,
+		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
 		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
@@ -159,7 +157,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 			return err
 		})
 	}
-	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, passes.count, log); return nil })
+	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, parts.gate.UnderWay, log); return nil })
 	group.Go(func() error {
 		defer stopHealth()
 		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
@@ -233,10 +231,14 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
 	// A request to the site carries many contacts: fewer of them tell as much.
 	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
-	crm, err := newCRM(rdb, settings.CRM, settings.Roots, secrets, crmBreaker, registry)
+	crm, budget, err := CRM(CRMOptions{
+		Settings: settings.CRM, Redis: rdb, Vault: secrets, Roots: settings.Roots,
+		Breaker: crmBreaker, Observe: metrics.CRMCalls(registry),
+	})
 	if err != nil {
 		return nil, err
 	}
+	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
 	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
@@ -247,7 +249,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard,
+		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard, UnderWay: places.UnderWay,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 		Observe: metrics.SiteRequests(registry),
 	})
@@ -271,43 +273,10 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		}
 	}
 	return &parts{
-		site: client, guard: guard, gate: throttle.NewGate(client, crmBreaker, siteBreaker),
+		site: client, guard: guard,
+		gate: throttle.NewGate(throttle.GateOptions{
+			Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
+		}),
 		syncer: syncer.New(source, client, secrets, options),
 	}, nil
-}
-
-func newCRM(
-	rdb redis.UniversalClient, settings config.CRM, roots *x509.CertPool, secrets *vault.Vault,
-	breaker pulse.Breaker, registry prometheus.Registerer,
-) (*pulse.Client, error) {
-	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, settings.Rate, 0)
-	if err != nil {
-		return nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
-	}
-	observeCall := metrics.CRMCalls(registry)
-	tokens := pulse.Fixed(settings.Token)
-	if settings.OAuth() {
-		if secrets == nil {
-			return nil, errors.New("SPILLWAY_SECRET_KEY: OAuth keeps its tokens sealed, set a key")
-		}
-		tokenURL := settings.TokenURL
-		if tokenURL == "" {
-			tokenURL = pulse.TokenURL(settings.URL)
-		}
-		tokens, err = pulse.NewOAuth(pulse.OAuthOptions{
-			ClientID: settings.ClientID, ClientSecret: settings.ClientSecret, RefreshToken: settings.RefreshToken,
-			TokenURL: tokenURL, Vault: secrets, Redis: rdb, Roots: roots, Observe: observeCall,
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	client, err := pulse.New(pulse.Options{
-		URL: settings.URL, Tokens: tokens, Budget: budget, Breaker: breaker, Concurrency: settings.Concurrency, Roots: roots,
-		Observe: observeCall,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return client, nil
 }

@@ -24,7 +24,7 @@ func Contacts(rdb redis.UniversalClient, settings config.Config) *pending.Contac
 	return newContacts(rdb, settings)
 }
 
-// CRMOptions say how an operator's command calls the CRM.
+// CRMOptions say how the CRM is called.
 type CRMOptions struct {
 	Settings config.CRM
 	// Redis holds the budget that the workers share, and OAuth's tokens. Nil:
@@ -34,14 +34,18 @@ type CRMOptions struct {
 	Vault *vault.Vault
 	Roots *x509.CertPool // of a client of its own; nil: the system's
 	HTTP  *http.Client   // nil: a client of its own
+	// Breaker keeps calls from a CRM that is away. Nil, as for an operator's
+	// command: every call is made, since a person who asks wants an answer.
+	Breaker pulse.Breaker
+	Observe func(pulse.Call) // is told of every call; nil: nobody is
 }
 
-// CRM returns a client of the CRM for an operator's command, whose calls are
-// taken from the budget of all. Unlike a worker's it asks no breaker: a person
-// who asks wants an answer. The budget is nil without Redis.
+// CRM returns a client of the CRM, whose calls are taken from the budget of all.
+// The budget is nil without Redis.
 func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 	options := pulse.Options{
 		URL: o.Settings.URL, Tokens: pulse.Fixed(o.Settings.Token), Concurrency: o.Settings.Concurrency, HTTP: o.HTTP, Roots: o.Roots,
+		Breaker: o.Breaker, Observe: o.Observe,
 	}
 	var budget *throttle.Budget
 	if o.Redis != nil {
@@ -61,7 +65,7 @@ func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 		}
 		tokens, err := pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: o.Settings.ClientID, ClientSecret: o.Settings.ClientSecret, RefreshToken: o.Settings.RefreshToken,
-			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP, Roots: o.Roots,
+			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP, Roots: o.Roots, Observe: o.Observe,
 		})
 		if err != nil {
 			return nil, nil, err

@@ -97,8 +97,8 @@ func (s *stage) budgetRun(ctx context.Context, rate int, options sandbox.CRMOpti
 	return budgetStand{crm: stand, began: time.Now(), granted: granted}
 }
 
-// grants watches what Redis carries out. redis_rate's script writes its key
-// when, and only when, it allows a call.
+// grants watches what Redis carries out. The budget's script writes a call's turn,
+// in milliseconds, when, and only when, it gives one.
 func (s *stage) grants(ctx context.Context, addr string) (soFar func() []time.Time) {
 	connection, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	require.NoError(s, err)
@@ -107,17 +107,17 @@ func (s *stage) grants(ctx context.Context, addr string) (soFar func() []time.Ti
 	require.NoError(s, err)
 	var mu sync.Mutex
 	var times []time.Time
-	written := regexp.MustCompile(`^\+(\d+)\.(\d{6}) \[\d+ lua\] "SET" "rate:` + regexp.QuoteMeta(throttle.BudgetKey) + `"`)
+	written := regexp.MustCompile(`"HSET" "` + regexp.QuoteMeta(throttle.BudgetKey) + `" .*"turn" "(\d+)\.(\d{3})"`)
 	go func() {
 		for lines := bufio.NewScanner(connection); lines.Scan(); {
 			found := written.FindStringSubmatch(lines.Text())
 			if found == nil {
 				continue
 			}
-			seconds, _ := strconv.ParseInt(found[1], 10, 64)
+			millis, _ := strconv.ParseInt(found[1], 10, 64)
 			micros, _ := strconv.ParseInt(found[2], 10, 64)
 			mu.Lock()
-			times = append(times, time.Unix(seconds, micros*1000))
+			times = append(times, time.UnixMicro(1000*millis+micros))
 			mu.Unlock()
 		}
 	}()

@@ -157,7 +157,7 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"answer's unit":       {config.Ingest, complete("SPILLWAY_ANSWER_WAIT=4"), []string{`SPILLWAY_ANSWER_WAIT "4": use a time from 0 to 30s with its unit, such as 1s or 500ms`}},
 		"waiters below none":  {config.Ingest, complete("SPILLWAY_ANSWER_WAITERS=-1"), []string{`SPILLWAY_ANSWER_WAITERS "-1": use a whole number from 0 to 100000`}},
 		"batch of nothing":    {config.All, complete("SPILLWAY_SITE_BATCH=0"), []string{`SPILLWAY_SITE_BATCH "0": use a whole number from 1 to 100`}},
-		"not a number":        {config.All, complete("SPILLWAY_WORKER_CONCURRENCY=many"), []string{`SPILLWAY_WORKER_CONCURRENCY "many": use a whole number from 1 to 10000`}},
+		"not a number":        {config.All, complete("SPILLWAY_WORKER_CONCURRENCY=many"), []string{`SPILLWAY_WORKER_CONCURRENCY "many": use a whole number from 1 to 512`}},
 		"rate is not finite":  {config.All, complete("SPILLWAY_CRM_RATE=NaN"), []string{`SPILLWAY_CRM_RATE "NaN": use a number from 0.1 to 10000`}},
 		"rate of zero":        {config.All, complete("SPILLWAY_CRM_RATE=0"), []string{`SPILLWAY_CRM_RATE "0": use a number from 0.1 to 10000`}},
 		"address":             {config.All, complete("SPILLWAY_INGEST_ADDR=8080"), []string{`SPILLWAY_INGEST_ADDR "8080": write HOST:PORT, or :PORT for all interfaces`}},

@@ -86,7 +86,7 @@ func (s *settings) worker(c *Config, connected bool) {
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
 	s.require(connected && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
 
-	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 10000)
+	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 512)
 }
 
 func (s *settings) crm(c *CRM, needed bool) {

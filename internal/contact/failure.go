@@ -13,6 +13,15 @@ type Outage interface {
 	Outage() time.Duration
 }
 
+// Held is an outage of a system that is well and has asked all callers to wait,
+// by a 429 or by its limit. It says nothing of the contact that met it: the
+// contact keeps its place and counts no failure.
+type Held interface {
+	Outage
+	// Held reports whether this is such an outage.
+	Held() bool
+}
+
 // Refusal is an error that no retry mends: the data, not the moment, is bad.
 type Refusal interface {
 	error
@@ -38,6 +47,12 @@ func AsOutage(err error) (Outage, bool) {
 	var outage Outage
 	ok := errors.As(err, &outage)
 	return outage, ok
+}
+
+// IsHeld says whether there is a [Held] in err's chain that is one.
+func IsHeld(err error) bool {
+	var held Held
+	return errors.As(err, &held) && held.Held()
 }
 
 // AsRefusal finds a [Refusal] in err's chain.

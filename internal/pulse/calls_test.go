@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/contact"
 	"spillway/internal/pulse"
 )
 
@@ -49,14 +51,51 @@ func TestTheBudgetIsAskedForEachCallAndToldOfEach429(t *testing.T) {
 		says(429, "", "Retry-After", "11")(w, r)
 	}, func(o *pulse.Options) { o.Budget = budget })
 	_, err := client.Tags(t.Context(), "7")
-	requireOutage(t, err)
-	require.Equal(t, 3, budget.waits)
-	require.Equal(t, []time.Duration{11 * time.Second}, budget.limited)
+	requireOutageFor(t, 11*time.Second, err)
+	require.True(t, contact.IsHeld(err), "a 429 is none of the contact's failures")
+	const tries = 8
+	require.Equal(t, 2+tries, budget.waits)
+	require.Equal(t, slices.Repeat([]time.Duration{11 * time.Second}, tries), budget.limited)
 
 	budget.err = errors.New("the budget is closed")
 	_, err = client.Tags(t.Context(), "7")
 	require.ErrorIs(t, err, budget.err)
-	require.Equal(t, int32(3), calls.Load(), "no call without a budget")
+	require.Equal(t, int32(2+tries), calls.Load(), "no call without a budget")
+}
+
+func TestACallThatMet429IsMadeAgainInItsTurn(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int32
+	budget := &ledger{}
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			says(429, "")(w, r)
+			return
+		}
+		says(200, `{"id":7}`)(w, r)
+	}, func(o *pulse.Options) { o.Budget = budget })
+	_, err := client.Contact(t.Context(), "7")
+	require.NoError(t, err)
+	require.Equal(t, 2, budget.waits)
+	require.Len(t, budget.limited, 1)
+}
+
+func TestThereIsRoomWhileHardlyAnyCallWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	proceed := make(chan struct{})
+	client := setup(t, func(w http.ResponseWriter, r *http.Request) {
+		<-proceed
+		says(200, `{"id":7}`)(w, r)
+	}, func(o *pulse.Options) { o.Concurrency = 4 })
+	require.True(t, client.Room())
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() { _, _ = client.Contact(t.Context(), "7") })
+	}
+	require.Eventually(t, func() bool { return !client.Room() }, 10*time.Second, time.Millisecond, "four calls wait for four")
+	close(proceed)
+	group.Wait()
+	require.True(t, client.Room())
 }
 
 func TestNoMoreCallsAtOnceThanAllowed(t *testing.T) {

@@ -7,8 +7,8 @@
 // contact nothing but time; [ErrNotFound] is for good; [*Rejected] is a failure
 // that counts. No error shows a token, a contact's data or a query.
 //
-// Limits: calls are not repeated, but for those that met an expired token;
-// whoever calls decides when to try again. The API has no public reference; what
+// Limits: calls are not repeated, but for those that met an expired token or a
+// 429 that leaves them time; whoever calls decides when to try others again. The API has no public reference; what
 // is known of it comes from the integration "pulsetech" in the public repository
 // verygoodplugins/wp-fusion-lite. So answers are read leniently: ids as numbers
 // or texts, missing paging information, unknown and null members.
@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -89,6 +90,7 @@ type Client struct {
 	budget  Budget
 	breaker Breaker
 	slots   chan struct{}
+	waiting atomic.Int64 // calls that wait for one of the slots
 	timeout time.Duration
 	http    *http.Client
 	observe func(Call)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"syscall"
 	"time"
 
@@ -40,7 +41,7 @@ type Unavailable struct {
 	slow   bool // in its time
 }
 
-var _ contact.Outage = (*Unavailable)(nil)
+var _ contact.Held = (*Unavailable)(nil)
 
 func (e *Unavailable) Error() string { return e.Attempt + ": " + e.Reason }
 
@@ -49,6 +50,9 @@ func (e *Unavailable) Unwrap() error { return e.Err }
 
 // Outage returns RetryAfter.
 func (e *Unavailable) Outage() time.Duration { return e.RetryAfter }
+
+// Held reports whether the CRM is well and answered 429.
+func (e *Unavailable) Held() bool { return e.Status == http.StatusTooManyRequests }
 
 // Rejected reports an answer that concerns this call alone: a status of 400 and
 // more that is no outage, or content that cannot be what was asked for.

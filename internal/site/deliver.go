@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"spillway/internal/contact"
 )
@@ -17,7 +16,7 @@ func (c *Client) deliver(ctx context.Context, f *flight, batch []*waiter) (defer
 	if len(stillAwaited(batch)) == 0 {
 		return nil, nil
 	}
-	if err := c.held(ctx, time.Now()); err != nil {
+	if err := c.options.Breaker.Allow(ctx); err != nil {
 		return nil, failAll(batch, err)
 	}
 	c.guard.Sending(ctx)
@@ -98,18 +97,9 @@ const slowWeight = 2
 // away takes note of an outage, which counts as weight of them, and returns it.
 func (c *Client) away(ctx context.Context, weight int, err error) error {
 	if outage, ok := contact.AsOutage(err); ok {
-		c.health.away(outage)
 		c.options.Breaker.Failed(ctx, weight, outage.Outage(), err.Error())
 	}
 	return err
-}
-
-// held returns an outage while the site is to be left alone.
-func (c *Client) held(ctx context.Context, now time.Time) error {
-	if err := c.health.held(now); err != nil {
-		return err
-	}
-	return c.options.Breaker.Allow(ctx)
 }
 
 // blameLimit is how many contacts in a row may be blamed while the site answers

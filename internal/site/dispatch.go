@@ -32,7 +32,6 @@ func (c *Client) dispatch(ctx context.Context) {
 			c.line.land(batch, deferred)
 			c.rest(ctx, f.pause)
 			release()
-			c.gate.grant() // the rate and the batch size may have changed
 			c.look()
 		})
 	}
@@ -76,7 +75,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 			return false
 		}
 		now := time.Now()
-		at, ok := c.line.due(now, c.batch(), c.options.MaxLinger, c.gate.underWay())
+		at, ok := c.line.due(now, c.batch(), c.options.MaxLinger, c.options.UnderWay())
 		if ok && !at.After(now) {
 			return true
 		}
@@ -94,7 +93,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 
 // turn waits for a slot; false: the line was answered without one.
 func (c *Client) turn(ctx context.Context) (release func(), ok bool) {
-	if err := c.held(ctx, time.Now()); err != nil {
+	if err := c.options.Breaker.Allow(ctx); err != nil {
 		c.failLine(err)
 		return nil, false
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync"
 	"time"
-
-	"spillway/internal/contact"
 )
 
 // slowRequest is how long a request may take before batches shrink. The
@@ -52,54 +50,34 @@ func (b *batchSize) Refused(context.Context, time.Duration) (pause time.Duration
 	return 0
 }
 
-// storedSpan is over how long the rate is taken at which the site stores.
+// storedSpan is over how long the pace is taken at which the site stores.
 const storedSpan = 10 * time.Second
 
-// health is what the last requests showed of the site.
-type health struct {
-	mu        sync.Mutex
-	isAway    bool
-	heldUntil time.Time
-	stored    rate
+// pace is how many contacts the site stored lately.
+type pace struct {
+	mu     sync.Mutex
+	stored rate
 }
 
-func newHealth() *health { return &health{stored: rate{span: storedSpan}} }
+func newPace() *pace { return &pace{stored: rate{span: storedSpan}} }
 
 // answered takes note of a request that was.
-func (h *health) answered(contacts int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.isAway = false
-	h.stored.add(contacts, time.Now())
+func (p *pace) answered(contacts int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stored.add(contacts, time.Now())
 }
 
-// longestHold bounds for how long a site may keep Spillway off with one answer.
-const longestHold = 15 * time.Minute
-
-// away takes note of an outage.
-func (h *health) away(outage contact.Outage) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.isAway = true
-	if until := time.Now().Add(min(outage.Outage(), longestHold)); until.After(h.heldUntil) {
-		h.heldUntil = until
-	}
+func (p *pace) perSecond() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stored.perSecond(time.Now())
 }
 
-// held returns an outage while the site wants to be left alone.
-func (h *health) held(now time.Time) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if left := h.heldUntil.Sub(now); left > 0 {
-		return &Unavailable{Reason: "it asked to be left alone for a while", After: left}
-	}
-	return nil
-}
+// Pace returns how many contacts this client has stored a second lately, and how
+// many the next request may hold.
+func (c *Client) Pace() (perSecond float64, batch int) { return c.pace.perSecond(), c.batch() }
 
-// rate returns the contacts that the site stores per second, and whether the
-// last request met an outage.
-func (h *health) rate(now time.Time) (perSecond float64, away bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.stored.perSecond(now), h.isAway
-}
+// Ended says that a pass has ended, so Options.UnderWay returns one less: what
+// waited in line for its contact may go.
+func (c *Client) Ended() { c.look() }

@@ -70,7 +70,7 @@ func (c *Client) send(ctx context.Context, f *flight, batch []*waiter) ([]reply,
 	switch {
 	case err == nil:
 		c.blamed.Store(0)
-		c.health.answered(stored(replies))
+		c.pace.answered(stored(replies))
 		c.options.Breaker.Succeeded(ctx)
 		f.pause += c.guard.Answered(ctx, len(batch), took, worked)
 	case errors.As(err, &failure):

@@ -104,9 +104,10 @@ type Options struct {
 	// MaxLinger is how long a contact waits for company at most. Zero: 1 s;
 	// negative: not at all.
 	MaxLinger time.Duration
-	// MaxUnderWay bounds what [Client.Admit] admits, however quick the site
-	// is. Zero: 512.
-	MaxUnderWay int
+	// UnderWay returns how many passes of this process may still bring a
+	// contact, those in line included: when all of them have, none is waited
+	// for. Nil: not known.
+	UnderWay func() int
 	// Roots verify the site's certificate; nil: the system's do.
 	Roots *x509.CertPool
 	// HTTP sends the requests. Its CheckRedirect is not used. Nil: a client
@@ -135,9 +136,8 @@ type Client struct {
 	http     *http.Client
 	slots    Slots
 	line     *line
-	gate     *gate
 	guard    Guard
-	health   *health
+	pace     *pace
 
 	wake    chan struct{} // the dispatcher is to look at the line again
 	closing chan struct{} // nothing new is accepted
@@ -152,7 +152,6 @@ const (
 	largestBatch     = 100 // the connector refuses more
 	defaultTimeout   = 25 * time.Second
 	defaultMaxLinger = time.Second
-	defaultUnderWay  = 512
 )
 
 // New returns a client whose dispatcher runs until [Client.Close]. It sends
@@ -171,7 +170,9 @@ func New(options Options) (*Client, error) {
 	options.Batch = orDefault(options.Batch, defaultBatch)
 	options.Timeout = orDefault(options.Timeout, defaultTimeout)
 	options.MaxLinger = orDefault(options.MaxLinger, defaultMaxLinger)
-	options.MaxUnderWay = orDefault(options.MaxUnderWay, defaultUnderWay)
+	if options.UnderWay == nil {
+		options.UnderWay = func() int { return 0 }
+	}
 	if options.Slots == nil {
 		options.Slots = make(oneAtATime, 1)
 	}
@@ -192,12 +193,11 @@ func New(options Options) (*Client, error) {
 		slots:    options.Slots,
 		line:     newLine(),
 		guard:    options.Guard,
-		health:   newHealth(),
+		pace:     newPace(),
 		wake:     make(chan struct{}, 1),
 		closing:  make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	c.gate = newGate(c.underWayLimit, c.look)
 	ctx, abort := context.WithCancel(context.Background())
 	c.abort = abort
 	go c.dispatch(ctx)

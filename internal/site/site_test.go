@@ -352,28 +352,6 @@ func TestChangesOfOneContactKeepTheirOrder(t *testing.T) {
 	require.Equal(t, 1, most, "a batch never holds two changes of one contact")
 }
 
-func TestAdmitBoundsThePassesUnderWay(t *testing.T) {
-	t.Parallel()
-	_, url := standIn(t)
-	c := client(t, url, func(o *site.Options) { o.Batch, o.MaxUnderWay = 2, 4 })
-	var releases []func()
-	for range 4 {
-		release, err := c.Admit(t.Context())
-		require.NoError(t, err)
-		releases = append(releases, release)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := c.Admit(ctx)
-	_, ok := contact.AsOutage(err)
-	require.True(t, ok, "%v", err)
-	releases[0]()
-	releases[0]() // a second call does nothing
-	release, err := c.Admit(t.Context())
-	require.NoError(t, err)
-	release()
-}
-
 func TestClosedClientAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	_, url := standIn(t)
@@ -382,8 +360,6 @@ func TestClosedClientAcceptsNothing(t *testing.T) {
 	_, err := c.Store(t.Context(), add(1))
 	_, ok := contact.AsOutage(err)
 	require.True(t, ok, "%v", err)
-	_, err = c.Admit(t.Context())
-	require.Error(t, err)
 }
 
 func TestStatusTellsWhatTheSiteIs(t *testing.T) {
@@ -391,7 +367,7 @@ func TestStatusTellsWhatTheSiteIs(t *testing.T) {
 	_, url := standIn(t)
 	status, err := client(t, url, nil).Status(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, 1, status.Protocol)
+	require.Equal(t, 2, status.Protocol)
 	_, err = client(t, url, func(o *site.Options) { o.AppPassword = "wrong" }).Status(t.Context())
 	require.ErrorContains(t, err, "SPILLWAY_SITE_APP_PASSWORD")
 }

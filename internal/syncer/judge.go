@@ -16,6 +16,9 @@ const (
 	// Wait: the CRM, the site or Redis is away or busy. The contact is tried
 	// again and loses no attempt.
 	Wait Verdict = iota
+	// Yield: the CRM is well and asked all callers to wait. The contact goes back
+	// to where it was, as if the pass had not begun.
+	Yield
 	// TryAgain: this contact failed, and a repetition may succeed. It uses up
 	// an attempt.
 	TryAgain
@@ -37,6 +40,7 @@ type Judgement struct {
 // The codes that [Judge] gives by itself.
 const (
 	CodeOutage    = "outage"
+	CodeHeld      = "held"
 	CodeOutOfTime = "out_of_time"
 	// CodeSuperseded waits: Redis's clock went back, or the claim is lost.
 	CodeSuperseded = "superseded"
@@ -67,6 +71,9 @@ func Codes() map[string]Verdict {
 // Judge is the one place that tells passing errors from permanent ones.
 // attempts are the counted failures before this one.
 func Judge(err error, attempts int) Judgement {
+	if contact.IsHeld(err) {
+		return Judgement{Verdict: Yield, Code: CodeHeld}
+	}
 	// An outage first: a refusal that was met on the way to it is not final.
 	if outage, ok := contact.AsOutage(err); ok {
 		return Judgement{Verdict: Wait, Code: CodeOutage, After: outage.Outage()}

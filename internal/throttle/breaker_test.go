@@ -50,12 +50,32 @@ func fail(t *testing.T, b *throttle.Breaker, times int) {
 	}
 }
 
+// gateOf is a gate that asks breakers alone.
+func gateOf(breakers ...*throttle.Breaker) *throttle.Gate {
+	return throttle.NewGate(throttle.GateOptions{Breakers: breakers})
+}
+
+// begin asks a gate until a pass may begin or ctx ends.
+func begin(ctx context.Context, gate *throttle.Gate) (end func(), err error) {
+	for {
+		end, wait, err := gate.Begin(ctx)
+		if end != nil || err != nil {
+			return end, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // admitted says whether a pass may begin within the time.
-func admitted(ctx context.Context, b *throttle.Breaker, within time.Duration) (release func(), ok bool) {
+func admitted(ctx context.Context, b *throttle.Breaker, within time.Duration) (end func(), ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	release, err := throttle.NewGate(nil, b).Admit(ctx)
-	return release, err == nil
+	end, err := begin(ctx, gateOf(b))
+	return end, err == nil
 }
 
 func TestFailuresOfOneReplicaOpenTheBreakerForAll(t *testing.T) {
@@ -137,12 +157,12 @@ func TestOneProbeAtATimeOverAllReplicas(t *testing.T) {
 	var group sync.WaitGroup
 	release := make(chan func(), 64)
 	for _, b := range all {
-		gate := throttle.NewGate(nil, b)
+		gate := gateOf(b)
 		for range 8 {
 			group.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 				defer cancel()
-				if end, err := gate.Admit(ctx); err == nil {
+				if end, err := begin(ctx, gate); err == nil {
 					probes.Add(1)
 					release <- end
 				}
@@ -258,10 +278,10 @@ func TestPassesBeginBitByBitAfterAnOutage(t *testing.T) {
 	var begun atomic.Int32
 	var group sync.WaitGroup
 	for _, b := range all {
-		gate := throttle.NewGate(nil, b)
+		gate := gateOf(b)
 		group.Go(func() {
 			for begun.Load() < 200 {
-				end, err := gate.Admit(t.Context())
+				end, err := begin(t.Context(), gate)
 				if err != nil {
 					t.Error(err)
 					return
@@ -285,37 +305,15 @@ func TestTwoBreakersBothLetAPassThrough(t *testing.T) {
 	server := redistest.Start(t)
 	options := throttle.BreakerOptions{First: 100 * time.Millisecond, Longest: time.Minute}
 	crm, site := throttle.NewBreaker(server.Client(), throttle.CRM, options), throttle.NewBreaker(server.Client(), throttle.Site, options)
-	gate := throttle.NewGate(nil, crm, site)
+	gate := gateOf(crm, site)
 	fail(t, crm, 10)
 	site.Failed(t.Context(), 1, time.Minute, "status 503")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	_, err := gate.Admit(ctx)
-	outage, ok := contact.AsOutage(err)
-	require.True(t, ok)
-	require.Greater(t, outage.Outage(), 30*time.Second, "the caller learns when it is worth asking again")
+	_, err := begin(ctx, gate)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.Equal(t, throttle.Open, status(t, throttle.NewStatuses(server.Client())).State,
 		"the CRM is not probed by a pass that the site would refuse")
-}
-
-// everyone admits each pass and counts those under way.
-type everyone struct{ underWay atomic.Int32 }
-
-func (e *everyone) Admit(context.Context) (func(), error) {
-	e.underWay.Add(1)
-	return func() { e.underWay.Add(-1) }, nil
-}
-
-func TestAGateHandsPassesOnAndBack(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	var next everyone
-	gate := throttle.NewGate(&next, throttle.NewBreaker(server.Client(), throttle.CRM, throttle.BreakerOptions{}))
-	release, err := gate.Admit(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, int32(1), next.underWay.Load())
-	release()
-	require.Zero(t, next.underWay.Load())
 }
 
 func TestBreakersFailSafeWithoutRedis(t *testing.T) {
@@ -324,13 +322,13 @@ func TestBreakersFailSafeWithoutRedis(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
 	b := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
-	gate := throttle.NewGate(nil, b)
-	release, err := gate.Admit(t.Context())
+	gate := gateOf(b)
+	release, err := begin(t.Context(), gate)
 	require.NoError(t, err)
 	release()
 	server.Kill()
 
-	require.Eventually(t, func() bool { _, err = gate.Admit(t.Context()); return err != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err = begin(t.Context(), gate); return err != nil }, 5*time.Second, 10*time.Millisecond)
 	_, outage := contact.AsOutage(err)
 	require.True(t, outage, "passes wait")
 	require.NoError(t, b.Allow(t.Context()), "a pass under way goes by what was known")

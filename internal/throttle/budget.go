@@ -8,22 +8,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-redis/redis_rate/v10"
 	"github.com/redis/go-redis/v9"
 )
 
 const (
-	// copyLife is how long a replica goes by its copy of the shared rate.
+	// copyLife is how long a replica goes by its copy of what is shared.
 	copyLife = 100 * time.Millisecond
-	// climbTime is how long the rate takes, from its half, to come close to
-	// the one that met a 429. It takes half as long again to come to it, and
-	// as long again to exceed it by two fifths.
+	// climbTime is how long the rate takes to come close to the one that met a
+	// 429. It takes half as long again to come to it, and as long again to
+	// exceed it.
 	climbTime = 20 * time.Second
-	// learnedBurst is how many calls come at once after a 429: whoever limits
-	// calls tolerates fewer at once than Spillway's own setting may.
-	learnedBurst = 2
-	// lowest is the part of the setting below which no 429 pushes the rate.
-	lowest = 1.0 / 32
+	// lowestRate is the rate below which no 429 pushes: twelve calls a minute.
+	// A pass of three calls could not end in its time at a much lower one.
+	lowestRate = 0.2
 	// shortHold is how long a 429 without a time holds everyone back.
 	shortHold = time.Second
 	// worthWaiting is the longest hold that Wait sits out. A pass that waited
@@ -31,48 +28,54 @@ const (
 	worthWaiting = 15 * time.Second
 	// longestHold bounds what one answer can close.
 	longestHold = time.Hour
+	// startWithin is how soon a pass that begins must have its first call. Its
+	// other calls come into the same line behind at most as much, so a pass
+	// has its calls within a few times of this. It is long enough for calls to
+	// wait in line all the time while contacts do.
+	startWithin = 2 * time.Second
 )
 
-var errHeld = errors.New("the other side asked all callers to wait")
+var (
+	errHeld = errors.New("the other side asked all callers to wait")
+	errLine = errors.New("more calls wait than can be made in the time that is left")
+)
 
 // Budget is a number of calls per second that all replicas share.
 //
+// Calls stand in one line, over all replicas, in the order in which they came:
+// each is told its turn when it comes, and a call whose turn would come too late
+// for its caller is refused at once and takes none. [Budget.Begin] is for those
+// who have not begun what the calls are for.
+//
 // A limit that the other side has below the setting is found and kept. A 429 at
-// a rate of r holds everybody back; after that the rate is, with t the time
-// since then in which calls were made,
+// a rate of r holds everybody back, and all turns given before are void; after
+// that calls come one by one, at a rate of, with t the time since then in which
+// calls were made,
 //
-//	r * (0.95 + 0.45 * (t/20s - 1)^3)
+//	r * (0.95 + (d - 0.05) * (t/20s - 1)^3)
 //
-// but never above the setting: r/2 at first, 0.89 r after 10 s, flat about
-// 0.95 r at 20 s, r again at 30 s, 1.4 r at 40 s. So most of the time is spent
-// just below what is allowed, a higher limit is found soon, and in a time
-// without calls nothing is forgotten. (The curve is that of TCP CUBIC.)
+// but never above the setting, and never below twelve a minute unless the
+// setting is. The drop d is a half when little was known of the limit: at the
+// first 429, and at one within 5 s after another. Else it is a fifth: 0.8 r at
+// first, 0.93 r after 10 s, flat about 0.95 r at 20 s, r again at 34 s, 1.1 r
+// at 40 s. So most of the time is spent just below what is allowed, a higher
+// limit is found soon, and in a time without calls nothing is forgotten. (The
+// curve is that of TCP CUBIC.)
 //
-// In Redis, at KEY, stands a hash while the rate is not at its setting: "limit",
-// the rate that met the last 429; "climbed", the milliseconds since then in
-// which calls were made; "until", the server time until which nobody calls;
-// "seen", when calls were made last; and "rate", the rate then. At "rate:"+KEY
-// stands what redis_rate keeps.
+// In Redis, at KEY, stands a hash; budget_scripts.go names its fields.
 type Budget struct {
 	rdb       redis.UniversalClient
-	limiter   *redis_rate.Limiter
 	key       string
 	perSecond float64
 	burst     int
 	climb     time.Duration
 
-	turn chan struct{} // held by the one goroutine that asks Redis
+	reading sync.Mutex // held by the one goroutine that brings the copy up to date
 
 	mu     sync.Mutex
-	now    limits    // the copy of what is shared
-	readAt time.Time // when it was read
+	voided int64     // how often turns were made void, as far as is known
+	readAt time.Time // when that was read
 	until  time.Time // nobody calls before
-}
-
-// limits are what all replicas keep to.
-type limits struct {
-	rate    float64 // calls per second
-	learned bool    // it follows from a 429
 }
 
 // NewBudget returns the budget named key: perSecond calls per second, at least
@@ -90,141 +93,146 @@ func NewBudget(rdb redis.UniversalClient, key string, perSecond float64, burst i
 	if burst == 0 {
 		burst = max(1, int(perSecond/4))
 	}
-	return &Budget{
-		rdb: rdb, limiter: redis_rate.NewLimiter(rdb), key: key, perSecond: perSecond, burst: burst, climb: climbTime,
-		turn: make(chan struct{}, 1), now: limits{rate: perSecond},
-	}, nil
+	return &Budget{rdb: rdb, key: key, perSecond: perSecond, burst: burst, climb: climbTime}, nil
 }
 
-// Wait returns when a call may be made. Callers of one process are served in
-// the order in which they came. In the usual case it asks Redis once. The error
-// is an [*Unavailable]: ctx ended, Redis is away, or everyone is held back until
-// after ctx's deadline or for more than 15 seconds.
+// Wait returns when a call may be made. Callers are served in the order in which
+// they came, over all replicas. The error is an [*Unavailable]: ctx ended, Redis
+// is away, the line is longer than seven eighths of the time that ctx leaves, or
+// everyone is held back for more than 15 seconds. The last two are told at once
+// and are [contact.Held].
 func (b *Budget) Wait(ctx context.Context) error {
-	// One goroutine of a process asks at a time: they would all be told the
-	// same moment, and all but one would ask in vain.
-	select {
-	case b.turn <- struct{}{}:
-		defer func() { <-b.turn }()
-	case <-ctx.Done():
-		return b.unavailable(ctx.Err(), 0)
-	}
 	for {
 		if err := ctx.Err(); err != nil {
 			return b.unavailable(err, 0)
 		}
-		now, hold, err := b.shared(ctx)
+		if hold := b.held(); hold > min(worthWaiting, patienceOf(ctx)) {
+			return b.full(errHeld, hold)
+		}
+		turn, err := b.ask(ctx, takeScript, patienceOf(ctx).Milliseconds(), worthWaiting.Milliseconds())
+		switch {
+		case err != nil:
+			return b.unavailable(err, 0)
+		case !turn.granted && turn.hold > 0:
+			return b.full(errHeld, turn.hold)
+		case !turn.granted:
+			return b.full(errLine, turn.wait)
+		}
+		valid, err := b.sitOut(ctx, turn)
 		if err != nil {
 			return b.unavailable(err, 0)
 		}
-		if hold > 0 && hold > min(worthWaiting, remaining(ctx)) {
-			return b.unavailable(errHeld, hold)
-		}
-		delay := hold
-		if hold == 0 {
-			if delay, err = b.ask(ctx, now); err != nil {
-				return b.unavailable(err, 0)
-			}
-			if delay == 0 {
-				return nil
-			}
-		}
-		if err := pause(ctx, delay+jitter(5*time.Millisecond), nil); err != nil {
-			return b.unavailable(err, 0)
+		if valid {
+			return nil
 		}
 	}
 }
 
-// ask takes one call out of the budget; a delay says when to ask again.
-func (b *Budget) ask(ctx context.Context, now limits) (delay time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
-	defer cancel()
-	burst := b.burst
-	if now.learned {
-		burst = min(burst, learnedBurst)
+// patienceOf returns how long a call may wait for its turn: its caller needs
+// some time for the call itself and for what follows.
+func patienceOf(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return math.MaxInt32 * time.Millisecond
 	}
-	limit := redis_rate.Limit{Rate: 1, Period: time.Duration(float64(time.Second) / now.rate), Burst: burst}
-	result, err := b.limiter.Allow(ctx, b.key, limit)
+	return max(time.Until(deadline)*7/8, 0)
+}
+
+// sitOut waits for a turn. valid is false if the turn became void meanwhile.
+func (b *Budget) sitOut(ctx context.Context, t turn) (valid bool, err error) {
+	if t.wait == 0 {
+		return true, nil
+	}
+	for due := time.Now().Add(t.wait); ; {
+		left := time.Until(due)
+		if left > 0 {
+			if err := pause(ctx, min(left, copyLife), nil); err != nil {
+				return false, err
+			}
+			// If it fails, the turn goes by what is known.
+			_ = b.refresh(ctx)
+		}
+		b.mu.Lock()
+		valid := b.voided == t.voided
+		b.mu.Unlock()
+		if !valid || left <= 0 {
+			return valid, nil
+		}
+	}
+}
+
+// Begin asks whether something that needs calls may begin: it may when its
+// first call would have its turn within two seconds. No turn is taken; but no
+// more begin at about the same time than there are calls for. Otherwise wait
+// says when to ask again. The error is an [*Unavailable]: Redis is away.
+func (b *Budget) Begin(ctx context.Context) (ok bool, wait time.Duration, err error) {
+	if hold := b.held(); hold > startWithin {
+		return false, hold - startWithin, nil
+	}
+	turn, err := b.ask(ctx, beginCallsScript, startWithin.Milliseconds())
 	if err != nil {
-		return 0, err
+		return false, 0, b.unavailable(err, 0)
 	}
-	if result.Allowed > 0 {
-		return 0, nil
-	}
-	return max(result.RetryAfter, time.Millisecond), nil
+	return turn.granted, turn.wait, nil
 }
 
 // Limited reports a 429. All replicas are held back for retryAfter (a second
-// when that is zero, an hour at most), and call at half the rate afterwards,
-// which climbs as [Budget] says. Further reports during a hold belong to
-// the same overload: they lengthen it, but do not halve again. While Redis is
+// when that is zero, an hour at most), and call at a lower rate afterwards,
+// which climbs as [Budget] says. Further reports during a hold belong to the
+// same overload: they lengthen it, but lower nothing again. While Redis is
 // away only this process is held back.
 func (b *Budget) Limited(ctx context.Context, retryAfter time.Duration) {
 	if retryAfter <= 0 {
 		retryAfter = shortHold
 	}
 	hold := min(retryAfter, longestHold)
-	b.remember(limits{b.perSecond * lowest, true}, hold, time.Time{})
+	b.remember(shared{hold: hold, voided: -1})
 
 	// The call that met the 429 may be at its end; the others must know of it.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
-	defer cancel()
-	answer, err := limitedScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(hold.Milliseconds())...).Slice()
-	if err != nil {
-		return
-	}
-	if now, hold, err := parseShared(answer); err == nil {
-		b.remember(now, hold, time.Now())
-	}
+	_, _ = b.ask(context.WithoutCancel(ctx), limitedScript, hold.Milliseconds())
 }
 
 // Rate returns the rate in calls per second that all replicas keep to at
 // present, and for how long nobody calls.
 func (b *Budget) Rate(ctx context.Context) (perSecond float64, hold time.Duration, err error) {
-	now, hold, err := b.read(ctx, false)
+	now, err := b.ask(ctx, rateScript)
 	if err != nil {
 		return 0, 0, &Unavailable{Attempt: "reading the rate of " + b.key, Err: err}
 	}
-	return now.rate, hold, nil
+	return now.rate, now.hold, nil
 }
 
-// shared returns the shared rate and hold, from a copy that is fresh enough.
-func (b *Budget) shared(ctx context.Context) (now limits, hold time.Duration, err error) {
+// refresh brings the copy up to date if it is old.
+func (b *Budget) refresh(ctx context.Context) error {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	b.mu.Lock()
 	fresh := time.Since(b.readAt) < copyLife
 	b.mu.Unlock()
-	if !fresh {
-		now, hold, err := b.read(ctx, true)
-		if err != nil {
-			return limits{}, 0, err
-		}
-		b.remember(now, hold, time.Now())
+	if fresh {
+		return nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.now, max(time.Until(b.until), 0), nil
+	_, err := b.ask(ctx, rateScript)
+	return err
 }
 
-// read asks Redis; calling says that calls are being made, so the rate climbs.
-func (b *Budget) read(ctx context.Context, calling bool) (now limits, hold time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
-	defer cancel()
-	answer, err := rateScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(calling)...).Slice()
-	if err != nil {
-		return limits{}, 0, err
-	}
-	return parseShared(answer)
-}
-
-// remember keeps a copy. A hold is never shortened: an answer may be older than
-// a 429 that was met while it was on its way.
-func (b *Budget) remember(now limits, hold time.Duration, readAt time.Time) {
+// held returns for how long nobody calls, as far as is known.
+func (b *Budget) held() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now.rate = min(max(now.rate, b.perSecond*lowest), b.perSecond)
-	b.now = now
-	b.readAt = readAt
-	if until := time.Now().Add(hold); hold > 0 && until.After(b.until) {
+	return time.Until(b.until)
+}
+
+// remember keeps a copy of what is shared. A hold is never shortened: an answer
+// may be older than a 429 that was met while it was on its way. A turn that is
+// void is found out by the next one, a tenth of a second later.
+func (b *Budget) remember(now shared) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.voided >= 0 {
+		b.voided, b.readAt = now.voided, time.Now()
+	}
+	if until := time.Now().Add(now.hold); now.hold > 0 && until.After(b.until) {
 		b.until = until
 	}
 }
@@ -233,11 +241,7 @@ func (b *Budget) unavailable(err error, retryAfter time.Duration) error {
 	return &Unavailable{Attempt: "waiting for a call's turn in the budget " + b.key, RetryAfter: retryAfter, Err: err}
 }
 
-// remaining returns the time until ctx's deadline.
-func remaining(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return math.MaxInt64
-	}
-	return time.Until(deadline)
+// full is the error of a call for which the limit has no room in time.
+func (b *Budget) full(err error, retryAfter time.Duration) error {
+	return &Unavailable{Attempt: "waiting for a call's turn in the budget " + b.key, RetryAfter: retryAfter, Err: err, held: true}
 }

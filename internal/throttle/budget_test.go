@@ -65,12 +65,13 @@ func TestABurstIsAllowedAtOnceAndNoMore(t *testing.T) {
 	for range 3 {
 		require.NoError(t, budget.Wait(t.Context()))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	err := budget.Wait(ctx)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	_, outage := contact.AsOutage(err)
-	require.True(t, outage)
+	require.NoError(t, ctx.Err(), "a turn that comes too late is refused at once")
+	require.True(t, contact.IsHeld(err), "%v", err)
+	outage, _ := contact.AsOutage(err)
+	require.Greater(t, outage.Outage(), 90*time.Second)
 }
 
 func TestAFractionalRateAllowsACallNowAndThen(t *testing.T) {
@@ -143,7 +144,7 @@ func TestTheRateHasAFloorAndClimbsBack(t *testing.T) {
 	budget := newBudget(t, rdb, 32, 10)
 	ctx := t.Context()
 	rate := 32.0
-	for range 8 {
+	for range 9 {
 		budget.Limited(ctx, time.Millisecond)
 		require.Eventually(t, func() bool {
 			var hold time.Duration
@@ -152,8 +153,7 @@ func TestTheRateHasAFloorAndClimbsBack(t *testing.T) {
 			return err == nil && hold == 0
 		}, 5*time.Second, time.Millisecond)
 	}
-	require.GreaterOrEqual(t, rate, 1.0)
-	require.Less(t, rate, 8.0)
+	require.InDelta(t, 0.2, rate, 0.01, "twelve calls a minute")
 
 	require.Positive(t, rdb.PTTL(ctx, budgetKey).Val(), "the reduction does not stay in Redis for ever")
 
@@ -190,7 +190,9 @@ func TestTheRateClimbsWhileCallsAreMade(t *testing.T) {
 		rate, _, err := budget.Rate(t.Context())
 		return err == nil && rate == 1000
 	}, 20*time.Second, time.Millisecond)
-	require.Zero(t, rdb.Exists(t.Context(), budgetKey).Val(), "what is no longer true is forgotten")
+	learned, err := rdb.HMGet(t.Context(), budgetKey, "limit", "climbed", "rate", "until").Result()
+	require.NoError(t, err)
+	require.Equal(t, []any{nil, nil, nil, nil}, learned, "what is no longer true is forgotten")
 }
 
 func TestALongHoldIsReportedAndNotWaitedFor(t *testing.T) {

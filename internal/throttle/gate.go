@@ -5,87 +5,129 @@ import (
 	"time"
 )
 
-// Admitter lets passes begin. [Gate] is one, the site's client is another.
-type Admitter interface {
-	// Admit waits until a pass may begin. Its error is an outage.
-	Admit(ctx context.Context) (release func(), err error)
+// Pacer is what the gate needs to know of the site's client.
+type Pacer interface {
+	// Pace returns how many contacts this process has stored a second lately,
+	// and how many the next request may hold.
+	Pace() (perSecond float64, batch int)
+	// Ended is called when a pass has ended.
+	Ended()
 }
 
-// Gate admits passes while all breakers let them through, and then as next
-// does. A pass needs every system, so one breaker that is open holds them all,
-// and a pass that is the probe of one is admitted only if it may call the
-// others.
+// Gate is the one place that decides whether a pass may begin, over all
+// replicas. A pass begins only when it can end:
+//
+//   - all breakers let it through. A pass needs every system, so one breaker
+//     that is open holds them all, and a pass that is the probe of one begins
+//     only if it may call the others;
+//   - the CRM's budget has a turn for its first call within two seconds: so a
+//     hold, a learned rate, and the calls of all passes that have begun count;
+//   - the CRM answers so fast that hardly any call waits for one of the calls
+//     at once to end;
+//   - the site stores what is under way in ten seconds, or no more than two
+//     batches are under way.
+//
+// What may not begin is not touched: it waits where it is, in its order.
 type Gate struct {
+	places   *Places
+	budget   *Budget
+	room     func() bool
+	site     Pacer
 	breakers []*Breaker
-	next     Admitter
-
-	turn chan struct{} // held by the one goroutine that asks the breakers
 }
 
-// NewGate returns a gate. next may be nil.
-func NewGate(next Admitter, breakers ...*Breaker) *Gate {
-	return &Gate{breakers: breakers, next: next, turn: make(chan struct{}, 1)}
+// GateOptions are what a gate asks. Breakers are needed; what is nil is not
+// asked.
+type GateOptions struct {
+	Places *Places // needs a Site
+	Site   Pacer
+	Budget *Budget
+	// Room says whether hardly any call waits for another one to end.
+	Room     func() bool
+	Breakers []*Breaker
 }
 
-// longestPoll is how long a closed gate waits before it asks again: another
-// replica's probe may have opened it.
-const longestPoll = 250 * time.Millisecond
-
-// Admit waits until a pass may begin; passes of one process begin in the order
-// in which they came. The pass calls release when it has ended. The error is an
-// [*Unavailable] that says when the next probe is due: ctx ended, or Redis is
-// away.
-func (g *Gate) Admit(ctx context.Context) (release func(), err error) {
-	select {
-	case g.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, g.closed(ctx)
-	}
-	end, err := g.pass(ctx)
-	<-g.turn
-	if err != nil || g.next == nil {
-		return end, err
-	}
-	leave, err := g.next.Admit(ctx)
-	if err != nil {
-		end()
-		return nil, err
-	}
-	return func() { leave(); end() }, nil
+// NewGate returns a gate.
+func NewGate(o GateOptions) *Gate {
+	return &Gate{places: o.Places, budget: o.Budget, room: o.Room, site: o.Site, breakers: o.Breakers}
 }
 
-// pass waits for all breakers.
-func (g *Gate) pass(ctx context.Context) (end func(), err error) {
-	for {
-		end, wait, err := g.begin(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if end != nil {
-			return end, nil
-		}
-		if pause(ctx, min(wait, longestPoll)+jitter(10*time.Millisecond), nil) != nil {
-			return nil, g.closed(ctx)
-		}
+const (
+	// longestPoll is how long a closed gate waits before it asks again: another
+	// replica's probe may have opened it.
+	longestPoll = 250 * time.Millisecond
+	// roomPoll is how long it waits for a call or a pass to end.
+	roomPoll = 10 * time.Millisecond
+)
+
+// Begin asks whether a pass may begin. If so end is not nil, and is called once
+// the pass has ended. Otherwise wait says when to ask again, a quarter of a
+// second at most. It asks Redis for what is not known. The error is an
+// [*Unavailable]: Redis is away.
+func (g *Gate) Begin(ctx context.Context) (end func(), wait time.Duration, err error) {
+	end, wait, err = g.begin(ctx)
+	if end == nil && err == nil {
+		wait = min(max(wait, time.Millisecond), longestPoll) + jitter(roomPoll)
 	}
+	return end, wait, err
 }
 
-// begin asks all breakers; a nil end says when to ask again.
 func (g *Gate) begin(ctx context.Context) (end func(), wait time.Duration, err error) {
+	// What is known here is asked first, and what counts passes last.
+	if g.room != nil && !g.room() {
+		return nil, roomPoll, nil
+	}
+	if wait := g.openFor(); wait > 0 {
+		return nil, wait, g.refresh(ctx)
+	}
+	if g.places != nil {
+		perSecond, batch := g.site.Pace()
+		ok, err := g.places.begin(ctx, perSecond, 2*batch)
+		if err != nil || !ok {
+			return nil, roomPoll, err
+		}
+	}
+	if g.budget != nil {
+		ok, wait, err := g.budget.Begin(ctx)
+		if err != nil || !ok {
+			g.leave()
+			return nil, wait, err
+		}
+	}
+	done, wait, err := g.pass(ctx)
+	if done == nil {
+		g.leave()
+		return nil, wait, err
+	}
+	return func() { done(); g.leave() }, 0, nil
+}
+
+// UnderWay is how many passes this process has begun and not ended.
+func (g *Gate) UnderWay() int { return g.places.UnderWay() }
+
+// leave gives a pass's place back.
+func (g *Gate) leave() {
+	if g.places != nil {
+		g.places.end()
+		g.site.Ended()
+	}
+}
+
+// openFor returns how long the breakers stay open, as far as is known.
+func (g *Gate) openFor() (longest time.Duration) {
+	for _, b := range g.breakers {
+		longest = max(longest, b.openFor())
+	}
+	return longest
+}
+
+// pass asks the breakers; a nil end says when to ask again.
+func (g *Gate) pass(ctx context.Context) (end func(), wait time.Duration, err error) {
 	var ends []func()
 	end = func() {
 		for _, e := range ends {
 			e()
 		}
-	}
-	// One that is surely open is asked first, so that none takes a probe in vain.
-	for _, b := range g.breakers {
-		if left := b.openFor(); left > 0 {
-			wait = max(wait, left)
-		}
-	}
-	if wait > longestPoll {
-		return nil, wait, g.refresh(ctx)
 	}
 	for _, b := range g.breakers {
 		done, wait, err := b.begin(ctx)
@@ -105,14 +147,4 @@ func (g *Gate) refresh(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// closed is the error of a gate that stayed closed. Whoever gets it should come
-// back when the probe was made.
-func (g *Gate) closed(ctx context.Context) error {
-	var longest time.Duration
-	for _, b := range g.breakers {
-		longest = max(longest, b.openFor())
-	}
-	return &Unavailable{Attempt: "waiting for a pass's turn", RetryAfter: longest, Err: ctx.Err()}
 }

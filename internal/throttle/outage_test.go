@@ -56,7 +56,7 @@ func (r outageRun) do(t *testing.T) outageFigures {
 	require.Eventually(t, func() bool { return time.Since(began) > r.lasts }, 2*r.lasts, 10*time.Millisecond)
 
 	figures := outageFigures{
-		callsDuring: s.crm.Stats().Total, requestsDuring: s.site.Stats().Requests, wakeUpsDuring: s.asked.Load(),
+		callsDuring: s.crm.Stats().Total, requestsDuring: s.site.Stats().Requests, wakeUpsDuring: s.admitted.Load(),
 	}
 	crm, _ := s.states(t)
 	require.NotEqual(t, throttle.Closed, crm)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"spillway/internal/contact"
+	"spillway/internal/observe/logtest"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
 	"spillway/internal/redisconn/redistest"
@@ -35,9 +36,11 @@ type stack struct {
 	options  stackOptions
 	crmURL   string
 
-	admitted atomic.Int64 // passes that a gate let begin
-	asked    atomic.Int64 // wake-ups that came to a gate
+	admitted atomic.Int64 // wake-ups that may have been taken: passes that a gate let begin
 	requests chan site.Request
+	begun    *begun           // over all workers
+	log      *logtest.Log     // theirs
+	budget   *throttle.Budget // of the last of them
 }
 
 type stackOptions struct {
@@ -56,7 +59,7 @@ func newStack(t *testing.T, options stackOptions) *stack {
 	options.site.User, options.site.AppPassword = "spillway", "app-password"
 	s := &stack{
 		crm: sandbox.NewCRM(options.crm), site: sandbox.NewSite(options.site), rdb: server.Client(), options: options,
-		requests: make(chan site.Request, 10000),
+		requests: make(chan site.Request, 10000), begun: &begun{}, log: &logtest.Log{},
 	}
 	crm := httptest.NewServer(s.crm)
 	t.Cleanup(crm.Close)
@@ -69,19 +72,18 @@ func newStack(t *testing.T, options stackOptions) *stack {
 	return s
 }
 
-// Admit lets the stack count what a gate lets through.
+// countingGate lets the stack count what a gate lets through.
 type countingGate struct {
 	*throttle.Gate
 	s *stack
 }
 
-func (g countingGate) Admit(ctx context.Context) (release func(), err error) {
-	g.s.asked.Add(1)
-	release, err = g.Gate.Admit(ctx)
-	if err == nil {
+func (g countingGate) Begin(ctx context.Context) (end func(), wait time.Duration, err error) {
+	end, wait, err = g.Gate.Begin(ctx)
+	if end != nil {
 		g.s.admitted.Add(1)
 	}
-	return release, err
+	return end, wait, err
 }
 
 // work runs a worker until the test ends, put together as the program is.
@@ -91,6 +93,7 @@ func (s *stack) work(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, s.options.rate, 0)
 	require.NoError(t, err)
+	s.budget = budget
 	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, 1, 0)
 	require.NoError(t, err)
 	guard, err := throttle.NewGuard(rdb, s.options.batch)
@@ -100,9 +103,10 @@ func (s *stack) work(t *testing.T) {
 		URL: s.crmURL, Tokens: pulse.Fixed("token"), Budget: budget, Breaker: crmBreaker, Concurrency: s.options.concurrency,
 	})
 	require.NoError(t, err)
+	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
 	client, err := site.New(site.Options{
 		URL: s.web.URL, User: s.options.site.User, AppPassword: s.options.site.AppPassword, Batch: s.options.batch,
-		Slots: slots, Breaker: siteBreaker, Guard: guard,
+		Slots: slots, Breaker: siteBreaker, Guard: guard, UnderWay: places.UnderWay,
 		Observe: func(r site.Request) {
 			select {
 			case s.requests <- r:
@@ -111,11 +115,14 @@ func (s *stack) work(t *testing.T) {
 		},
 	})
 	require.NoError(t, err)
+	gate := throttle.NewGate(throttle.GateOptions{
+		Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
+	})
 	w := worker.New(worker.Options{
 		Redis: rdb, Contacts: pending.New(rdb, pending.Options{}),
-		Syncer: syncer.New(crm, client, nil, syncer.Options{Fields: fields(t)}),
-		Gate:   countingGate{throttle.NewGate(client, crmBreaker, siteBreaker), s},
-		Log:    zerolog.Nop(), Registerer: prometheus.NewRegistry(), Concurrency: s.options.concurrency,
+		Syncer: noting{syncer.New(crm, client, nil, syncer.Options{Fields: fields(t)}), s.begun},
+		Gate:   countingGate{gate, s},
+		Log:    zerolog.New(s.log).Level(zerolog.InfoLevel), Registerer: prometheus.NewRegistry(), Concurrency: s.options.concurrency,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -15,10 +15,11 @@ const (
 	Site = "site"
 )
 
-// BudgetKey and SlotsKey name what [Statuses] reads beside the breakers.
+// BudgetKey, SlotsKey and PlacesKey are where what the replicas share stands.
 const (
 	BudgetKey = "spw:{" + CRM + "}:budget"
 	SlotsKey  = "spw:{" + Site + "}:slots"
+	PlacesKey = "spw:{" + Site + "}:places"
 )
 
 // Statuses reads what the replicas share about the systems. It needs nothing

@@ -32,9 +32,11 @@ type Unavailable struct {
 	Attempt    string        // what was attempted, with the limit's name
 	RetryAfter time.Duration // how long the limit stays closed, if that is known
 	Err        error         // why
+
+	held bool // by the limit itself, not by Redis or the caller's end
 }
 
-var _ contact.Outage = (*Unavailable)(nil)
+var _ contact.Held = (*Unavailable)(nil)
 
 func (e *Unavailable) Error() string { return fmt.Sprintf("%s: %v", e.Attempt, e.Err) }
 
@@ -43,6 +45,9 @@ func (e *Unavailable) Unwrap() error { return e.Err }
 
 // Outage returns RetryAfter.
 func (e *Unavailable) Outage() time.Duration { return e.RetryAfter }
+
+// Held reports whether the limit has no room in the time that the caller has.
+func (e *Unavailable) Held() bool { return e.held }
 
 // pause sleeps for d, or until ctx ends or early is signalled. A nil early
 // never is.

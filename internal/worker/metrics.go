@@ -16,9 +16,9 @@ type metrics struct {
 	passes   *prometheus.CounterVec
 	duration prometheus.Histogram
 	waited   prometheus.Histogram
-	underWay prometheus.Gauge
 	revived  prometheus.Counter
 	lost     prometheus.Counter
+	yielded  prometheus.Counter
 
 	mu    sync.Mutex
 	codes map[string]bool
@@ -39,9 +39,12 @@ func (m *metrics) bounded(code string) string {
 	return code
 }
 
-func newMetrics(registerer prometheus.Registerer) *metrics {
+func newMetrics(registerer prometheus.Registerer, underWay func() int) *metrics {
 	factory := promauto.With(registerer)
 	seconds := []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200}
+	factory.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "spillway_passes_under_way", Help: "Passes that this worker is running.",
+	}, func() float64 { return float64(underWay()) })
 	return &metrics{
 		codes: make(map[string]bool),
 		passes: factory.NewCounterVec(prometheus.CounterOpts{
@@ -53,14 +56,14 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 		waited: factory.NewHistogram(prometheus.HistogramOpts{
 			Name: "spillway_time_to_sync_seconds", Help: "Time from a contact's first outstanding webhook to its sync.", Buckets: seconds,
 		}),
-		underWay: factory.NewGauge(prometheus.GaugeOpts{
-			Name: "spillway_passes_under_way", Help: "Passes that this worker is running.",
-		}),
 		revived: factory.NewCounter(prometheus.CounterOpts{
 			Name: "spillway_wakeups_revived_total", Help: "Contacts whose wake-up was lost and made anew by this worker's sweep.",
 		}),
 		lost: factory.NewCounter(prometheus.CounterOpts{
 			Name: "spillway_claims_lost_total", Help: "Passes that ended after their lock; another pass followed each.",
+		}),
+		yielded: factory.NewCounter(prometheus.CounterOpts{
+			Name: "spillway_passes_yielded_total", Help: "Passes that the CRM's limit cut off; their contacts went back to the front of the queue, with no failure counted.",
 		}),
 	}
 }

@@ -35,9 +35,13 @@ type Passer interface {
 	Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error)
 }
 
-// Gate admits passes as fast as the site takes contacts.
+// Gate decides whether a pass may begin.
 type Gate interface {
-	Admit(ctx context.Context) (release func(), err error)
+	// Begin asks for a pass. If it may begin, end is not nil and is called once
+	// the pass has ended. Otherwise wait says when to ask again.
+	Begin(ctx context.Context) (end func(), wait time.Duration, err error)
+	// UnderWay is how many passes of this process have begun and not ended.
+	UnderWay() int
 }
 
 // Options are what a worker is made of.
@@ -69,7 +73,7 @@ func New(options Options) *Worker {
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider()
 	}
-	return &Worker{options: options, metrics: newMetrics(options.Registerer)}
+	return &Worker{options: options, metrics: newMetrics(options.Registerer, options.Gate.UnderWay)}
 }
 
 // drainTime is how long stopping waits for passes under way. It exceeds their
@@ -83,9 +87,12 @@ func (w *Worker) Run(ctx context.Context) error {
 	for _, name := range w.options.Contacts.Queues() {
 		queues[name] = 1
 	}
-	server := asynq.NewServerFromRedisClient(w.options.Redis, asynq.Config{
-		Concurrency: w.options.Concurrency,
-		Queues:      queues,
+	door := newDoor(w.options.Redis, w.options.Gate, ctx.Done())
+	server := asynq.NewServerFromRedisClient(door, asynq.Config{
+		Concurrency:  w.options.Concurrency,
+		Queues:       queues,
+		BaseContext:  door.base,
+		ErrorHandler: door,
 		// The defaults make an idle worker start late by 0.65 s, a retry by
 		// up to 5 s.
 		TaskCheckInterval:        25 * time.Millisecond,
@@ -152,34 +159,15 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // spreads load, guards nothing
 }
 
-// longestHold bounds for how long a wake-up is put back by a gate that is closed.
-const longestHold = time.Minute
-
-// heldBack returns when a wake-up that was not admitted comes again. While a
-// system is away that is no earlier than the next probe, and late enough that a
-// hundred thousand wake-ups are not taken and put back in a loop: each of the
-// few that a worker takes waits at the gate first, and then for as long again.
-func heldBack(err error) time.Duration {
-	outage, ok := contact.AsOutage(err)
-	if !ok || outage.Outage() <= 0 {
-		return spread(2 * time.Second)
-	}
-	return spread(min(outage.Outage()+admitWait, longestHold))
-}
-
-// admitWait bounds the wait for the site's gate, so that a wake-up's time-out
-// leaves room for the pass.
-const admitWait = 10 * time.Second
-
 func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
 	id, _ := asynq.GetTaskID(ctx)
-	admitCtx, cancel := context.WithTimeout(ctx, admitWait)
-	release, err := w.options.Gate.Admit(admitCtx)
-	cancel()
-	if err != nil {
-		return &later{after: heldBack(err), reason: "no pass may begin now"}
+	place := placeOf(ctx)
+	if place == nil || !place.take() {
+		// Only if asynq took the wake-up in a way that the door does not know.
+		w.options.Log.Error().Msg("a wake-up came that the gate had not let in; please report this as a bug")
+		return &later{after: spread(2 * time.Second), reason: "no pass may begin now"}
 	}
-	defer release()
+	defer place.end()
 
 	claim, err := w.options.Contacts.Claim(ctx, id)
 	var busy *pending.Busy
@@ -262,7 +250,6 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 // pass runs one pass; a panic is a failure of this contact.
 func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
 	began := time.Now()
-	w.metrics.underWay.Inc()
 	ctx, span := w.startSpan(ctx, claim)
 	defer func() {
 		if p := recover(); p != nil {
@@ -271,16 +258,25 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 			err = errors.New("the pass panicked; see the worker's log")
 		}
 		took = time.Since(began)
-		w.metrics.underWay.Dec()
 		endSpan(span, claim, result, err)
 	}()
 	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent, claim.AsOf)
 	return result, 0, err
 }
 
+// yield puts a contact back whose pass met a limit that holds everyone back.
+func (w *Worker) yield(ctx context.Context, claim *pending.Claim, cause error) error {
+	w.metrics.yielded.Inc()
+	w.options.Log.Debug().Err(cause).Stringer("contact", claim.Ref).Msg("the pass was held back; its contact keeps its place")
+	return w.settle(claim, claim.Yield(ctx), nil)
+}
+
 // fail gives back or parks a contact whose pass failed.
 func (w *Worker) fail(ctx context.Context, claim *pending.Claim, took time.Duration, cause error) error {
 	judgement := syncer.Judge(cause, claim.Attempts)
+	if judgement.Verdict == syncer.Yield {
+		return w.yield(ctx, claim, cause)
+	}
 	failure := pending.Failure{Code: judgement.Code, Text: shorten(cause.Error())}
 	event := w.event(claim, took)
 	event.Kind, event.Code, event.Error = history.Retrying, failure.Code, failure.Text

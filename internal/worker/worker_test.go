@@ -2,7 +2,6 @@ package worker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -35,7 +34,8 @@ func (f passFunc) Pass(ctx context.Context, ref contact.Ref, intent contact.Inte
 
 type openGate struct{}
 
-func (openGate) Admit(context.Context) (func(), error) { return func() {}, nil }
+func (openGate) Begin(context.Context) (func(), time.Duration, error) { return func() {}, 0, nil }
+func (openGate) UnderWay() int                                        { return 0 }
 
 type refusal struct{}
 
@@ -68,11 +68,16 @@ func (b *bundle) start(t *testing.T, pass passFunc) (stop func()) {
 
 func (b *bundle) startWith(t *testing.T, pass worker.Passer) (stop func()) {
 	t.Helper()
+	return b.startBehind(t, pass, openGate{}, zerolog.Nop())
+}
+
+func (b *bundle) startBehind(t *testing.T, pass worker.Passer, gate worker.Gate, log zerolog.Logger) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Syncer: pass, Gate: openGate{}, Concurrency: 16,
-		Log: zerolog.Nop(), Registerer: prometheus.NewRegistry(), SweepInterval: 500 * time.Millisecond,
+		Redis: b.rdb, Contacts: b.contacts, Syncer: pass, Gate: gate, Concurrency: 16,
+		Log: log, Registerer: prometheus.NewRegistry(), SweepInterval: 500 * time.Millisecond,
 	})
 	go func() { done <- w.Run(ctx) }()
 	var once sync.Once
@@ -305,35 +310,6 @@ func TestSweepOfAWorkerWakesAContactThatLostItsWakeUp(t *testing.T) {
 		return contact.Result{Outcome: contact.Updated}, nil
 	})
 	b.eventually(t, ann, pending.Idle)
-}
-
-func TestClosedGateHoldsTheContactBack(t *testing.T) {
-	b := setup(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	var gate countingGate
-	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Gate: &gate, Concurrency: 2,
-		Syncer: passFunc(func(context.Context, contact.Ref, contact.Intent) (contact.Result, error) {
-			return contact.Result{Outcome: contact.Updated}, nil
-		}),
-		Log: zerolog.Nop(), Registerer: prometheus.NewRegistry(),
-	})
-	go func() { done <- w.Run(ctx) }()
-	t.Cleanup(func() { cancel(); require.NoError(t, <-done) })
-	b.submit(t, ann, upd)
-	b.eventually(t, ann, pending.Idle)
-	require.GreaterOrEqual(t, gate.asked.Load(), int64(2))
-}
-
-// countingGate refuses the first pass.
-type countingGate struct{ asked atomic.Int64 }
-
-func (g *countingGate) Admit(context.Context) (func(), error) {
-	if g.asked.Add(1) == 1 {
-		return nil, errors.New("closed")
-	}
-	return func() {}, nil
 }
 
 func TestAWorkerForgetsTheServersThatWereKilled(t *testing.T) {
