@@ -47,6 +47,38 @@ function spillway_connector_register_routes() {
 add_action( 'rest_api_init', 'spillway_connector_register_routes' );
 
 /**
+ * Takes note of tags that WP Fusion gives a user outside of Spillway's requests.
+ *
+ * @param string[] $tags    The tags.
+ * @param int      $user_id The user.
+ * @return string[] The tags.
+ */
+function spillway_connector_apply_tags( $tags, $user_id = 0 ) {
+	Spillway_Connector_Site_Tags::note( (int) $user_id, (array) $tags, false );
+	return $tags;
+}
+add_filter( 'wpf_apply_tags', 'spillway_connector_apply_tags', PHP_INT_MAX, 2 );
+
+/**
+ * Takes note of tags that WP Fusion takes from a user outside of Spillway's
+ * requests.
+ *
+ * @param string[] $tags    The tags.
+ * @param int      $user_id The user.
+ * @return string[] The tags.
+ */
+function spillway_connector_remove_tags( $tags, $user_id = 0 ) {
+	Spillway_Connector_Site_Tags::note( (int) $user_id, (array) $tags, true );
+	return $tags;
+}
+add_filter( 'wpf_remove_tags', 'spillway_connector_remove_tags', PHP_INT_MAX, 2 );
+
+// WP Fusion's meta keys are known only while it is active.
+foreach ( array( 'admin_init', 'rest_api_init', 'deactivate_plugin' ) as $spillway_connector_hook ) {
+	add_action( $spillway_connector_hook, array( 'Spillway_Connector_Keys', 'remember' ), 0, 0 );
+}
+
+/**
  * Remembers a login through WordPress's form.
  *
  * @param string  $user_login Login name, not used.

@@ -8,6 +8,6 @@
 
 defined( 'WP_UNINSTALL_PLUGIN' ) || exit;
 
-foreach ( array( 'spillway_unconfirmed', 'spillway_notify', 'spillway_probe', 'spillway_as_of' ) as $spillway_connector_mark ) {
+foreach ( array( 'spillway_tags', 'spillway_site_tags', 'spillway_unconfirmed', 'spillway_notify', 'spillway_probe', 'spillway_as_of' ) as $spillway_connector_mark ) {
 	delete_metadata( 'user', 0, $spillway_connector_mark, '', true );
 }

@@ -29,6 +29,8 @@ type answer struct {
 	UserLogin string   `json:"user_login"`
 	Role      string   `json:"role"`
 	Notes     []string `json:"notes"`
+	Applied   []string `json:"applied_tags"`
+	Removed   []string `json:"removed_tags"`
 	Error     struct {
 		Code      string `json:"code"`
 		Message   string `json:"message"`

@@ -59,7 +59,10 @@ type result struct {
 	Notes     []string `json:"notes"`
 	// OtherContact has the user in the contact's place.
 	OtherContact string `json:"other_contact"`
-	Error        *struct {
+	// Nil: the answer has no such member.
+	AppliedTags []string `json:"applied_tags"`
+	RemovedTags []string `json:"removed_tags"`
+	Error       *struct {
 		Code      string `json:"code"`
 		Message   string `json:"message"`
 		Permanent bool   `json:"permanent"`

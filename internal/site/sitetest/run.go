@@ -34,6 +34,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		{"Protected", protectedRules},
 		{"Address", addressRules},
 		{"Tags", tagRules},
+		{"Untold", untoldRules},
 		{"Creation", creationRules},
 		{"Passwords", passwordRules},
 		{"Roles", roleRules},

@@ -60,8 +60,8 @@ echo wp_json_encode( $users );`
 // readIDs begins scripts that find users; it names the meta keys in use.
 const readIDs = `
 global $wpdb;
-$contact_key = defined( 'WPF_CONTACT_ID_META_KEY' ) ? WPF_CONTACT_ID_META_KEY : 'pulsetech_contact_id';
-$tags_key    = defined( 'WPF_TAGS_META_KEY' ) ? WPF_TAGS_META_KEY : 'pulsetech_tags';
+$contact_key = Spillway_Connector_Keys::contact_id();
+$tags_key    = Spillway_Connector_Keys::tags();
 `
 
 // UserByID reads a user as stored.

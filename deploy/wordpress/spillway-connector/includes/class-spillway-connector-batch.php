@@ -70,6 +70,13 @@ final class Spillway_Connector_Batch {
 	private $ledger;
 
 	/**
+	 * The contacts' tags.
+	 *
+	 * @var Spillway_Connector_Tags
+	 */
+	private $tags;
+
+	/**
 	 * WP Fusion, when it is active.
 	 *
 	 * @var Spillway_Connector_Fusion|null
@@ -89,7 +96,8 @@ final class Spillway_Connector_Batch {
 		$this->directory = new Spillway_Connector_Directory();
 		$this->logins    = new Spillway_Connector_Logins( $this->locks );
 		$this->fusion    = Spillway_Connector_Fusion::active();
-		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->fusion ) );
+		$this->tags      = new Spillway_Connector_Tags( $this->fusion );
+		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->tags, $this->fusion ) );
 		foreach ( $contacts as $place => $data ) {
 			$this->ids[ $place ] = $data['contact_id'];
 			try {
@@ -121,6 +129,7 @@ final class Spillway_Connector_Batch {
 			$this->run_rounds();
 		} finally {
 			$this->locks->release();
+			$this->tags->settle_others();
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
 			}

@@ -108,6 +108,34 @@ final class Spillway_Connector_Contact {
 	public $notify = false;
 
 	/**
+	 * A tag that a new user gets; empty: none.
+	 *
+	 * @var string
+	 */
+	public $created_tag = '';
+
+	/**
+	 * Whether WP Fusion's integrations want none of its fields to be stored.
+	 *
+	 * @var bool
+	 */
+	public $cancelled = false;
+
+	/**
+	 * Tags that the CRM has been told were given, in a confirmation.
+	 *
+	 * @var string[]
+	 */
+	public $applied_tags = array();
+
+	/**
+	 * Tags that the CRM has been told were taken, in a confirmation.
+	 *
+	 * @var string[]
+	 */
+	public $removed_tags = array();
+
+	/**
 	 * Reads a contact of a request.
 	 *
 	 * @param string $id   The contact's id.
@@ -128,6 +156,11 @@ final class Spillway_Connector_Contact {
 		$contact->role       = self::text( $data, 'role' );
 		$contact->generated  = self::flag( $data, 'generated_pass' );
 		$contact->notify     = self::flag( $data, 'notify' );
+
+		$contact->created_tag = self::text( $data, 'created_tag' );
+		foreach ( array( 'applied_tags', 'removed_tags' ) as $member ) {
+			$contact->$member = isset( $data[ $member ] ) ? self::texts( $data[ $member ], $member ) : array();
+		}
 		if ( ! in_array( $contact->action, array( 'add', 'update', 'update_tags', 'confirm' ), true ) ) {
 			throw new Spillway_Connector_Failure( 'unknown_action', __( 'The action is none of add, update, update_tags, confirm.', 'spillway-connector' ) );
 		}

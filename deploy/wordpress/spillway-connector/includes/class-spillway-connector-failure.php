@@ -81,6 +81,16 @@ final class Spillway_Connector_Failure extends Exception {
 	}
 
 	/**
+	 * The site has changed the contact's tags itself, and the CRM was read before
+	 * it knew.
+	 *
+	 * @return self
+	 */
+	public static function changed_here() {
+		return new self( 'superseded', __( 'The site has just changed the contact\'s tags itself, and the CRM does not show it yet; nothing was changed. Read the CRM again.', 'spillway-connector' ), false );
+	}
+
+	/**
 	 * The address is no e-mail address.
 	 *
 	 * @return self

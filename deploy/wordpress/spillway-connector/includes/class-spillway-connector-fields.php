@@ -82,8 +82,7 @@ final class Spillway_Connector_Fields {
 			|| in_array( $lower, self::PROTECTED_KEYS, true )
 			|| preg_match( '/(capabilities|user_level)$/D', $lower )
 			|| 0 === strpos( $lower, 'spillway_' )
-			|| strtolower( Spillway_Connector_Fusion::contact_id_key() ) === $lower
-			|| strtolower( Spillway_Connector_Fusion::tags_key() ) === $lower;
+			|| Spillway_Connector_Keys::is_one( $lower );
 	}
 
 	/**

@@ -9,8 +9,8 @@ defined( 'ABSPATH' ) || exit;
 
 /**
  * Stores through WP Fusion's own functions, since memberships and course
- * enrolments hang on the actions that they fire, and keeps WP Fusion from
- * calling the CRM about what the CRM has just said.
+ * enrolments hang on the actions that they fire, asks the filters that its own
+ * webhooks ask, and keeps WP Fusion from calling the CRM.
  */
 final class Spillway_Connector_Fusion {
 
@@ -40,11 +40,32 @@ final class Spillway_Connector_Fusion {
 	private $user;
 
 	/**
+	 * WP Fusion's own client of the CRM while another one stands in for it.
+	 *
+	 * @var object|null
+	 */
+	private $client = null;
+
+	/**
+	 * Told of tags that hooks give and take.
+	 *
+	 * @var callable
+	 */
+	private $tell = '__return_null';
+
+	/**
 	 * The hooks as they were before mute().
 	 *
 	 * @var WP_Hook[]
 	 */
 	private $saved = array();
+
+	/**
+	 * Whether WP Fusion is muted in this request.
+	 *
+	 * @var bool
+	 */
+	private static $muted = false;
 
 	/**
 	 * Binds WP Fusion's user object.
@@ -87,7 +108,7 @@ final class Spillway_Connector_Fusion {
 	 * @return string
 	 */
 	public static function contact_id_key() {
-		return defined( 'WPF_CONTACT_ID_META_KEY' ) ? (string) WPF_CONTACT_ID_META_KEY : 'pulsetech_contact_id';
+		return Spillway_Connector_Keys::contact_id();
 	}
 
 	/**
@@ -96,18 +117,42 @@ final class Spillway_Connector_Fusion {
 	 * @return string
 	 */
 	public static function tags_key() {
-		return defined( 'WPF_TAGS_META_KEY' ) ? (string) WPF_TAGS_META_KEY : 'pulsetech_tags';
+		return Spillway_Connector_Keys::tags();
 	}
 
 	/**
-	 * Takes WP Fusion's handlers off until unmute(). The request counts as one
-	 * of WP Fusion's webhooks from here on, for the integrations that ask.
+	 * Whether WP Fusion is muted in this request.
+	 *
+	 * @return bool
+	 */
+	public static function is_muted() {
+		return self::$muted;
+	}
+
+	/**
+	 * Says who is told of tags that hooks give and take while WP Fusion is muted.
+	 *
+	 * @param callable $tell Gets contact id, tags, and whether they are removed.
+	 */
+	public function tell( callable $tell ) {
+		$this->tell = $tell;
+	}
+
+	/**
+	 * Keeps WP Fusion from calling the CRM until unmute(): its handlers are off,
+	 * its queue, which is sent when the request ends, too, and another client
+	 * stands in for its own. The request counts as one of WP Fusion's webhooks
+	 * from here on, for the integrations that ask; the name of that constant
+	 * changed with WP Fusion 3.46.2.
 	 */
 	public function mute() {
 		global $wp_filter;
-		if ( ! defined( 'WPF_DOING_WEBHOOK' ) ) {
-			define( 'WPF_DOING_WEBHOOK', true ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own constant.
+		foreach ( array( 'DOING_WPF_WEBHOOK', 'WPF_DOING_WEBHOOK', 'WPF_DISABLE_QUEUE' ) as $constant ) {
+			if ( ! defined( $constant ) ) {
+				define( $constant, true ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own constants.
+			}
 		}
+		self::$muted = true;
 		foreach ( self::HOOKS as $hook ) {
 			if ( isset( $wp_filter[ $hook ] ) ) {
 				$this->saved[ $hook ] = $wp_filter[ $hook ];
@@ -115,18 +160,140 @@ final class Spillway_Connector_Fusion {
 			}
 		}
 		$this->remove_handlers();
+		add_filter( 'wpf_use_api_queue', '__return_false', PHP_INT_MAX );
+		add_filter( 'wpf_user_update', '__return_empty_array', PHP_INT_MAX );
+		$crm = $this->crm();
+		if ( null !== $crm ) {
+			$this->client = $crm->crm;
+			$crm->crm     = new Spillway_Connector_Silent_CRM( $this->client, $this->tell );
+		}
 	}
 
 	/**
-	 * Puts the hooks back as mute() found them.
+	 * Puts everything back as mute() found it.
 	 */
 	public function unmute() {
 		global $wp_filter;
+		if ( null !== $this->client ) {
+			$this->crm()->crm = $this->client;
+			$this->client     = null;
+		}
+		remove_filter( 'wpf_user_update', '__return_empty_array', PHP_INT_MAX );
+		remove_filter( 'wpf_use_api_queue', '__return_false', PHP_INT_MAX );
 		$this->remove_handlers();
 		foreach ( $this->saved as $hook => $saved ) {
 			$wp_filter[ $hook ] = $saved; // phpcs:ignore WordPress.WP.GlobalVariablesOverride -- the very object that mute() set aside.
 		}
 		$this->saved = array();
+		self::$muted = false;
+	}
+
+	/**
+	 * WP Fusion's object that makes the calls, or queues them.
+	 *
+	 * @return object|null Null when it has none with a client that can be
+	 *                     exchanged.
+	 */
+	private function crm() {
+		$fusion = wp_fusion();
+		return isset( $fusion->crm->crm ) && is_object( $fusion->crm->crm ) ? $fusion->crm : null;
+	}
+
+	/**
+	 * The user that the site's own code knows for a contact, which may be another
+	 * one than the user meta names.
+	 *
+	 * @param string $contact_id The contact.
+	 * @return int Zero when it has no opinion.
+	 */
+	public function claimed( $contact_id ) {
+		do_action( 'wpf_get_user_id_start', $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own action.
+		return (int) apply_filters( 'wpf_get_user_id', false, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
+	}
+
+	/**
+	 * The user of any contact.
+	 *
+	 * @param string $contact_id The contact.
+	 * @return int Zero without one.
+	 */
+	public function user_of( $contact_id ) {
+		return (int) $this->user->get_user_id( $contact_id );
+	}
+
+	/**
+	 * Fields of an existing user as WP Fusion's integrations want them: they
+	 * convert values to what their plugins store, and drop those plugins' caches.
+	 *
+	 * @param int   $user_id The user.
+	 * @param array $fields  Values by key.
+	 * @return array|null Null when no field is to be stored.
+	 */
+	public function pulled_fields( $user_id, array $fields ) {
+		do_action( 'wpf_pre_pull_user_meta', $user_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own action.
+		return $this->accepted( apply_filters( 'wpf_pulled_user_meta', $fields, $user_id ), $fields ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
+	}
+
+	/**
+	 * Fields of a user who is to be created, as WP Fusion's integrations want
+	 * them. They may change the login and the role, too. Address and password
+	 * stay: Spillway has looked for the one, and returns the other.
+	 *
+	 * @param array  $fields     Values by key.
+	 * @param array  $account    Login, address, password and role of the user.
+	 * @param string $contact_id The contact.
+	 * @return array|null Fields, login and role; null when nobody is to be created.
+	 */
+	public function import( array $fields, array $account, $contact_id ) {
+		$meta = $account + array( Spillway_Connector_Keys::contact_id() => $contact_id ) + $fields;
+		$meta = apply_filters( 'wpf_import_user', $meta, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
+		if ( null === $meta ) {
+			return null;
+		}
+		$meta = (array) $meta;
+		foreach ( array( 'user_login', 'role' ) as $member ) {
+			if ( isset( $meta[ $member ] ) && is_string( $meta[ $member ] ) && '' !== $meta[ $member ] ) {
+				$account[ $member ] = $meta[ $member ];
+			}
+		}
+		return array( $this->accepted( $meta, $fields ), $account['user_login'], $account['role'] );
+	}
+
+	/**
+	 * A contact's tags as the site's own code wants them.
+	 *
+	 * @param string[] $tags       The tags.
+	 * @param int      $user_id    Its user.
+	 * @param string   $contact_id The contact.
+	 * @return string[]
+	 */
+	public function loaded_tags( array $tags, $user_id, $contact_id ) {
+		$tags = apply_filters( 'wpf_loaded_tags', $tags, $user_id, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
+		return array_map( 'strval', array_filter( (array) $tags, 'is_scalar' ) );
+	}
+
+	/**
+	 * Those fields that a filter has returned and that may be written.
+	 *
+	 * @param mixed $meta   What the filter returned.
+	 * @param array $fields The fields before.
+	 * @return array|null Null when the filter returned it.
+	 */
+	private function accepted( $meta, array $fields ) {
+		if ( null === $meta ) {
+			return null;
+		}
+		$accepted = array();
+		foreach ( (array) $meta as $key => $value ) {
+			// The address was looked for and locked before the filter ran.
+			if ( 'user_email' === $key ) {
+				$value = isset( $fields[ $key ] ) ? $fields[ $key ] : null;
+			}
+			if ( null !== $value && ! Spillway_Connector_Fields::is_protected( (string) $key ) ) {
+				$accepted[ $key ] = $value;
+			}
+		}
+		return $accepted;
 	}
 
 	/**
@@ -180,7 +347,18 @@ final class Spillway_Connector_Fusion {
 	}
 
 	/**
-	 * Says that a user was updated.
+	 * Says that a contact is stored, as WP Fusion does when a webhook is done.
+	 *
+	 * @param int    $user_id    The user.
+	 * @param string $action     What was asked for.
+	 * @param string $contact_id The contact.
+	 */
+	public function succeeded( $user_id, $action, $contact_id ) {
+		do_action( 'wpf_api_success', $user_id, $action, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own action.
+	}
+
+	/**
+	 * Says that a user's fields were updated.
 	 *
 	 * @param int   $user_id The user.
 	 * @param array $meta    The fields.

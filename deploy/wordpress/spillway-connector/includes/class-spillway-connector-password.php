@@ -154,6 +154,16 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
+	 * Whether the CRM has not confirmed the user's generated password yet.
+	 *
+	 * @param int $user_id The user.
+	 * @return bool
+	 */
+	public static function is_unconfirmed( $user_id ) {
+		return null !== self::find( $user_id );
+	}
+
+	/**
 	 * The user's mark.
 	 *
 	 * @param int $user_id The user.

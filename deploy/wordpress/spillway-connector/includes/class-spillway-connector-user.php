@@ -28,6 +28,13 @@ final class Spillway_Connector_User {
 	private $fusion;
 
 	/**
+	 * The contacts' tags.
+	 *
+	 * @var Spillway_Connector_Tags
+	 */
+	private $tags;
+
+	/**
 	 * The user that create() has inserted, even if it failed afterwards.
 	 *
 	 * @var int
@@ -45,10 +52,12 @@ final class Spillway_Connector_User {
 	 * Makes the writer of one request.
 	 *
 	 * @param Spillway_Connector_Roles       $roles  The roles that may be given.
+	 * @param Spillway_Connector_Tags        $tags   The contacts' tags.
 	 * @param Spillway_Connector_Fusion|null $fusion WP Fusion, when it is active.
 	 */
-	public function __construct( Spillway_Connector_Roles $roles, $fusion ) {
+	public function __construct( Spillway_Connector_Roles $roles, Spillway_Connector_Tags $tags, $fusion ) {
 		$this->roles  = $roles;
+		$this->tags   = $tags;
 		$this->fusion = $fusion;
 	}
 
@@ -77,6 +86,10 @@ final class Spillway_Connector_User {
 	 * @throws Spillway_Connector_Failure When WordPress refuses.
 	 */
 	public function create( Spillway_Connector_Contact $contact, $login, $mark ) {
+		$this->tags->begin( $contact->id );
+		if ( '' !== $contact->created_tag && null === $contact->tags ) {
+			$contact->tags = array();
+		}
 		list( $role, $note ) = $this->roles->decide( $contact->role );
 		$role                = '' === $role ? $this->roles->fallback() : $role;
 		$password            = '' === $contact->password ? Spillway_Connector_Password::generate() : $contact->password;
@@ -87,7 +100,7 @@ final class Spillway_Connector_User {
 		}
 		// WordPress gives a nicename that is taken a number, once is enough.
 		$notes = Spillway_Connector_Fields::store( $user_id, array_diff_key( $contact->fields, array( 'user_email' => 0 ), array_intersect_key( $record, array( 'user_nicename' => 0 ) ) ), $this->fusion );
-		$this->store_tags( $contact, $user_id );
+		$this->tags->store( $contact, $user_id );
 		if ( null !== $this->fusion ) {
 			$meta = array(
 				'user_email' => $record['user_email'],
@@ -97,7 +110,9 @@ final class Spillway_Connector_User {
 				Spillway_Connector_Fusion::contact_id_key() => $contact->id,
 			);
 			$this->fusion->imported( $user_id, array_merge( $contact->fields, $meta ) );
+			$this->fusion->succeeded( $user_id, $contact->action, $contact->id );
 		}
+		$this->tags->settle( $contact, $user_id );
 		return $this->result( $contact, $user_id, 'created', array_merge( '' === $note ? array() : array( $note ), $notes ) );
 	}
 
@@ -145,10 +160,17 @@ final class Spillway_Connector_User {
 	 */
 	public function store( Spillway_Connector_Contact $contact, $user_id ) {
 		if ( 'confirm' === $contact->action ) {
-			$confirmed = Spillway_Connector_Password::confirm( $user_id, $contact->request_id );
-			return $this->result( $contact, $user_id, $confirmed ? 'updated' : 'unchanged', array() );
+			$password = Spillway_Connector_Password::confirm( $user_id, $contact->request_id );
+			$tags     = Spillway_Connector_Tags::confirm( $contact, $user_id );
+			return $this->result( $contact, $user_id, $password || $tags ? 'updated' : 'unchanged', array() );
 		}
+		if ( null !== $this->fusion && Spillway_Connector_Site_Tags::contradict( $contact, $user_id ) ) {
+			throw Spillway_Connector_Failure::changed_here();
+		}
+		$this->tags->begin( $contact->id );
 		$this->staff = array();
+		$contact     = $this->as_wp_fusion_wants( $contact, $user_id );
+		$linked      = self::carried( $user_id ) === $contact->id;
 		$before      = $this->state( $contact, $user_id );
 		$outcome     = '';
 		$notes       = array();
@@ -165,21 +187,59 @@ final class Spillway_Connector_User {
 		update_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), wp_slash( $contact->id ) );
 		if ( 'update_tags' !== $contact->action ) {
 			$notes[] = $this->store_role( $contact, $user_id );
-			if ( Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->is_staff( $user_id ) ) {
+			if ( ! $contact->cancelled && Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->is_staff( $user_id ) ) {
 				Spillway_Connector_Password::set( $contact, $user_id );
 			}
 			list( $fields, $kept ) = $this->within_reach( $contact->fields, $user_id );
 
 			$notes = array_merge( $notes, $kept, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
 		}
-		$this->store_tags( $contact, $user_id );
-		if ( null !== $this->fusion ) {
-			$this->fusion->updated( $user_id, 'update_tags' === $contact->action ? array() : $contact->fields );
+		// WP Fusion says so between fields and tags, and at the end for a user
+		// whom it has found by the address.
+		if ( $linked ) {
+			$this->say_updated( $contact, $user_id );
 		}
+		$this->tags->store( $contact, $user_id );
+		if ( ! $linked ) {
+			$this->say_updated( $contact, $user_id );
+		}
+		if ( null !== $this->fusion ) {
+			$this->fusion->succeeded( $user_id, $contact->action, $contact->id );
+		}
+		$this->tags->settle( $contact, $user_id );
 		if ( '' === $outcome ) {
 			$outcome = $this->state( $contact, $user_id ) === $before ? 'unchanged' : 'updated';
 		}
 		return $this->result( $contact, $user_id, $outcome, $notes );
+	}
+
+	/**
+	 * The contact with the fields that WP Fusion's integrations make of its own.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return Spillway_Connector_Contact
+	 */
+	private function as_wp_fusion_wants( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( null !== $this->fusion && 'update_tags' !== $contact->action ) {
+			$fields             = $this->fusion->pulled_fields( $user_id, $contact->fields );
+			$contact            = clone $contact;
+			$contact->fields    = (array) $fields;
+			$contact->cancelled = null === $fields;
+		}
+		return $contact;
+	}
+
+	/**
+	 * Lets WP Fusion's integrations know of fields that were stored.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 */
+	private function say_updated( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( null !== $this->fusion && 'update_tags' !== $contact->action && ! $contact->cancelled ) {
+			$this->fusion->updated( $user_id, $contact->fields );
+		}
 	}
 
 	/**
@@ -224,7 +284,7 @@ final class Spillway_Connector_User {
 			'user_login' => $user ? $user->user_login : '',
 			'role'       => isset( $roles[0] ) ? $roles[0] : '',
 			'notes'      => array_values( array_unique( array_filter( $notes ) ) ),
-		);
+		) + Spillway_Connector_Tags::untold( $contact, $user_id );
 	}
 
 	/**
@@ -310,7 +370,7 @@ final class Spillway_Connector_User {
 		$more = array();
 		if ( null === $this->fusion ) {
 			$more  = array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD );
-			$more += null === $contact->tags || array() === $contact->tags ? array() : array( Spillway_Connector_Fusion::tags_key() => $contact->tags );
+			$more += Spillway_Connector_Tags::first( $contact );
 		}
 		$marks = $this->marks( $contact, $user->user_pass );
 		// WordPress adds each key without asking whether there is one, and MySQL
@@ -344,7 +404,7 @@ final class Spillway_Connector_User {
 		if ( $contact->generated || '' === $contact->password ) {
 			$marks['default_password_nag'] = '1';
 		}
-		return $marks;
+		return $marks + Spillway_Connector_Tags::first_mark( $contact );
 	}
 
 	/**
@@ -444,26 +504,5 @@ final class Spillway_Connector_User {
 	 */
 	private static function carried( $user_id ) {
 		return (string) get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
-	}
-
-	/**
-	 * Stores a contact's tags: a list of strings, no row when there are none.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param int                        $user_id The user.
-	 */
-	private function store_tags( Spillway_Connector_Contact $contact, $user_id ) {
-		$key = Spillway_Connector_Fusion::tags_key();
-		if ( null === $contact->tags || ( array() === $contact->tags && array() === get_user_meta( $user_id, $key, false ) ) ) {
-			return;
-		}
-		if ( null !== $this->fusion ) {
-			$this->fusion->set_tags( $user_id, $contact->tags );
-		}
-		if ( array() === $contact->tags ) {
-			delete_user_meta( $user_id, $key );
-		} elseif ( get_user_meta( $user_id, $key, true ) !== $contact->tags ) {
-			update_user_meta( $user_id, $key, wp_slash( $contact->tags ) );
-		}
 	}
 }

@@ -128,6 +128,70 @@ class WPF_User {
 		do_action( 'wpf_tags_modified', $user_id, $tags );
 	}
 
+	/** Gives a user tags: in the CRM, or its queue, and on the site. */
+	public function apply_tags( $tags, $user_id = false ) {
+		$tags = array_filter( array_map( 'sanitize_text_field', (array) $tags ) );
+		do_action( 'wpf_apply_tags_start', $user_id, $tags );
+		$tags       = apply_filters( 'wpf_apply_tags', $tags, $user_id );
+		$contact_id = $this->get_contact_id( $user_id ) ?: $this->get_contact_id( $user_id, true );
+		if ( ! $contact_id ) {
+			return false;
+		}
+		$has = $this->get_tags( $user_id );
+		if ( apply_filters( 'wpf_prevent_reapply_tags', true ) ) {
+			$tags = array_diff( $tags, $has );
+		}
+		if ( ! $tags ) {
+			return true;
+		}
+		$result = wp_fusion()->crm->apply_tags( array_values( $tags ), $contact_id );
+		if ( is_wp_error( $result ) ) {
+			return $result;
+		}
+		$has = array_values( array_unique( array_merge( $has, $tags ) ) );
+		update_user_meta( $user_id, WPF_TAGS_META_KEY, $has );
+		do_action( 'wpf_tags_applied', $user_id, $tags );
+		do_action( 'wpf_tags_modified', $user_id, $has );
+		return true;
+	}
+
+	/** Takes tags from a user: in the CRM, or its queue, and on the site. */
+	public function remove_tags( $tags, $user_id = false ) {
+		$tags = array_filter( array_map( 'sanitize_text_field', (array) $tags ) );
+		do_action( 'wpf_remove_tags_start', $user_id, $tags );
+		$tags       = apply_filters( 'wpf_remove_tags', $tags, $user_id );
+		$contact_id = $this->get_contact_id( $user_id );
+		$has        = $this->get_tags( $user_id );
+		$tags       = array_intersect( $tags, $has );
+		if ( ! $contact_id ) {
+			return false;
+		}
+		if ( ! $tags ) {
+			return true;
+		}
+		$result = wp_fusion()->crm->remove_tags( array_values( $tags ), $contact_id );
+		if ( is_wp_error( $result ) ) {
+			return $result;
+		}
+		$has = array_unique( array_diff( $has, $tags ) );
+		update_user_meta( $user_id, WPF_TAGS_META_KEY, $has );
+		do_action( 'wpf_tags_removed', $user_id, $tags );
+		do_action( 'wpf_tags_modified', $user_id, $has );
+		return true;
+	}
+
+	/** The user of a contact. */
+	public function get_user_id( $contact_id ) {
+		global $wpdb;
+		do_action( 'wpf_get_user_id_start', $contact_id );
+		$user_id = apply_filters( 'wpf_get_user_id', false, $contact_id );
+		if ( false !== $user_id ) {
+			return $user_id;
+		}
+		$user_id = $wpdb->get_var( $wpdb->prepare( "SELECT user_id FROM $wpdb->usermeta WHERE meta_key = %s AND meta_value = %s ORDER BY user_id", WPF_CONTACT_ID_META_KEY, $contact_id ) );
+		return null === $user_id ? false : $user_id;
+	}
+
 	public function get_tags( $user_id = false, $force_update = false ) {
 		if ( $force_update ) {
 			wpf_stub_record( "crm get_tags $user_id" );
@@ -136,10 +200,12 @@ class WPF_User {
 	}
 
 	public function get_contact_id( $user_id = false, $force_update = false ) {
-		if ( $force_update ) {
-			wpf_stub_record( "crm get_contact_id $user_id" );
+		if ( ! $force_update ) {
+			return get_user_meta( $user_id, WPF_CONTACT_ID_META_KEY, true );
 		}
-		return get_user_meta( $user_id, WPF_CONTACT_ID_META_KEY, true );
+		wpf_stub_record( "crm get_contact_id $user_id" );
+		$found = wp_fusion()->crm->get_contact_id( get_userdata( $user_id )->user_email );
+		return is_wp_error( $found ) ? false : $found;
 	}
 
 	// From here on: handlers that would call the CRM.
@@ -180,8 +246,16 @@ class WPF_User {
 		wpf_stub_record( "crm return_password $user_id" );
 	}
 
+	/** Sends fields to the CRM, for the integrations of other plugins. */
 	public function push_user_meta( $user_id, $user_meta = array() ) {
+		do_action( 'wpf_push_user_meta_start', $user_id, $user_meta );
+		$user_meta  = apply_filters( 'wpf_user_update', $user_meta, $user_id );
+		$contact_id = $this->get_contact_id( $user_id );
+		if ( ! $user_meta || ! $contact_id ) {
+			return false;
+		}
 		wpf_stub_record( "crm push_user_meta $user_id " . implode( ',', array_keys( $user_meta ) ) );
+		return wp_fusion()->crm->update_contact( $contact_id, $user_meta, false );
 	}
 
 	private function clean( $value ) {

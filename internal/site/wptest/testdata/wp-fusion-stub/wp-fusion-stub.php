@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name: WP Fusion stub
- * Description: Stands in for WP Fusion in tests: stores fields and tags as it does, calls no CRM, and writes down what it was asked and which calls to the CRM WP Fusion would have made.
+ * Description: Stands in for WP Fusion in tests: stores fields and tags as it does, and writes down what it was asked and which calls to the CRM the handlers of its user object would have made. The calls of its CRM client are made, to a host that does not exist.
  * Version: 3.42.0
  *
  * Hooks, priorities, method names and rules for storing are those of WP Fusion
@@ -13,24 +13,30 @@
 defined( 'ABSPATH' ) || exit;
 
 define( 'WP_FUSION_VERSION', '3.42.0' );
-defined( 'WPF_CONTACT_ID_META_KEY' ) || define( 'WPF_CONTACT_ID_META_KEY', 'pulsetech_contact_id' );
-defined( 'WPF_TAGS_META_KEY' ) || define( 'WPF_TAGS_META_KEY', 'pulsetech_tags' );
+
+// The setting that keeps the sites of a network apart.
+$wpf_stub_prefix = get_option( 'wpf_stub_prefix_keys' ) ? $wpdb->get_blog_prefix() : '';
+define( 'WPF_CONTACT_ID_META_KEY', $wpf_stub_prefix . 'pulsetech_contact_id' );
+define( 'WPF_TAGS_META_KEY', $wpf_stub_prefix . 'pulsetech_tags' );
 
 require_once __DIR__ . '/class-wpf-user.php';
+require_once __DIR__ . '/class-wpf-crm.php';
+
+/** Whether the request is one of WP Fusion's webhooks; this version knows the old name of the constant alone. */
+function doing_wpf_webhook() {
+	return defined( 'DOING_WPF_WEBHOOK' ) && true === DOING_WPF_WEBHOOK;
+}
 
 /** What wp_fusion() returns, as far as other plugins use it. */
 final class WP_Fusion {
 	/** @var WPF_User */
 	public $user;
 
-	/** @var object the CRM's slug and name */
+	/** @var WPF_CRM_Base */
 	public $crm;
 
 	public function __construct() {
-		$this->crm  = (object) array(
-			'slug' => 'pulsetech',
-			'name' => 'PulseTechnologyCRM',
-		);
+		$this->crm  = new WPF_CRM_Base();
 		$this->user = new WPF_User();
 	}
 }
