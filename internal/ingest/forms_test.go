@@ -199,6 +199,7 @@ func TestEveryFormOfACompleteWebhookIsTaken(t *testing.T) {
 		"a second ? of anybody's":      {form{target: "/?wpf_action=update&contact_id=117&access_key=" + key + "?utm_source=crm"}, "update 117"},
 		"a second ? behind the id":     {form{target: u + "&contact_id=117?ts=1764072000"}, "update 117"},
 		"a ? with nothing behind":      {form{target: u + "&contact_id=117?"}, "update 117"},
+		"a /? behind the key":          {form{target: u + "/?contact_id=117"}, "update 117"},
 		"two ? at the beginning":       {form{target: "/??wpf_action=update&access_key=" + key + "&contact_id=117"}, "update 117"},
 		"a ? before a form":            {form{target: "/", contentType: formType, body: "?wpf_action=update&access_key=" + key + "&contact_id=117"}, "update 117"},
 		"& at both ends":               {form{target: "/?&&wpf_action=update&access_key=" + key + "&contact_id=117&"}, "update 117"},

@@ -78,7 +78,11 @@ func readBody(r *http.Request) (b body) {
 		return b
 	}
 	coding := trim(r.Header.Get("Content-Encoding"))
-	in, err := unpack(newWindow(r.Body), coding)
+	size := window
+	if 0 < r.ContentLength && r.ContentLength < window {
+		size = int(r.ContentLength) + 1 // room to see the end
+	}
+	in, err := unpack(newWindow(r.Body, size), coding)
 	if err != nil {
 		b.fault = faultOf(err)
 		return b
@@ -119,9 +123,9 @@ func faultOf(err error) *fault {
 
 func (f *fault) Error() string { return "the body " + f.because }
 
-// newWindow returns a reader of at most MaxBody bytes.
-func newWindow(in io.Reader) *bufio.Reader {
-	return bufio.NewReaderSize(&bounded{in: in, left: MaxBody}, window)
+// newWindow returns a reader of at most MaxBody bytes, which holds size of them.
+func newWindow(in io.Reader, size int) *bufio.Reader {
+	return bufio.NewReaderSize(&bounded{in: in, left: MaxBody}, size)
 }
 
 // bounded reads a number of bytes and fails with errTooLarge if there are more.
@@ -161,7 +165,7 @@ func unpack(in *bufio.Reader, coding string) (*bufio.Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newWindow(unzipped), nil
+		return newWindow(unzipped, window), nil
 	case !strings.EqualFold(coding, "deflate"):
 		return in, nil
 	case head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0:
@@ -169,11 +173,11 @@ func unpack(in *bufio.Reader, coding string) (*bufio.Reader, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newWindow(unzipped), nil
+		return newWindow(unzipped, window), nil
 	case bytes.ContainsAny(head[:1], "{[ \r\n\t") || isPlain(head[0]) && isPlain(head[1]):
 		return in, nil
 	default:
-		return newWindow(flate.NewReader(in)), nil
+		return newWindow(flate.NewReader(in), window), nil
 	}
 }
 
@@ -205,10 +209,10 @@ func fromUTF16(in io.Reader, order unicode.Endianness) *bufio.Reader {
 
 // readAs reads a body that is not empty. Its error is a [*fault], or that of
 // reading.
-func (b *body) readAs(in *bufio.Reader, stated string) (err error) {
+func (b *body) readAs(in *bufio.Reader, stated string) error {
 	// A malformed parameter, such as an empty charset, does not blur the type.
 	kind, parameters, _ := mime.ParseMediaType(stated)
-	head, _ := in.Peek(window)
+	head, err := in.Peek(in.Size())
 	isJSON := kind == "application/json" || strings.HasSuffix(kind, "+json")
 	switch {
 	case head[0] == '{' || head[0] == '[':
@@ -220,7 +224,7 @@ func (b *body) readAs(in *bufio.Reader, stated string) (err error) {
 		return b.readMultipart(in, parameters["boundary"]) // something stands before the first part
 	case kind == "application/x-www-form-urlencoded" || looksLikeForm(head):
 		return b.readForm(in)
-	case isJSON && len(head) < window && json.Valid(head):
+	case isJSON && errors.Is(err, io.EOF) && json.Valid(head):
 		return nil // a bare value has no members
 	case isJSON || kind == "multipart/form-data":
 		return broken

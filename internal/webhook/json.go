@@ -144,40 +144,43 @@ func (s *scanner) keep(id param) {
 // sign returns the next byte that is no white space.
 func (s *scanner) sign() (byte, error) {
 	for {
-		c, err := s.byte()
+		c, err := s.in.ReadByte()
 		if err != nil || (c != ' ' && c != '\t' && c != '\r' && c != '\n') {
-			return c, err
+			return c, tooEarly(err)
 		}
 	}
 }
 
-// byte returns the next byte; a text that ends within a value is broken.
-func (s *scanner) byte() (byte, error) {
-	c, err := s.in.ReadByte()
+// tooEarly takes the end of a text for a fault.
+func tooEarly(err error) error {
 	if errors.Is(err, io.EOF) {
-		err = broken
+		return broken
 	}
-	return c, err
+	return err
 }
 
 // text reads a text after its first quote.
 func (s *scanner) text() error {
 	s.token = append(s.token[:0], '"')
 	for escaped := false; ; {
-		c, err := s.byte()
-		if err != nil {
+		if _, err := s.in.Peek(1); err != nil {
+			return tooEarly(err)
+		}
+		there, _ := s.in.Peek(s.in.Buffered())
+		for i, c := range there {
+			if len(s.token) < maxToken {
+				// A control character is not escaped, and trimmed where that matters.
+				s.token = append(s.token, max(c, ' '))
+			}
+			if c == '"' && !escaped {
+				_, err := s.in.Discard(i + 1)
+				return err
+			}
+			escaped = c == '\\' && !escaped
+		}
+		if _, err := s.in.Discard(len(there)); err != nil {
 			return err
 		}
-		if c < ' ' {
-			c = ' ' // not escaped, and trimmed where that matters
-		}
-		if len(s.token) < maxToken {
-			s.token = append(s.token, c)
-		}
-		if c == '"' && !escaped {
-			return nil
-		}
-		escaped = c == '\\' && !escaped
 	}
 }
 

@@ -122,7 +122,7 @@ func (p *params) readGlued(pair string) string {
 		if !cut {
 			return pair
 		}
-		p.readPair(first)
+		p.readPair(strings.TrimSuffix(first, "/")) // some put "/?" before what they add
 		if key, isKey := strings.CutPrefix(pair, "access_key="); isKey {
 			p.glued = trim(unescape(key))
 		}
