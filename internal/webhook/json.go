@@ -118,8 +118,10 @@ func (s *scanner) value(c byte) (param, error) {
 		s.stack = append(s.stack, c)
 		return param{list: true}, nil
 	case '"':
-		err := s.text()
-		return param{text: trim(s.unquoted())}, err
+		if err := s.text(); err != nil {
+			return param{}, err
+		}
+		return param{text: trim(s.unquoted())}, nil
 	}
 	if err := s.literal(c); err != nil {
 		return param{}, err
