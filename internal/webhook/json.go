@@ -27,12 +27,10 @@ func readJSON(in *bufio.Reader) (id param, err error) {
 	if err == nil {
 		err = s.rest()
 	}
-	switch {
-	case err != nil && s.several:
+	if err != nil && s.several {
 		return param{}, err
-	default:
-		return s.id, err
 	}
+	return s.id, err
 }
 
 // scanner reads a JSON text byte by byte.
