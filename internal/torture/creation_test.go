@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -202,7 +203,7 @@ func (r *rig) add(id string) {
 	require.NoError(r.t, err)
 	p := &person{id: n, notify: true}
 	require.NoError(r.t, poll(r.t.Context(), 20*time.Second, "sending a webhook", func(context.Context) error {
-		return r.senders.post(p, promise{action: contact.Add}, r.webhookURL(0), 0)
+		return r.senders.post(p, promise{action: contact.Add}, r.webhookURL(0), "0", rand.New(rand.NewPCG(1, 1)))
 	}))
 }
 

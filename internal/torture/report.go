@@ -24,6 +24,7 @@ type Report struct {
 	Tries        int // over all webhooks
 	Acknowledged int
 	GivenUp      int            // never acknowledged; nothing is promised
+	Synced       int            // acknowledged when they were done, and checked at once
 	Refusals     map[string]int // what senders got instead of a 2xx
 	Events       map[string]int // by what went wrong
 	Spoilt       int64          // calls that met a fault of the CRM or the site
@@ -36,7 +37,7 @@ type Report struct {
 
 	// All of these must be zero.
 	Lost, Torn, Overlapped, DoubledUsers, WrongPasswords, ChangedPasswords int
-	WrongMails, Leftovers, Leaks, WronglyParked                            int
+	WrongMails, Leftovers, Leaks, WronglyParked, Lies                      int
 
 	// Problems describe what was found, the first of each kind.
 	Problems []string
@@ -72,14 +73,14 @@ func (r *Report) String() string {
 		}
 	}
 	fmt.Fprintf(&b, "%s  redis=%s seed=%d  %s, of which %s to drain\n", verdict, r.Mode, r.Seed, r.Took.Round(time.Second), r.Drained.Round(time.Second))
-	fmt.Fprintf(&b, "  %d webhooks (%d tries) for %d contacts, %d acknowledged, %d given up; instead of a 2xx: %s\n",
-		r.Webhooks, r.Tries, r.Contacts, r.Acknowledged, r.GivenUp, list(r.Refusals))
+	fmt.Fprintf(&b, "  %d webhooks (%d tries) for %d contacts, %d acknowledged (%d of them when they were done), %d given up; instead of a 2xx: %s\n",
+		r.Webhooks, r.Tries, r.Contacts, r.Acknowledged, r.Synced, r.GivenUp, list(r.Refusals))
 	fmt.Fprintf(&b, "  %d kills, stops and freezes; calls spoilt by the CRM or the site: %d; ended by themselves: %d\n", kills, r.Spoilt, r.Restarts)
 	fmt.Fprintf(&b, "  faults: %s\n", list(r.Events))
 	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers, %d contacts refused as superseded\n",
 		r.Passes, r.Users, r.Parked, r.Late, r.Superseded)
-	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, left in Redis %d, leaked %d\n",
-		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Leftovers, r.Leaks)
+	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, left in Redis %d, leaked %d, lies %d\n",
+		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Leftovers, r.Leaks, r.Lies)
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "  ! %s\n", problem)
 	}
@@ -107,7 +108,10 @@ func (r *run) report() *Report {
 	s := r.senders
 	s.count(func() {
 		report.Webhooks, report.Tries, report.Acknowledged, report.GivenUp = s.sent, s.tries, s.kept, s.givenUp
-		report.Refusals = maps.Clone(s.errs)
+		report.Refusals, report.Synced = maps.Clone(s.errs), s.synced
+		for _, lie := range s.lies {
+			report.found(&report.Lies, "%s", lie)
+		}
 	})
 	r.chaos.mu.Lock()
 	report.Events = maps.Clone(r.chaos.counts)

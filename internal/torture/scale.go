@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,11 +113,12 @@ func (o ScaleOptions) fill(ctx context.Context, r *run) error {
 	work := make(chan *person)
 	errs := make(chan error, senderCount)
 	for i := range senderCount {
+		random := rand.New(rand.NewPCG(uint64(i), 1))
 		group.Go(func() {
 			for p := range work {
 				made := p.edit(r.crm, contact.Update)
 				if err := poll(ctx, 30*time.Second, "sending a webhook", func(context.Context) error {
-					return r.senders.post(p, made, r.webhookURL(i), 0)
+					return r.senders.post(p, made, r.webhookURL(i), "0", random)
 				}); err != nil {
 					errs <- err
 					return

@@ -2,7 +2,9 @@ package torture
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -28,17 +30,24 @@ type senders struct {
 	kept    int // acknowledged
 	givenUp int
 	errs    map[string]int // what came instead of a 2xx
+	synced  int            // answers that waited for the pass
+	lies    []string       // of them, what was not so
+
+	aside chan struct{} // the places of webhooks whose sender waits
+	group sync.WaitGroup
 }
 
 const (
 	senderCount  = 8
 	webhookTries = 60
+	// waitersCount is how many more senders wait for answers meanwhile.
+	waitersCount = 24
 )
 
 func newSenders(r *run) *senders {
-	return &senders{run: r, errs: map[string]int{}, client: &http.Client{
-		Timeout:   5 * time.Second,
-		Transport: &http.Transport{MaxIdleConnsPerHost: senderCount, IdleConnTimeout: 10 * time.Second},
+	return &senders{run: r, errs: map[string]int{}, aside: make(chan struct{}, waitersCount), client: &http.Client{
+		Timeout:   15 * time.Second, // more than the longest wait and a Redis that does not answer
+		Transport: &http.Transport{MaxIdleConnsPerHost: senderCount + waitersCount, IdleConnTimeout: 10 * time.Second},
 	}}
 }
 
@@ -75,6 +84,7 @@ func (s *senders) send(ctx context.Context, seed uint64) {
 		})
 	}
 	group.Wait()
+	s.group.Wait()
 	s.client.CloseIdleConnections()
 }
 
@@ -89,9 +99,27 @@ func actionOf(random *rand.Rand) contact.Action {
 	}
 }
 
-// one edits a contact and sends the webhook of it.
+// one edits a contact and sends the webhook of it. Some senders wait for the
+// pass; others edit meanwhile.
 func (s *senders) one(p *person, action contact.Action, random *rand.Rand) {
 	made := p.edit(s.run.crm, action)
+	if random.IntN(8) == 0 || action == contact.Add && random.IntN(2) == 0 {
+		select {
+		case s.aside <- struct{}{}:
+			own := rand.New(rand.NewPCG(random.Uint64(), 0))
+			s.group.Go(func() {
+				defer func() { <-s.aside }()
+				s.deliver(p, made, []string{"", "2", "8"}[own.IntN(3)], own)
+			})
+			return
+		default:
+		}
+	}
+	s.deliver(p, made, "0", random)
+}
+
+// deliver sends a webhook until it is acknowledged.
+func (s *senders) deliver(p *person, made promise, wait string, random *rand.Rand) {
 	tries := webhookTries
 	if random.IntN(20) == 0 {
 		tries = 1
@@ -99,7 +127,7 @@ func (s *senders) one(p *person, action contact.Action, random *rand.Rand) {
 	s.count(func() { s.sent++ })
 	ingest := random.IntN(len(s.run.ingests))
 	for try := range tries {
-		err := s.post(p, made, s.run.webhookURL(ingest+try), random.IntN(3))
+		err := s.post(p, made, s.run.webhookURL(ingest+try), wait, random)
 		s.count(func() { s.tries++ })
 		if err == nil {
 			p.keep(made)
@@ -126,15 +154,25 @@ type refused int
 
 func (r refused) Error() string { return "status " + strconv.Itoa(int(r)) }
 
-// post sends a webhook in one of the forms that the CRM uses.
-func (s *senders) post(p *person, made promise, target string, form int) error {
+// post sends a webhook in one of the forms that the CRM uses, and checks at once
+// what it is answered. Some of those who wait hang up.
+func (s *senders) post(p *person, made promise, target, wait string, random *rand.Rand) error {
 	values := url.Values{"wpf_action": {made.action.String()}, "access_key": {accessKey}, "contact_id": {p.ref()}}
 	if made.action == contact.Add {
 		values.Set("role", "customer")
 		values.Set("send_notification", strconv.FormatBool(p.notify))
 	}
+	if wait != "" {
+		values.Set("wait", wait)
+	}
+	ctx := context.Background()
+	if wait != "0" && random.IntN(8) == 0 {
+		var hangUp context.CancelFunc
+		ctx, hangUp = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(time.Second))))
+		defer hangUp()
+	}
 	method, body, kind := http.MethodPost, "", ""
-	switch form {
+	switch random.IntN(3) {
 	case 0:
 		method = http.MethodGet
 	case 1:
@@ -144,7 +182,7 @@ func (s *senders) post(p *person, made promise, target string, form int) error {
 		values.Del("contact_id")
 		kind, body = "application/x-www-form-urlencoded", "contact_id="+p.ref()
 	}
-	request, err := http.NewRequestWithContext(context.Background(), method, target+"/?"+values.Encode(), strings.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, method, target+"/?"+values.Encode(), strings.NewReader(body))
 	if err != nil {
 		return errNoAnswer
 	}
@@ -156,11 +194,59 @@ func (s *senders) post(p *person, made promise, target string, form int) error {
 		return errNoAnswer
 	}
 	defer response.Body.Close()
-	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
 		return errNoAnswer
 	}
-	if response.StatusCode/100 != 2 {
+	var said told
+	if json.Unmarshal(text, &said) != nil {
+		return refused(response.StatusCode)
+	}
+	switch {
+	case response.StatusCode == http.StatusOK && said.Status == "synced":
+		lie := s.run.lie(p, made, said)
+		s.count(func() {
+			s.synced++
+			if lie != "" {
+				s.lies = append(s.lies, lie)
+			}
+		})
+	case response.StatusCode == http.StatusUnprocessableEntity && said.Status == "parked":
+		if !p.poisoned {
+			s.count(func() { s.lies = append(s.lies, fmt.Sprintf("contact %d is said to be parked", p.id)) })
+		}
+	case response.StatusCode/100 != 2:
 		return refused(response.StatusCode)
 	}
 	return nil
+}
+
+// told is what an answer says.
+type told struct {
+	Status, Outcome string
+	UserID          int64 `json:"user_id"`
+}
+
+// lie is what is not so of an answer that says synced; empty: it is the truth.
+func (r *run) lie(p *person, made promise, said told) string {
+	if said.Outcome == "skipped" {
+		if made.action == contact.Add {
+			return fmt.Sprintf("contact %d has no user, although its add is said to be synced", p.id)
+		}
+		return "" // it had none when its pass looked
+	}
+	users := r.site.UsersByContact(p.ref())
+	if len(users) != 1 || users[0].ID != said.UserID {
+		return fmt.Sprintf("contact %d is said to be user %d, and has %d users", p.id, said.UserID, len(users))
+	}
+	fields, tags, whole := shown(users[0])
+	if !whole || tags < made.tags || made.action != contact.UpdateTags && fields < made.fields {
+		return fmt.Sprintf("contact %d is said to be synced, and shows fields %d and tags %d (whole: %v), not %d and %d",
+			p.id, fields, tags, whole, made.fields, made.tags)
+	}
+	record, _ := r.crm.Contact(p.ref())
+	if password, _ := record[passwordField].(string); made.action == contact.Add && !r.site.PasswordWorks(users[0].Login, password) {
+		return fmt.Sprintf("the password in the CRM does not log contact %d in, although its add is said to be synced", p.id)
+	}
+	return ""
 }

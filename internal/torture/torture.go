@@ -5,13 +5,15 @@
 // or a master and a replica with Sentinels), the ingest and worker binaries,
 // TCP connections that are cut, slowed and reset. The CRM and the site are the
 // stand-ins of package sandbox. The senders edit contacts in the CRM and send a
-// webhook for each edit, again until it got a 2xx. Every contact carries a
+// webhook for each edit, again until it got a 2xx; some wait for the pass, and
+// what they are told is checked at once. Every contact carries a
 // version in its fields and one in its tags, so what the site shows at the end
 // tells which edits arrived.
 //
 // Checked after all is calm: every acknowledged webhook's contact shows the
-// version that the webhook stood for, or a newer one, whole; no two passes of a
-// contact overlapped (see watch); no user exists twice; the password in the CRM
+// version that the webhook stood for, or a newer one, whole; no answer said of a
+// webhook that it was carried out before it was; no two passes of a contact
+// overlapped (see watch); no user exists twice; the password in the CRM
 // logs in and was never another; each welcome mail went out once; nothing is
 // left in Redis but history and counters; the contact that kills the site is
 // parked, alone; no password and no address is in a log or in Redis.
