@@ -69,6 +69,7 @@ func measurements() []measurement {
 		{name: "settle", about: "passes per edit of several webhooks", take: settleRows},
 		{name: "site", about: "a burst on WordPress, through Spillway and sent straight", take: siteRows},
 		{name: "plugin", about: "what the connector plugin costs per contact", take: pluginRows},
+		{name: "answer", about: "the answer to a lone add, when the CRM holds the password", take: answerRows},
 		{name: "guard", about: "a site that slows down, a slow site, a lone webhook", take: guardRows},
 		{name: "budget", about: "a CRM that allows less than is configured", take: budgetRows},
 		{name: "start", about: "start-up and footprint", take: startRows},
