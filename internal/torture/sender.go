@@ -154,9 +154,21 @@ type refused int
 
 func (r refused) Error() string { return "status " + strconv.Itoa(int(r)) }
 
-// post sends a webhook in one of the forms that the CRM uses, and checks at once
-// what it is answered. Some of those who wait hang up.
+// post sends a webhook. Some of those who wait hang up.
 func (s *senders) post(p *person, made promise, target, wait string, random *rand.Rand) error {
+	ctx := context.Background()
+	if wait != "0" && random.IntN(8) == 0 {
+		var hangUp context.CancelFunc
+		ctx, hangUp = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(time.Second))))
+		defer hangUp()
+	}
+	_, err := s.ask(ctx, p, made, target, wait, random.IntN(3))
+	return err
+}
+
+// ask sends a webhook in one of the forms that the CRM uses, and checks at once
+// what it is told. The error says that nothing was acknowledged.
+func (s *senders) ask(ctx context.Context, p *person, made promise, target, wait string, form int) (said told, err error) {
 	values := url.Values{"wpf_action": {made.action.String()}, "access_key": {accessKey}, "contact_id": {p.ref()}}
 	if made.action == contact.Add {
 		values.Set("role", "customer")
@@ -165,14 +177,8 @@ func (s *senders) post(p *person, made promise, target, wait string, random *ran
 	if wait != "" {
 		values.Set("wait", wait)
 	}
-	ctx := context.Background()
-	if wait != "0" && random.IntN(8) == 0 {
-		var hangUp context.CancelFunc
-		ctx, hangUp = context.WithTimeout(ctx, time.Duration(random.Int64N(int64(time.Second))))
-		defer hangUp()
-	}
 	method, body, kind := http.MethodPost, "", ""
-	switch random.IntN(3) {
+	switch form {
 	case 0:
 		method = http.MethodGet
 	case 1:
@@ -184,23 +190,22 @@ func (s *senders) post(p *person, made promise, target, wait string, random *ran
 	}
 	request, err := http.NewRequestWithContext(ctx, method, target+"/?"+values.Encode(), strings.NewReader(body))
 	if err != nil {
-		return errNoAnswer
+		return told{}, errNoAnswer
 	}
 	if kind != "" {
 		request.Header.Set("Content-Type", kind)
 	}
 	response, err := s.client.Do(request)
 	if err != nil {
-		return errNoAnswer
+		return told{}, errNoAnswer
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return errNoAnswer
+		return told{}, errNoAnswer
 	}
-	var said told
 	if json.Unmarshal(text, &said) != nil {
-		return refused(response.StatusCode)
+		return told{}, refused(response.StatusCode)
 	}
 	switch {
 	case response.StatusCode == http.StatusOK && said.Status == "synced":
@@ -216,9 +221,9 @@ func (s *senders) post(p *person, made promise, target, wait string, random *ran
 			s.count(func() { s.lies = append(s.lies, fmt.Sprintf("contact %d is said to be parked", p.id)) })
 		}
 	case response.StatusCode/100 != 2:
-		return refused(response.StatusCode)
+		return told{}, refused(response.StatusCode)
 	}
-	return nil
+	return said, nil
 }
 
 // told is what an answer says.
