@@ -20,6 +20,7 @@ import (
 	"spillway/internal/addresses"
 	"spillway/internal/config"
 	"spillway/internal/contact"
+	"spillway/internal/history"
 	"spillway/internal/ingest"
 	"spillway/internal/metrics"
 	"spillway/internal/observe"
@@ -60,7 +61,8 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
 	}
-	contacts := newContacts(fast, settings)
+	keeper := history.NewKeeper(patient)
+	contacts := newContacts(fast, settings, keeper)
 	adopted, err := adopt(ctx, contacts, log)
 	if err != nil {
 		return err
@@ -68,7 +70,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	registry := observe.NewRegistry()
 	systems, refused := throttle.NewStatuses(patient), refusals.New(patient)
 	registry.MustRegister(
-		metrics.Contacts(newContacts(patient, settings)), metrics.Systems(systems), metrics.Redis(patient),
+		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
 		metrics.Queues(patient, contacts.Queues()),
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
@@ -86,11 +88,12 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
-	admin := newAdmin(patient, newContacts(patient, settings), systems, settings, health, log)
+	admin := newAdmin(patient, newContacts(patient, settings, nil), systems, settings, health, log)
 	group, ctx := errgroup.WithContext(ctx)
 	if !adopted {
 		group.Go(func() error { return adoptLater(ctx, contacts) })
 	}
+	group.Go(func() error { keeper.Run(ctx, seldom(log, unwatched)); return nil })
 	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
 	group.Go(func() error {
 		endings.Run(ctx, seldom(log, "nobody hears of passes: answers do not wait for them"))
@@ -122,7 +125,8 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
-	contacts := newContacts(rdb, settings)
+	keeper := history.NewKeeper(rdb)
+	contacts := newContacts(rdb, settings, keeper)
 	adopted, err := adopt(ctx, contacts, log)
 	if err != nil {
 		return err
@@ -157,6 +161,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 			return err
 		})
 	}
+	group.Go(func() error { keeper.Run(healthCtx, seldom(log, unwatched)); return nil })
 	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, parts.gate.UnderWay, log); return nil })
 	group.Go(func() error {
 		defer stopHealth()
@@ -172,8 +177,11 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	return group.Wait()
 }
 
-func newContacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
-	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle})
+// unwatched is what the log says of a keeper's errors.
+const unwatched = "Redis's memory is not watched"
+
+func newContacts(rdb redis.UniversalClient, settings config.Config, room pending.Room) *pending.Contacts {
+	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle, Room: room})
 }
 
 // adopt refuses a start with another number of queues than Redis holds contacts

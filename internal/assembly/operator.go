@@ -21,7 +21,7 @@ const VaultPrefix = "spw:v:"
 // Contacts returns the contacts of an installation for an operator's command.
 // Unlike a server's start it decides nothing about the number of queues.
 func Contacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
-	return newContacts(rdb, settings)
+	return newContacts(rdb, settings, nil)
 }
 
 // CRMOptions say how the CRM is called.

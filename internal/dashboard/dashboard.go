@@ -84,6 +84,7 @@ type Dashboard struct {
 	handler    http.Handler
 	pages      map[string]*template.Template
 	roster     *roster.Roster
+	keeper     *history.Keeper // read only: how full Redis is
 	sessions   *sessions
 	attempts   *attempts
 	live       *live
@@ -95,7 +96,7 @@ type Dashboard struct {
 // [Dashboard.Run] runs.
 func New(options Options) *Dashboard {
 	d := &Dashboard{
-		Options: options, pages: parsePages(), roster: roster.New(options.Redis),
+		Options: options, pages: parsePages(), roster: roster.New(options.Redis), keeper: history.NewKeeper(options.Redis),
 		sessions: &sessions{rdb: options.Redis, password: options.Password},
 		attempts: newAttempts(time.Now), live: newLive(), pace: &pace{},
 		complaints: options.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second}),

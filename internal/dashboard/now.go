@@ -32,6 +32,7 @@ type brisk struct {
 	Parked   []pending.Record
 	More     int64 // parked contacts that are not shown
 	Delay    time.Duration
+	Memory   history.Filling
 	Verdict  verdict
 }
 
@@ -119,6 +120,9 @@ func (d *Dashboard) readBrisk(ctx context.Context) (b brisk, err error) {
 	if len(minutes) > 0 {
 		b.Delay = delayOf(sumOf(minutes))
 	}
+	if b.Memory, err = d.keeper.Filling(ctx); err != nil {
+		b.Memory = history.Filling{} // INFO may not be permitted
+	}
 	b.Drain = d.pace.judge(time.Now(), b.Stats, minutes)
 	b.Verdict = judge(b)
 	return b, nil
@@ -127,6 +131,13 @@ func (d *Dashboard) readBrisk(ctx context.Context) (b brisk, err error) {
 // keysTried is how many webhooks with a wrong key within two hours are worth a
 // remark: one may be a slip.
 const keysTried = 5
+
+// memoryShort is the share of Redis's memory, and daysShort the time left, from
+// which on a person should act.
+const (
+	memoryShort = 0.85
+	daysShort   = 14
+)
 
 // judge says what an operator should know first.
 func judge(b brisk) verdict {
@@ -173,6 +184,11 @@ func judge(b brisk) verdict {
 	}
 	if b.Stats.Parked > 0 {
 		note("warn", numberText(b.Stats.Parked)+" parked: a pass failed for good")
+	}
+	if share := b.Memory.Share; share > memoryShort {
+		note("bad", fmt.Sprintf("Redis uses %.0f %% of its memory: webhooks are refused when it is full", share*100))
+	} else if days := b.Memory.FullIn(); days > 0 && days < daysShort {
+		note("warn", fmt.Sprintf("Redis fills up: %.0f %% of its memory is used, and webhooks will be refused in about %.0f days", share*100, max(days, 1)))
 	}
 	if silent > 0 {
 		note("warn", fmt.Sprintf("%d silent in the list of replicas: killed, or cut off from Redis", silent))

@@ -36,7 +36,7 @@ func parsePages() map[string]*template.Template {
 	functions := template.FuncMap{
 		"asset": func(name string) string { return "/assets/" + name + "?v=" + versions[name] },
 		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
-		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "join": strings.Join,
+		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "share": shareText, "join": strings.Join,
 		"age":   func(t time.Time) string { return spanText(max(0, time.Since(t)).Truncate(time.Second)) },
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },
 	}
@@ -118,6 +118,8 @@ func percentText(part, whole int64) string {
 	}
 	return fmt.Sprintf("%.0f %%", float64(part)/float64(whole)*100)
 }
+
+func shareText(share float64) string { return fmt.Sprintf("%.0f %%", share*100) }
 
 func stateText(s pending.State) string {
 	return map[pending.State]string{

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -134,7 +135,8 @@ func TestAllIsWell(t *testing.T) {
 		return finding.Status == doctor.OK
 	}, 20*time.Second, 100*time.Millisecond, "a worker tells of itself when it starts")
 	require.Zero(t, report.Failed, "%+v", report.Findings)
-	require.Zero(t, report.Skipped, "%+v", report.Findings)
+	requireFinding(t, report, "Redis fills up", doctor.Skipped, "after Spillway has run for a day")
+	require.Equal(t, 1, report.Skipped, "%+v", report.Findings)
 	for _, check := range []string{
 		"Redis", "Redis version", "Redis persistence", "Redis eviction", "Redis memory",
 		"Redis is ours alone", "secret key", "CRM", "CRM rate", "site",
@@ -223,6 +225,19 @@ func TestRedisThatLosesWebhooksIsFound(t *testing.T) {
 			require.NotEqual(t, doctor.OK, finding.Status)
 		}
 		require.NoError(t, client.ConfigSet(t.Context(), setting, before[setting]).Err())
+	}
+}
+
+func TestRedisThatFillsUpIsFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sandbox.SiteOptions{})
+	client, hour := b.redis.Client(), time.Now().Unix()/3600
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "100mb").Err())
+	for growth, want := range map[float64]doctor.Status{0.0: doctor.OK, 0.1: doctor.Warn, 0.4: doctor.Fail} {
+		require.NoError(t, client.HSet(t.Context(), "spw:history:shares", strconv.FormatInt(hour-30, 10), 0.01, strconv.FormatInt(hour-2, 10), 0.01+growth).Err())
+		finding, ok := b.examine(t).Find("Redis fills up")
+		require.True(t, ok)
+		require.Equal(t, want, finding.Status, "%+v", finding)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/redisconn"
 )
 
 // sampled is how many keys of a server are looked at. A cache or a shop's
@@ -68,7 +70,7 @@ func census(ctx context.Context, client redis.UniversalClient) (ours, foreign in
 		}
 		return keys.Err()
 	}
-	err = eachMaster(ctx, client, count)
+	err = redisconn.EachMaster(ctx, client, count)
 	return ours, foreign, example, err
 }
 
@@ -85,15 +87,11 @@ func beginning(key string) string {
 // zero where that cannot be told.
 func flushed(ctx context.Context, client redis.UniversalClient) (calls int) {
 	var mu sync.Mutex
-	_ = eachMaster(ctx, client, func(ctx context.Context, node redis.Cmdable) error {
-		text, err := node.Info(ctx, "commandstats").Result()
-		for line := range strings.Lines(text) {
-			name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
-			if name != "cmdstat_flushdb" && name != "cmdstat_flushall" {
-				continue
-			}
+	_ = redisconn.EachMaster(ctx, client, func(ctx context.Context, node redis.Cmdable) error {
+		stats, err := redisconn.ReadInfo(ctx, node, "commandstats")
+		for _, command := range []string{"flushdb", "flushall"} {
 			var n int
-			if _, err := fmt.Sscanf(rest, "calls=%d", &n); err == nil {
+			if _, err := fmt.Sscanf(stats["cmdstat_"+command], "calls=%d", &n); err == nil {
 				mu.Lock()
 				calls += n
 				mu.Unlock()
@@ -102,13 +100,4 @@ func flushed(ctx context.Context, client redis.UniversalClient) (calls int) {
 		return err
 	})
 	return calls
-}
-
-// eachMaster asks the server, or each master of a cluster.
-func eachMaster(ctx context.Context, client redis.UniversalClient, ask func(context.Context, redis.Cmdable) error) error {
-	cluster, ok := client.(*redis.ClusterClient)
-	if !ok {
-		return ask(ctx, client)
-	}
-	return cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error { return ask(ctx, node) })
 }

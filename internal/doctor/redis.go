@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/history"
 	"spillway/internal/redisconn"
 )
 
@@ -67,6 +68,26 @@ func (e *examination) redis(ctx context.Context) {
 		}
 		e.add(worst.Check, worst.Status, worst.Remedy, "%s", worst.Text)
 	}
+	e.filling(ctx)
+}
+
+// filling says how long the memory lasts, as the running programs noted it.
+func (e *examination) filling(ctx context.Context) {
+	const check, few, fewer = "Redis fills up", 14, 3
+	filling, err := history.NewKeeper(e.rdb).Filling(ctx)
+	switch days := filling.FullIn(); {
+	case err != nil || !filling.Known:
+		e.skip(check, "known after Spillway has run for a day")
+	case days > 0 && days < few:
+		status := Warn
+		if days < fewer {
+			status = Fail
+		}
+		e.add(check, status, "give Redis more memory (maxmemory), or look for what grows: redis-cli --bigkeys",
+			"%.0f %% of the memory is used, %.1f %% more than a day ago: webhooks will be refused in about %.0f days", filling.Share*100, filling.PerDay*100, max(days, 1))
+	default:
+		e.ok(check, "%.0f %% of the memory is used, %+.1f %% since a day ago", filling.Share*100, filling.PerDay*100)
+	}
 }
 
 func severity(status Status) int { return slices.Index([]Status{OK, Skipped, Warn, Fail}, status) }
@@ -108,23 +129,20 @@ func redisRemedy(err error) string {
 // facts are what a server says of itself.
 type facts struct {
 	addr   string
-	info   map[string]string
+	info   redisconn.Info
 	fsync  string // empty: not permitted to know
 	policy string
 }
 
 // factsOf asks the server, or each master of a cluster.
 func factsOf(ctx context.Context, client redis.UniversalClient) ([]facts, error) {
-	cluster, ok := client.(*redis.ClusterClient)
-	if !ok {
-		one, err := readFacts(ctx, client)
-		return []facts{one}, err
-	}
 	var mu sync.Mutex
 	var nodes []facts
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+	err := redisconn.EachMaster(ctx, client, func(ctx context.Context, node redis.Cmdable) error {
 		one, err := readFacts(ctx, node)
-		one.addr = node.Options().Addr
+		if single, ok := node.(*redis.Client); ok && node != client {
+			one.addr = single.Options().Addr
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		nodes = append(nodes, one)
@@ -137,26 +155,15 @@ func factsOf(ctx context.Context, client redis.UniversalClient) ([]facts, error)
 }
 
 func readFacts(ctx context.Context, client redis.Cmdable) (facts, error) {
-	text, err := client.Info(ctx).Result()
+	info, err := redisconn.ReadInfo(ctx, client)
 	if err != nil {
 		return facts{}, err
 	}
-	f := facts{info: make(map[string]string)}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			f.info[name] = value
-		}
-	}
-	f.policy = f.info["maxmemory_policy"]
+	f := facts{info: info, policy: info["maxmemory_policy"]}
 	if values, err := client.ConfigGet(ctx, "appendfsync").Result(); err == nil {
 		f.fsync = values["appendfsync"]
 	}
 	return f, nil
-}
-
-func (f facts) number(name string) int64 {
-	n, _ := strconv.ParseInt(f.info[name], 10, 64)
-	return n
 }
 
 func judgeVersion(f facts) Finding {
@@ -192,7 +199,7 @@ func judgeRole(f facts) Finding {
 	case f.info["loading"] == "1":
 		return Finding{check, Fail, "it is still loading its data", "wait until it has"}
 	default:
-		return Finding{check, OK, fmt.Sprintf("master, %d replicas", f.number("connected_slaves")), ""}
+		return Finding{check, OK, fmt.Sprintf("master, %d replicas", int(f.info.Number("connected_slaves"))), ""}
 	}
 }
 
@@ -235,16 +242,17 @@ func judgeEviction(f facts) Finding {
 func judgeMemory(f facts) Finding {
 	const check = "Redis memory"
 	const mebi = 1 << 20
-	used, most, of := f.number("used_memory"), f.number("maxmemory"), "maxmemory"
-	if most == 0 {
-		most, of = f.number("total_system_memory"), "the machine's, no maxmemory is set"
+	used, most := f.info.Memory()
+	of := "maxmemory"
+	if f.info.Number("maxmemory") == 0 {
+		of = "the machine's, no maxmemory is set"
 	}
 	if most == 0 {
-		return Finding{check, OK, fmt.Sprintf("%d MiB used", used/mebi), ""}
+		return Finding{check, OK, fmt.Sprintf("%.0f MiB used", used/mebi), ""}
 	}
-	text := fmt.Sprintf("%d of %d MiB used (%s)", used/mebi, most/mebi, of)
+	text := fmt.Sprintf("%.0f of %.0f MiB used (%s)", used/mebi, most/mebi, of)
 	const remedy = "give Redis more memory: when it is full webhooks are refused with 503"
-	switch part := float64(used) / float64(most); {
+	switch part := used / most; {
 	case part >= 0.95:
 		return Finding{check, Fail, text, remedy}
 	case part >= 0.75:

@@ -3,12 +3,12 @@ package metrics
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/redisconn"
 )
 
 // memory is what INFO tells of one server, or of the masters of a cluster.
@@ -69,13 +69,9 @@ func (s *server) Collect(out chan<- prometheus.Metric) {
 }
 
 func readMemory(ctx context.Context, rdb redis.UniversalClient) (memory, error) {
-	cluster, ok := rdb.(*redis.ClusterClient)
-	if !ok {
-		return readNode(ctx, rdb)
-	}
 	var mu sync.Mutex
 	all := memory{appends: true, wrote: true}
-	err := cluster.ForEachMaster(ctx, func(ctx context.Context, node *redis.Client) error {
+	err := redisconn.EachMaster(ctx, rdb, func(ctx context.Context, node redis.Cmdable) error {
 		one, err := readNode(ctx, node)
 		mu.Lock()
 		defer mu.Unlock()
@@ -92,7 +88,7 @@ func readMemory(ctx context.Context, rdb redis.UniversalClient) (memory, error) 
 }
 
 func readNode(ctx context.Context, rdb redis.Cmdable) (memory, error) {
-	info, err := rdb.Info(ctx).Result()
+	info, err := redisconn.ReadInfo(ctx, rdb)
 	var refused redis.Error
 	if errors.As(err, &refused) {
 		return memory{}, rdb.Ping(ctx).Err() // it answers, and that is all that it tells
@@ -100,23 +96,10 @@ func readNode(ctx context.Context, rdb redis.Cmdable) (memory, error) {
 	if err != nil {
 		return memory{}, err
 	}
-	facts := make(map[string]string)
-	for line := range strings.Lines(info) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			facts[name] = value
-		}
-	}
-	number := func(name string) float64 {
-		n, _ := strconv.ParseFloat(facts[name], 64)
-		return n
-	}
 	m := memory{
-		known: facts["used_memory"] != "", used: number("used_memory"), limit: number("maxmemory"),
-		evicted: number("evicted_keys"), evicts: facts["maxmemory_policy"] != "noeviction",
-		appends: facts["aof_enabled"] == "1", wrote: facts["aof_last_write_status"] == "ok",
+		known: info["used_memory"] != "", evicted: info.Number("evicted_keys"), evicts: info["maxmemory_policy"] != "noeviction",
+		appends: info["aof_enabled"] == "1", wrote: info["aof_last_write_status"] == "ok",
 	}
-	if m.limit == 0 {
-		m.limit = number("total_system_memory")
-	}
+	m.used, m.limit = info.Memory()
 	return m, nil
 }

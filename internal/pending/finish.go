@@ -129,12 +129,15 @@ return 'parked'
 
 // end runs one of the scripts that end a claim. last is the last of their keys.
 func (c *Claim) end(ctx context.Context, script *redis.Script, last, event string, more ...any) *redis.Cmd {
-	q := c.queue
+	q, length := c.queue, timelineLength
+	if room := c.contacts.room; room != nil && !room.Remembers() {
+		length = 0
+	}
 	keys := []string{
 		q.of(c.Ref), q.due, q.active, q.stats, shard.Timeline(q.name, c.Ref), shard.LastSync(q.name, c.Ref), last,
 	}
 	args := append([]any{
-		c.Ref.String(), c.epoch, c.token, event, timelineLength, int(timelineTTL.Seconds()), q.counts, c.gen,
+		c.Ref.String(), c.epoch, c.token, event, length, int(timelineTTL.Seconds()), q.counts, c.gen,
 	}, more...)
 	return script.Run(ctx, c.contacts.rdb, keys, args...)
 }

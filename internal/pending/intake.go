@@ -76,6 +76,9 @@ func (i *Intake) submit(ctx context.Context, webhook Webhook) answer {
 	if webhook.Intent.Action == 0 {
 		return answer{err: errors.New("recording contact " + webhook.Ref.String() + ": the intent has no action")}
 	}
+	if room := i.contacts.room; room != nil && room.Refuses() {
+		return answer{err: ErrFull}
+	}
 	w := i.answered.Get().(*waiting)
 	w.webhook = webhook
 	l := i.lines[i.contacts.names.Index(webhook.Ref)]

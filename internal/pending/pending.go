@@ -58,7 +58,22 @@ type Options struct {
 	// pass begins. The wait ends after ten times that, counted from the first
 	// webhook. Zero: passes begin at once.
 	Settle time.Duration
+	// Room says what Redis has memory for; nil: for all.
+	Room Room
 }
+
+// Room tells what Redis has memory for.
+type Room interface {
+	// Remembers says that events may be added to timelines.
+	Remembers() bool
+	// Refuses says that no webhook is to be recorded: the memory that is left is
+	// what passes need to make room.
+	Refuses() bool
+}
+
+// ErrFull says that a webhook was not recorded, since Redis has no memory left
+// but what passes need.
+var ErrFull = errors.New("the memory of Redis is used up (maxmemory): give it more, or wait until contacts have drained")
 
 // Contacts is the set of contacts with outstanding work.
 type Contacts struct {
@@ -66,6 +81,7 @@ type Contacts struct {
 	names  shard.Queues
 	queues []*queue
 	settle time.Duration
+	room   Room
 
 	published  atomic.Int64 // when asynq was last told of the queues, Unix ms
 	publishing atomic.Bool
@@ -73,7 +89,7 @@ type Contacts struct {
 
 // New returns the contacts kept in a Redis.
 func New(rdb redis.UniversalClient, options Options) *Contacts {
-	c := &Contacts{rdb: rdb, names: shard.Over(options.Queues), settle: options.Settle}
+	c := &Contacts{rdb: rdb, names: shard.Over(options.Queues), settle: options.Settle, room: options.Room}
 	for _, name := range c.names {
 		c.queues = append(c.queues, newQueue(name))
 	}
