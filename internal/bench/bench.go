@@ -72,6 +72,7 @@ func measurements() []measurement {
 		{name: "answer", about: "the answer to a lone add, when the CRM holds the password", take: answerRows},
 		{name: "guard", about: "a site that slows down, a slow site, a lone webhook", take: guardRows},
 		{name: "budget", about: "a CRM that allows less than is configured", take: budgetRows},
+		{name: "memory", about: "what timelines take of Redis, and a Redis of 64 MB", take: memoryRows},
 		{name: "start", about: "start-up and footprint", take: startRows},
 		{name: "scale", about: "a Redis of several nodes: a master's failure under Sentinel, a Cluster", take: scaleRows, asked: true},
 	}
