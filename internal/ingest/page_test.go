@@ -81,7 +81,7 @@ func TestAPersonWhoWaitsSeesWhyAContactIsParked(t *testing.T) {
 
 func TestAPersonWhoWaitedInVainIsToldSo(t *testing.T) {
 	w := startWaiting(t, nil)
-	got := <-w.browse(t.Context(), "wpf_action=update&contact_id=5&wait=0.3")
+	got := <-w.browse(t.Context(), "wpf_action=update&contact_id=5&wait=1")
 	require.NoError(t, got.err)
 	require.Contains(t, got.body, "<h1>Queued</h1>")
 	require.Contains(t, got.body, "It takes longer than this answer waits.")

@@ -45,19 +45,17 @@ type fault struct {
 }
 
 var (
-	tooLarge = &fault{http.StatusRequestEntityTooLarge, "body_too_large", "is larger than 1 MiB, of which no more is read."}
-	packed   = &fault{
+	errTooLarge = &fault{http.StatusRequestEntityTooLarge, "body_too_large", "is larger than 1 MiB, of which no more is read."}
+	errPacked   = &fault{
 		http.StatusUnsupportedMediaType, "unsupported_media_type",
 		"has a Content-Encoding that is not read: send it as it is, or with gzip.",
 	}
-	unknown = &fault{
+	errUnknown = &fault{
 		http.StatusUnsupportedMediaType, "unsupported_media_type",
 		"is neither a form nor JSON: send application/x-www-form-urlencoded, multipart/form-data or application/json.",
 	}
-	broken = &fault{http.StatusBadRequest, "invalid_body", "broke off or is not what its Content-Type says."}
+	errBroken = &fault{http.StatusBadRequest, "invalid_body", "broke off or is not what its Content-Type says."}
 )
-
-var errTooLarge = errors.New("the body is too large")
 
 // isSmallForm tells whether a request says that its body is a form of a few
 // parameters.
@@ -94,8 +92,8 @@ func readBody(r *http.Request) (b body) {
 	}
 	err = b.readAs(in, r.Header.Get("Content-Type"))
 	b.fault = faultOf(err)
-	if (b.fault == unknown || b.fault == broken) && isPacked(coding) {
-		b.fault = packed
+	if (b.fault == errUnknown || b.fault == errBroken) && isPacked(coding) {
+		b.fault = errPacked
 	}
 	return b
 }
@@ -112,12 +110,10 @@ func faultOf(err error) *fault {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):
 		return nil
-	case errors.Is(err, errTooLarge):
-		return tooLarge
 	case errors.As(err, &found):
 		return found
 	default:
-		return broken
+		return errBroken
 	}
 }
 
@@ -227,8 +223,8 @@ func (b *body) readAs(in *bufio.Reader, stated string) error {
 	case isJSON && errors.Is(err, io.EOF) && json.Valid(head):
 		return nil // a bare value has no members
 	case isJSON || kind == "multipart/form-data":
-		return broken
+		return errBroken
 	default:
-		return unknown
+		return errUnknown
 	}
 }

@@ -67,7 +67,7 @@ const maxPartHeader = 4 * window
 // readMultipart reads the parts that are no files. Those before a fault count.
 func (b *body) readMultipart(in *bufio.Reader, boundary string) error {
 	if boundary == "" || len(boundary) > window/2 {
-		return broken
+		return errBroken
 	}
 	source := &bounded{in: in}
 	reader := multipart.NewReader(source, boundary)
@@ -77,12 +77,12 @@ func (b *body) readMultipart(in *bufio.Reader, boundary string) error {
 		longHeader := source.left == 0
 		source.left = MaxBody
 		switch {
-		case err == io.EOF: //nolint:errorlint // wrapped, it came before the last boundary
+		case err == io.EOF: // wrapped, it came before the last boundary
 			return nil
 		case err != nil && !longHeader && errors.Is(source.err, errTooLarge):
 			return errTooLarge
 		case err != nil:
-			return broken
+			return errBroken
 		}
 		if err := b.readPart(part); err != nil {
 			return err

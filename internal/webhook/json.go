@@ -79,7 +79,7 @@ func (s *scanner) scan() error {
 			s.stack = s.stack[:len(s.stack)-1]
 			next = aCommaOrEnd
 		case next != aValue && next != aValueOrEnd:
-			return broken
+			return errBroken
 		default:
 			value, err := s.value(c)
 			if err != nil {
@@ -111,7 +111,7 @@ func (s *scanner) value(c byte) (param, error) {
 	switch c {
 	case '{', '[':
 		if len(s.stack) == maxDepth {
-			return param{}, broken
+			return param{}, errBroken
 		}
 		s.stack = append(s.stack, c)
 		return param{list: true}, nil
@@ -154,7 +154,7 @@ func (s *scanner) sign() (byte, error) {
 // tooEarly takes the end of a text for a fault.
 func tooEarly(err error) error {
 	if errors.Is(err, io.EOF) {
-		return broken
+		return errBroken
 	}
 	return err
 }
@@ -208,19 +208,19 @@ func (s *scanner) literal(c byte) error {
 		switch {
 		case errors.Is(err, io.EOF) && len(s.stack) == 0:
 		case errors.Is(err, io.EOF):
-			return broken // of a number, there may have been more
+			return errBroken // of a number, there may have been more
 		case err != nil:
 			return err
 		case !bytes.ContainsAny(next, ",]} \t\r\n"):
 			if len(s.token) == maxToken {
-				return broken
+				return errBroken
 			}
 			s.token = append(s.token, next[0])
 			_, _ = s.in.Discard(1)
 			continue
 		}
 		if !json.Valid(s.token) {
-			return broken
+			return errBroken
 		}
 		return nil
 	}
@@ -231,12 +231,12 @@ func (s *scanner) literal(c byte) error {
 func (s *scanner) rest() error {
 	c, err := s.sign()
 	switch {
-	case errors.Is(err, broken):
+	case errors.Is(err, errBroken):
 		return nil // the end
 	case err != nil:
 		return err
 	case c == '{' || c == '[':
 		s.several = true
 	}
-	return broken
+	return errBroken
 }

@@ -89,6 +89,8 @@ func isUsual(name string) bool {
 // the "&" at which it was split.
 var escapedAmps = []string{"amp;", "#38;", "#038;", "#x26;", "#X26;"}
 
+var underscores = strings.NewReplacer(".", "_", " ", "_")
+
 // plainName returns a name as PHP reads it: without leading blanks, with "_" for
 // blanks and dots, and without the "[" that makes a list.
 func plainName(name string) (plain string, list bool) {
@@ -99,7 +101,7 @@ func plainName(name string) (plain string, list bool) {
 		}
 	}
 	name, _, list = strings.Cut(name, "[")
-	return strings.NewReplacer(".", "_", " ", "_").Replace(name), list
+	return underscores.Replace(name), list
 }
 
 // readQuery reads a query. It splits at & alone, as PHP does. net/url would drop
