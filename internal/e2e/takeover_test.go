@@ -40,7 +40,7 @@ func TestWebServersTakeTheWebhooksOver(t *testing.T) {
 		client := f.client(t, fmt.Sprintf("127.0.0.%d", 10+i))
 		t.Run(f.name+", the site's own: webhooks go to Spillway", func(t *testing.T) { testTakesWebhooks(t, s, f, client) })
 		t.Run(f.name+", the site's own: all else stays with WordPress", func(t *testing.T) { testLeavesTheRest(t, f, client) })
-		t.Run(f.name+", Spillway's host: everything there is Spillway's", func(t *testing.T) { testOwnHost(t, s, f, client, 100+10*i) })
+		t.Run(f.name+", Spillway's host: everything there is Spillway's", func(t *testing.T) { testOwnHost(t, s, client, 100+10*i) })
 		t.Run(f.name+" passes bodies on as they are", func(t *testing.T) { testBodies(t, s, f, client, 100+10*i) })
 		t.Run(f.name+" tells Spillway who has sent a webhook", func(t *testing.T) { testSenders(t, f, 20+10*i) })
 		t.Run(f.name+" waits for an answer that waits", func(t *testing.T) { testHeldAnswer(t, s, f, client, 100+10*i) })
@@ -108,7 +108,7 @@ func testLeavesTheRest(t *testing.T, f *front, client *http.Client) {
 	require.Equal(t, `WordPress saw "update"`, got.body)
 }
 
-func testOwnHost(t *testing.T, s *stack, f *front, client *http.Client, id int) {
+func testOwnHost(t *testing.T, s *stack, client *http.Client, id int) {
 	t.Helper()
 	const host = "://spillway.example.com"
 	s.put(id, map[string]any{"email": email(id), "first_name": "Own host"})
