@@ -133,6 +133,26 @@ func TestPrograms(t *testing.T) {
 		require.Equal(t, "contact_not_found", s.settle(t, 32, "parked"))
 	})
 
+	t.Run("an add that waits is answered when the CRM holds the password", func(t *testing.T) {
+		s.put(33, map[string]any{"email": email(33), "first_name": "Waited"})
+		status, body := s.ask(t, "add", 33, "role", "customer")
+		require.Equal(t, http.StatusOK, status)
+		user := s.user(t, 33)
+		require.JSONEq(t, fmt.Sprintf(`{"status":"synced","contact_id":"33","action":"add","outcome":"created","user_id":%d,"role":"customer","password_returned":true,"notes":[]}`, user.ID), body)
+		require.True(t, s.site.PasswordWorks(user.Login, s.field(t, 33, "wp_password")))
+
+		s.put(33, map[string]any{"email": email(33), "first_name": "Waited again"})
+		_, body = s.ask(t, "update", 33)
+		require.Contains(t, body, `"outcome":"updated"`)
+		require.Equal(t, "Waited again", s.user(t, 33).Meta["first_name"])
+
+		s.put(34, map[string]any{"first_name": "Nobody"})
+		status, body = s.ask(t, "add", 34)
+		require.Equal(t, http.StatusUnprocessableEntity, status)
+		require.Contains(t, body, `{"status":"parked","contact_id":"34","error":{"code":"no_email","message":"`)
+		require.NotContains(t, body, "@")
+	})
+
 	t.Run("1,000 webhooks for one contact cause few passes and the last edit wins", func(t *testing.T) {
 		s.put(41, map[string]any{"email": email(41), "version": "0"})
 		s.webhook(t, "add", 41)

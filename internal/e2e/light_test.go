@@ -73,6 +73,7 @@ func startLight(t *testing.T, o lightOptions) *light {
 		"SPILLWAY_ADMIN_ADDR":            admin,
 		"SPILLWAY_WORKER_ADDR":           health,
 		"SPILLWAY_LOG_LEVEL":             "trace",
+		"SPILLWAY_ANSWER_WAIT":           "0", // whoever wants to wait says so
 	}
 	if o.crm.Token != "" {
 		s.env["SPILLWAY_CRM_TOKEN"] = o.crm.Token

@@ -153,6 +153,7 @@ func startBefore(t *testing.T, site *wptest.Site, change map[string]string) *sta
 		"SPILLWAY_ADMIN_ADDR":            admin,
 		"SPILLWAY_WORKER_ADDR":           health,
 		"SPILLWAY_LOG_LEVEL":             "debug",
+		"SPILLWAY_ANSWER_WAIT":           "0", // whoever wants to wait says so
 	}
 	for key, value := range change {
 		s.env[key] = value
@@ -176,7 +177,7 @@ func freeAddr(t *testing.T) string {
 }
 
 func get(ctx context.Context, url string) (status int, body string) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second) // an answer may wait for 30
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -194,12 +195,25 @@ func get(ctx context.Context, url string) (status int, body string) {
 // webhook sends one as the CRM does and requires that it is accepted.
 func (s *stack) webhook(t *testing.T, action string, id int, more ...string) {
 	t.Helper()
+	status, body := s.send(t, action, id, more...)
+	require.Equal(t, http.StatusOK, status, body)
+}
+
+// ask sends a webhook whose sender waits until it is carried out.
+func (s *stack) ask(t *testing.T, action string, id int, more ...string) (status int, body string) {
+	t.Helper()
+	status, body = s.send(t, action, id, append(more, "wait", "30")...)
+	require.NotContains(t, body, `"status":"queued"`)
+	return status, body
+}
+
+func (s *stack) send(t *testing.T, action string, id int, more ...string) (status int, body string) {
+	t.Helper()
 	query := url.Values{"wpf_action": {action}, "access_key": {accessKey}, "contact_id": {strconv.Itoa(id)}}
 	for i := 0; i < len(more); i += 2 {
 		query.Set(more[i], more[i+1])
 	}
-	status, body := get(t.Context(), s.webhooks+"/?"+query.Encode())
-	require.Equal(t, http.StatusOK, status, body)
+	return get(t.Context(), s.webhooks+"/?"+query.Encode())
 }
 
 // state returns a contact's state by the admin API.

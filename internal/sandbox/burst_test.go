@@ -42,7 +42,7 @@ func TestBurstSendsWhatTheCRMSends(t *testing.T) {
 	url := listenFor(t, func(w http.ResponseWriter, r *http.Request) {
 		kind := r.Header.Get("Content-Type")
 		hook, err := webhook.Parse(r, keys)
-		if err != nil {
+		if err != nil || !hook.HasWait || hook.Wait > 0 { // an add would wait for its user
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
