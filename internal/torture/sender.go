@@ -46,7 +46,7 @@ const (
 
 func newSenders(r *run) *senders {
 	return &senders{run: r, errs: map[string]int{}, aside: make(chan struct{}, waitersCount), client: &http.Client{
-		Timeout:   15 * time.Second, // more than the longest wait and a Redis that does not answer
+		Timeout:   30 * time.Second, // more than the longest wait and a Redis that does not answer
 		Transport: &http.Transport{MaxIdleConnsPerHost: senderCount + waitersCount, IdleConnTimeout: 10 * time.Second},
 	}}
 }
@@ -109,7 +109,7 @@ func (s *senders) one(p *person, action contact.Action, random *rand.Rand) {
 			own := rand.New(rand.NewPCG(random.Uint64(), 0))
 			s.group.Go(func() {
 				defer func() { <-s.aside }()
-				s.deliver(p, made, []string{"", "2", "8"}[own.IntN(3)], own)
+				s.deliver(p, made, []string{"", "8", "20"}[own.IntN(3)], own)
 			})
 			return
 		default:
