@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,8 @@ const blameLimit = 3
 func (c *Client) blame(ctx context.Context, w *waiter, failure *wholeFailure) (outage error) {
 	if c.blamed.Add(1) > blameLimit {
 		err := c.away(ctx, 1, &Unavailable{Reason: failure.what +
-			" with one contact after the other, although its status route answers; see the site's PHP error log, and that of a firewall in front of it"})
+			" with one contact after the other, although its status route answers; " +
+			cmp.Or(failure.why, "see the site's PHP error log, and that of a firewall in front of it")})
 		w.fail(err)
 		return err
 	}
@@ -121,7 +123,9 @@ func (c *Client) blame(ctx context.Context, w *waiter, failure *wholeFailure) (o
 	case slow:
 		w.fail(&Failed{ContactID: w.id, Code: "site_timeout", Message: failure.what + alone + "see what the site's plugins do when a user is stored"})
 	case fatal:
-		w.fail(&Refused{ContactID: w.id, Code: codeFatal, Message: failure.what + alone + "see the site's PHP error log"})
+		w.fail(&Refused{ContactID: w.id, Code: codeFatal, Message: failure.what + alone + cmp.Or(without(failure.why, w.values), "see the site's PHP error log")})
+	case redirected:
+		w.fail(&Refused{ContactID: w.id, Code: "site_rejected", Message: failure.what + alone + failure.why})
 	case forbidden, rejected:
 		w.fail(&Refused{ContactID: w.id, Code: "site_rejected", Message: failure.what + alone + "see the site's log, and that of a firewall in front of it"})
 	}

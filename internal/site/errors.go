@@ -19,7 +19,12 @@ type Unavailable struct {
 	Reason string
 	After  time.Duration // how long the site asked to be left alone; zero: it did not
 	cause  error         // the end of a context
+	code   string        // empty: an outage like others
 }
+
+// Code returns the connector's code for what is in the way, empty if it has
+// none.
+func (e *Unavailable) Code() string { return e.code }
 
 func (e *Unavailable) Error() string {
 	if e.After > 0 {
@@ -103,6 +108,15 @@ func (e *Failed) Unwrap() error {
 // it has stored of the contact.
 const codeSuperseded = "superseded"
 
+const (
+	// codeRefused is also the code of a request that something has ended.
+	codeRefused = "refused"
+	// codeNoLocks concerns all contacts: the site's database has no named locks.
+	codeNoLocks = "no_locks"
+	noLocks     = "its database refuses named locks (GET_LOCK), so nothing can be stored; " +
+		"on Percona XtraDB Cluster set pxc_strict_mode to PERMISSIVE, behind ProxySQL switch multiplexing off"
+)
+
 // errClosed answers whoever comes during or after [Client.Close].
 var errClosed = &Unavailable{Reason: "Spillway is stopping; the contact is tried again later"}
 
@@ -118,10 +132,11 @@ func notAwaited(ctx context.Context, id string) error {
 type failureKind int
 
 const (
-	fatal     failureKind = iota + 1 // the site died on it
-	slow                             // no answer in time
-	forbidden                        // refused: the account is, or a contact in the request
-	rejected                         // refused by a site that is well
+	fatal      failureKind = iota + 1 // the site died on it
+	slow                              // no answer in time
+	forbidden                         // refused: the account is, or a contact in the request
+	redirected                        // sent elsewhere: the site is, or by a plugin
+	rejected                          // refused by a site that is well
 )
 
 // wholeFailure reports a request that failed as a whole, perhaps because of one
@@ -129,6 +144,7 @@ const (
 type wholeFailure struct {
 	kind failureKind
 	what string // begins with "the request", such as "the request ended in status 500"
+	why  string // what in the site did it; empty: it did not say
 	busy bool   // by 502 or 504, which a web server answers whose PHP is busy
 }
 

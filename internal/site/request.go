@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -127,11 +128,14 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 		if json.Unmarshal(trimBOM(a.body), &read) != nil || read.Results == nil {
 			return nil, 0, &wholeFailure{kind: fatal, what: "the request was answered with something else than results"}
 		}
+		if slices.ContainsFunc(read.Results, func(r reply) bool { return r.Error.Code == codeNoLocks }) {
+			return nil, 0, &Unavailable{Reason: noLocks, code: codeNoLocks}
+		}
 		worked = time.Duration(min(max(read.Elapsed, 0), largestElapsed) * float64(time.Millisecond))
 		return read.Results, worked, nil
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return nil, 0, &wholeFailure{
-			kind: fatal, what: fmt.Sprintf("the request ended in status %d", a.status), busy: a.status != http.StatusInternalServerError,
+			kind: fatal, what: fmt.Sprintf("the request ended in status %d", a.status), why: a.ended(), busy: a.status != http.StatusInternalServerError,
 		}
 	case http.StatusUnauthorized, http.StatusForbidden:
 		// A firewall may object to what one contact holds. If the account is
@@ -139,6 +143,9 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 		return nil, 0, &wholeFailure{kind: forbidden, what: fmt.Sprintf("the request was refused with status %d", a.status)}
 	case http.StatusNotFound, http.StatusRequestTimeout, http.StatusTooManyRequests:
 		return nil, 0, a.outage()
+	}
+	if a.status >= 300 && a.status < 400 {
+		return nil, 0, a.redirectedPost()
 	}
 	if a.status >= 400 && a.status < 500 {
 		return nil, 0, &wholeFailure{kind: rejected, what: fmt.Sprintf("the request was rejected with status %d", a.status)}

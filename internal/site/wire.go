@@ -161,6 +161,30 @@ func (a httpAnswer) redirected() string {
 	return fmt.Sprintf("it redirects (status %d), and Spillway follows no redirect; set SPILLWAY_SITE_URL to %s://%s and the folder if WordPress is in one", a.status, to.Scheme, to.Host)
 }
 
+// redirectedPost says what it means that a request with contacts is redirected.
+// Followed it is not: that would take the application password to another host.
+// If the site has moved, so has the status route, which is asked next.
+func (a httpAnswer) redirectedPost() *wholeFailure {
+	where := "another page"
+	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" {
+		where = "host " + plain(to.Host)
+	}
+	return &wholeFailure{
+		kind: redirected, what: fmt.Sprintf("the request was redirected (status %d)", a.status),
+		why: fmt.Sprintf("a plugin redirects while this user is stored (to %s)", where),
+	}
+}
+
+// ended is what the connector says when something ends its request: what did,
+// and where. Empty: it could not say.
+func (a httpAnswer) ended() string {
+	var refusal struct{ Code, Message string }
+	if json.Unmarshal(trimBOM(a.body), &refusal) != nil || refusal.Code != codeRefused {
+		return ""
+	}
+	return strings.TrimSuffix(plain(refusal.Message), ".")
+}
+
 const (
 	// WordPress asks for this in maintenance mode, which lasts as long as an
 	// update copies files: seconds.

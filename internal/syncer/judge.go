@@ -44,8 +44,11 @@ const (
 	CodeOutOfTime = "out_of_time"
 	// CodeSuperseded waits: Redis's clock went back, or the claim is lost.
 	CodeSuperseded = "superseded"
-	CodeFailed     = "failed"
-	CodeGivenUp    = "too_many_attempts"
+	// CodeNoLocks is an outage with a name: the site's database can't do what
+	// the connector needs, and only a person can change that.
+	CodeNoLocks = "no_locks"
+	CodeFailed  = "failed"
+	CodeGivenUp = "too_many_attempts"
 )
 
 // Codes are all codes that a failed pass can have, with the verdict that goes
@@ -53,7 +56,7 @@ const (
 // and the connector plugin; deploy/ERRORS.md explains them to operators.
 func Codes() map[string]Verdict {
 	return map[string]Verdict{
-		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait,
+		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait, CodeNoLocks: Wait,
 		CodeFailed:  TryAgain,
 		CodeGivenUp: Park,
 
@@ -76,7 +79,12 @@ func Judge(err error, attempts int) Judgement {
 	}
 	// An outage first: a refusal that was met on the way to it is not final.
 	if outage, ok := contact.AsOutage(err); ok {
-		return Judgement{Verdict: Wait, Code: CodeOutage, After: outage.Outage()}
+		code := CodeOutage
+		var named interface{ Code() string }
+		if errors.As(err, &named) && named.Code() == CodeNoLocks {
+			code = CodeNoLocks
+		}
+		return Judgement{Verdict: Wait, Code: code, After: outage.Outage()}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return Judgement{Verdict: Wait, Code: CodeOutOfTime, After: afterTimeout}

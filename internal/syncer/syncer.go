@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -196,8 +197,11 @@ func (s *Syncer) addWithPassword(
 	if err != nil {
 		return contact.Result{}, err
 	}
+	// A plugin of the site may set another password than the one it was given,
+	// which then logs nobody in.
+	returned := result.Outcome == contact.Created && !slices.Contains(result.Notes, "password_changed")
 	var extra map[string]string
-	if result.Outcome == contact.Created {
+	if returned {
 		extra = map[string]string{s.options.ReturnPassword: made.Password}
 	}
 	if err := s.returnFields(ctx, ref, intent, record, result, extra); err != nil {
@@ -210,7 +214,7 @@ func (s *Syncer) addWithPassword(
 	if err := s.confirm(ctx, ref, result, requestID); err != nil {
 		return result, err
 	}
-	result.PasswordReturned = result.Outcome == contact.Created
+	result.PasswordReturned = returned
 	if err := s.vault.Delete(ctx, vaultName(ref)); err != nil {
 		return result, fmt.Errorf("removing the confirmed password of contact %s: %w", ref.ID, err)
 	}

@@ -119,22 +119,24 @@ final class Spillway_Connector_Batch {
 			// HyperDB and its kin: a lock and a look-up on a replica prove nothing.
 			$wpdb->send_reads_to_masters();
 		}
-		Spillway_Connector_Mail::hush();
 		$counts = new Spillway_Connector_Counts();
 		$counts->mute();
 		if ( null !== $this->fusion ) {
 			$this->fusion->mute();
 		}
+		$ends         = new Spillway_Connector_Ends( ob_get_level() - 1 );
+		$surroundings = new Spillway_Connector_Surroundings();
 		try {
-			$this->run_rounds();
+			$this->run_rounds( $surroundings );
 		} finally {
 			$this->locks->release();
 			$this->tags->settle_others();
+			$surroundings->leave();
+			$ends->leave();
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
 			}
 			$counts->unmute();
-			Spillway_Connector_Mail::unhush();
 		}
 		$results = array();
 		foreach ( $this->ids as $place => $id ) {
@@ -150,8 +152,10 @@ final class Spillway_Connector_Batch {
 	/**
 	 * Stores the contacts whose locks are free, then those that had to wait, and
 	 * those whose transaction was lost.
+	 *
+	 * @param Spillway_Connector_Surroundings $surroundings What each contact finds around it.
 	 */
-	private function run_rounds() {
+	private function run_rounds( Spillway_Connector_Surroundings $surroundings ) {
 		$stuck = false;
 		while ( array() !== $this->waiting() && ! $this->is_over() ) {
 			try {
@@ -171,6 +175,7 @@ final class Spillway_Connector_Batch {
 					return;
 				}
 				$this->ledger->store( $place, $this->contacts[ $place ] );
+				$surroundings->restore();
 				if ( null === $this->ledger->result( $place ) || ! $this->locks->stand() ) {
 					// What was lost may have taken the locks along, and what is
 					// known of the users.

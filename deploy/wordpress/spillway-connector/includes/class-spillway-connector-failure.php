@@ -138,6 +138,34 @@ final class Spillway_Connector_Failure extends Exception {
 	}
 
 	/**
+	 * The database has no named locks. It concerns no contact in particular.
+	 *
+	 * @return self
+	 */
+	public static function no_locks() {
+		return new self( 'no_locks', __( 'The database refuses named locks (GET_LOCK), so nothing can be stored. On Percona XtraDB Cluster they need another pxc_strict_mode, behind ProxySQL they need multiplexing off.', 'spillway-connector' ), false );
+	}
+
+	/**
+	 * A plugin has deleted the user while a contact was stored on it.
+	 *
+	 * @return self
+	 */
+	public static function deleted() {
+		return new self( 'refused', __( 'A plugin deleted the user while it was stored; the contact was left out.', 'spillway-connector' ) );
+	}
+
+	/**
+	 * A plugin has ended the request, or wanted to.
+	 *
+	 * @param string $how What it did and where.
+	 * @return self
+	 */
+	public static function ended( $how ) {
+		return new self( 'refused', ucfirst( $how ) . '.' );
+	}
+
+	/**
 	 * Translates an error of WordPress into one of ours: its own text may name
 	 * the address or the login, and other plugins' texts may hold anything.
 	 *

@@ -26,7 +26,8 @@ final class Spillway_Connector_Ledger {
 
 	/**
 	 * What the first try of contacts that are to be stored again came to, by
-	 * place: the result's outcome, empty if it failed, and the user created.
+	 * place: the result's outcome, empty if it failed, the user created, and the
+	 * mails of other plugins.
 	 *
 	 * @var array[]
 	 */
@@ -38,6 +39,13 @@ final class Spillway_Connector_Ledger {
 	 * @var Spillway_Connector_Transaction
 	 */
 	private $transaction;
+
+	/**
+	 * The mails of other plugins.
+	 *
+	 * @var Spillway_Connector_Outbox
+	 */
+	private $outbox;
 
 	/**
 	 * The named locks, which end with the connection.
@@ -77,6 +85,7 @@ final class Spillway_Connector_Ledger {
 	 */
 	public function __construct( Spillway_Connector_Locks $locks, Spillway_Connector_Directory $directory, Spillway_Connector_Logins $logins, Spillway_Connector_User $user ) {
 		$this->transaction = new Spillway_Connector_Transaction();
+		$this->outbox      = new Spillway_Connector_Outbox();
 		$this->locks       = $locks;
 		$this->directory   = $directory;
 		$this->logins      = $logins;
@@ -129,6 +138,8 @@ final class Spillway_Connector_Ledger {
 		$result  = null;
 		$failure = null;
 		$this->user->forget();
+		$this->outbox->open();
+		$cache = Spillway_Connector_Shared_Cache::watch();
 		try {
 			$result = $user_id > 0 ? $this->update( $place, $contact, $user_id, $mark ) : $this->create( $contact, $mark );
 			$this->transaction->check();
@@ -138,6 +149,10 @@ final class Spillway_Connector_Ledger {
 			$failure = Spillway_Connector_Failure::from_throwable( $thrown );
 			$whole   = $this->transaction->rollback() && $this->locks->stand();
 		}
+		if ( null !== $cache ) {
+			$cache->leave( ! $whole || null !== $failure );
+		}
+		$mails   = $this->outbox->close();
 		$created = $this->user->inserted();
 		$user_id = $created > 0 ? $created : $user_id;
 		if ( ! $whole || null !== $failure || wp_using_ext_object_cache() ) {
@@ -146,7 +161,7 @@ final class Spillway_Connector_Ledger {
 			Spillway_Connector_Directory::clean( $user_id );
 		}
 		if ( $this->is_to_be_repeated( $place, $contact, $created, $whole, $failure ) ) {
-			$this->first[ $place ] = array( null === $result ? '' : $result['outcome'], $created );
+			$this->first[ $place ] = array( null === $result ? '' : $result['outcome'], $created, $mails );
 			Spillway_Connector_Directory::remove_orphans( $created );
 			return;
 		}
@@ -160,9 +175,27 @@ final class Spillway_Connector_Ledger {
 			return;
 		}
 		$this->results[ $place ] = $this->with_first_try( $place, $result );
-		if ( 'add' === $contact->action ) {
-			$this->send_mail( $place );
+		if ( $this->created_first( $place ) === $user_id ) {
+			$created = $user_id;
+			$mails   = array_merge( $this->first[ $place ][2], $mails );
 		}
+		// As WP Fusion does: nobody hears of a creation that is not to be told.
+		if ( 0 === $created || $contact->notify ) {
+			Spillway_Connector_Outbox::send( $mails );
+		}
+		if ( 'add' === $contact->action ) {
+			$this->send_mail( $place, $contact );
+		}
+	}
+
+	/**
+	 * The user whom the first of two tries has created.
+	 *
+	 * @param int $place The contact's place in the request.
+	 * @return int Zero without one.
+	 */
+	private function created_first( $place ) {
+		return isset( $this->first[ $place ] ) ? $this->first[ $place ][1] : 0;
 	}
 
 	/**
@@ -177,7 +210,7 @@ final class Spillway_Connector_Ledger {
 	private function update( $place, Spillway_Connector_Contact $contact, $user_id, $mark ) {
 		$this->transaction->begin();
 		Spillway_Connector_Order::note( $user_id, $mark );
-		if ( isset( $this->first[ $place ] ) && $this->first[ $place ][1] === $user_id ) {
+		if ( $this->created_first( $place ) === $user_id ) {
 			$this->user->complete( $contact, $user_id );
 		}
 		return $this->user->store( $contact, $user_id );
@@ -201,7 +234,8 @@ final class Spillway_Connector_Ledger {
 	/**
 	 * Whether a contact is to be stored a second time: its transaction was lost,
 	 * or someone who takes no locks of ours, such as a visitor, was quicker with
-	 * its address. What a plugin threw is not worth it.
+	 * its address. What a plugin threw is worth it only if the connection was
+	 * lost, too, which may be why.
 	 *
 	 * @param int                             $place   The contact's place in the request.
 	 * @param Spillway_Connector_Contact      $contact The contact.
@@ -217,7 +251,7 @@ final class Spillway_Connector_Ledger {
 		if ( null !== $failure && 'email_taken' === $failure->reason() ) {
 			return 'add' === $contact->action && 0 === $created;
 		}
-		return ! $whole && ( null === $failure || 'database' === $failure->reason() );
+		return ! $whole && ( null === $failure || 'exception' !== $failure->reason() || ! $this->locks->stand() );
 	}
 
 	/**
@@ -231,8 +265,8 @@ final class Spillway_Connector_Ledger {
 	 */
 	private function with_first_try( $place, array $result ) {
 		if ( isset( $this->first[ $place ] ) ) {
-			list( $outcome, $created ) = $this->first[ $place ];
-			if ( 'created' === $outcome && $created === $result['user_id'] && ! in_array( 'password_changed', $result['notes'], true ) ) {
+			$outcome = $this->first[ $place ][0];
+			if ( $this->created_first( $place ) === $result['user_id'] && ! in_array( 'password_changed', $result['notes'], true ) ) {
 				$result['outcome'] = 'created';
 			} elseif ( 'unchanged' === $result['outcome'] && 'unchanged' !== $outcome ) {
 				$result['outcome'] = 'updated';
@@ -243,14 +277,20 @@ final class Spillway_Connector_Ledger {
 
 	/**
 	 * Sends the login details if they are owed: by this creation, or by one that
-	 * was cut off before its mail went out. Notes a failure.
+	 * was cut off before its mail went out. Notes a failure, and that some plugin
+	 * has given a new user another password than the contact's.
 	 *
-	 * @param int $place The contact's place in the request.
+	 * @param int                        $place   The contact's place in the request.
+	 * @param Spillway_Connector_Contact $contact The contact.
 	 */
-	private function send_mail( $place ) {
-		$note = Spillway_Connector_Mail::send( $this->results[ $place ]['user_id'] );
+	private function send_mail( $place, Spillway_Connector_Contact $contact ) {
+		$result = &$this->results[ $place ];
+		$note   = Spillway_Connector_Mail::send( $result['user_id'] );
 		if ( '' !== $note ) {
-			$this->results[ $place ]['notes'][] = $note;
+			$result['notes'][] = $note;
+		}
+		if ( 'created' === $result['outcome'] && Spillway_Connector_Password::is_replaced( $contact, $result['user_id'] ) ) {
+			$result['notes'][] = 'password_changed';
 		}
 	}
 }

@@ -154,7 +154,8 @@ final class Spillway_Connector_Locks {
 			}
 			$answers = $wpdb->get_row( 'SELECT ' . implode( ', ', $calls ), ARRAY_N ); // phpcs:ignore WordPress.DB.PreparedSQL -- prepared above.
 			if ( ! is_array( $answers ) ) {
-				throw Spillway_Connector_Failure::database();
+				$cut_off = preg_match( Spillway_Connector_Transaction::CUT_OFF, $wpdb->last_error );
+				throw $cut_off ? Spillway_Connector_Failure::database() : Spillway_Connector_Failure::no_locks();
 			}
 			if ( array() === $this->held ) {
 				$this->connection = $this->connection();

@@ -17,23 +17,6 @@ final class Spillway_Connector_Mail {
 	const MARK = 'spillway_notify';
 
 	/**
-	 * Keeps WordPress's mails about changed addresses and passwords back while
-	 * the plugin writes.
-	 */
-	public static function hush() {
-		add_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
-		add_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
-	}
-
-	/**
-	 * Lets those mails go again.
-	 */
-	public static function unhush() {
-		remove_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
-		remove_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
-	}
-
-	/**
 	 * Sends the login details if they are still owed. To be called after the
 	 * commit: a mail can't be taken back.
 	 *
@@ -41,9 +24,12 @@ final class Spillway_Connector_Mail {
 	 * @return string A note for the answer, empty for none.
 	 */
 	public static function send( $user_id ) {
+		global $wpdb;
 		if ( ! get_user_meta( $user_id, self::MARK, true ) || ! delete_user_meta( $user_id, self::MARK ) ) {
 			return '';
 		}
+		// If some hook has begun a transaction, the mark is not gone yet.
+		$wpdb->query( 'COMMIT' );
 		$failed = false;
 		$listen = function () use ( &$failed ) {
 			$failed = true;

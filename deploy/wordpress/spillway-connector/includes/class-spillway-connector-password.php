@@ -122,6 +122,19 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
+	 * Whether the password of an unconfirmed user is another one than was made
+	 * for it: some plugin's login mail sets one of its own.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return bool
+	 */
+	public static function is_replaced( Spillway_Connector_Contact $contact, $user_id ) {
+		$mark = self::find( $user_id );
+		return null !== $mark && hash( 'sha256', get_userdata( $user_id )->user_pass ) !== $mark['digest'] && ! self::works( $contact->password, $user_id );
+	}
+
+	/**
 	 * Whether the contact's own password is another than an existing user's.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.

@@ -18,6 +18,11 @@ defined( 'ABSPATH' ) || exit;
 final class Spillway_Connector_Transaction {
 
 	/**
+	 * Errors of a statement that was cut off.
+	 */
+	const CUT_OFF = '/deadlock|lock wait timeout|gone away|lost connection|interrupted|killed|execution time/i';
+
+	/**
 	 * Whether begin() was called and nothing has ended it since.
 	 *
 	 * @var bool
@@ -64,7 +69,7 @@ final class Spillway_Connector_Transaction {
 	public function check() {
 		global $wpdb;
 		foreach ( array_slice( $this->errors(), $this->errors ) as $error ) {
-			if ( preg_match( '/deadlock|lock wait timeout|gone away|lost connection|interrupted|killed|execution time/i', $error['error_str'] ) ) {
+			if ( preg_match( self::CUT_OFF, $error['error_str'] ) ) {
 				throw Spillway_Connector_Failure::database();
 			}
 			$writes = preg_match( '/^\s*(INSERT|UPDATE|DELETE|REPLACE)\b/i', $error['query'] );

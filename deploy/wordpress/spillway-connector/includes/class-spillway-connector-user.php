@@ -273,9 +273,13 @@ final class Spillway_Connector_User {
 	 * @param string                     $outcome What was done.
 	 * @param string[]                   $notes   Notes; empty ones are left out.
 	 * @return array
+	 * @throws Spillway_Connector_Failure When a plugin has deleted the user.
 	 */
 	private function result( Spillway_Connector_Contact $contact, $user_id, $outcome, array $notes ) {
-		$user  = get_userdata( $user_id );
+		$user = get_userdata( $user_id );
+		if ( ! $user && $user_id > 0 ) {
+			throw Spillway_Connector_Failure::deleted();
+		}
 		$roles = $user ? array_values( $user->roles ) : array();
 		return array(
 			'contact_id' => $contact->id,
@@ -337,6 +341,10 @@ final class Spillway_Connector_User {
 				return $meta;
 			}
 			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
+			if ( ! $user->ID ) {
+				// The connection was lost after the insertion, and the user with it.
+				throw Spillway_Connector_Failure::database();
+			}
 			$this->inserted = (int) $user->ID;
 			Spillway_Connector_Order::note( $this->inserted, $mark, true );
 			return Spillway_Connector_Fresh::write( $this->inserted, $this->first_meta( $contact, $user, $meta ) );
@@ -350,8 +358,11 @@ final class Spillway_Connector_User {
 		if ( is_wp_error( $user_id ) ) {
 			throw Spillway_Connector_Failure::from_wp_error( $user_id );
 		}
-		if ( ! $user_id || ! get_userdata( $user_id ) ) {
+		if ( ! $user_id ) {
 			throw Spillway_Connector_Failure::database();
+		}
+		if ( ! get_userdata( $user_id ) ) {
+			throw Spillway_Connector_Failure::deleted();
 		}
 		return (int) $user_id;
 	}

@@ -1,0 +1,115 @@
+<?php
+/**
+ * What hooks of other plugins find around them.
+ *
+ * @package Spillway_Connector
+ */
+
+defined( 'ABSPATH' ) || exit;
+
+/**
+ * Plugins expect one user in a request, and leave behind what they have changed
+ * for that one: another current user or site, a request of their own, a request
+ * that is said to come from wp-admin. Each contact of a batch finds what the
+ * first one has found.
+ */
+final class Spillway_Connector_Surroundings {
+
+	/**
+	 * The current user.
+	 *
+	 * @var int
+	 */
+	private $user;
+
+	/**
+	 * How many sites of a network were switched to.
+	 *
+	 * @var int
+	 */
+	private $switched;
+
+	/**
+	 * The request, by the names of its globals.
+	 *
+	 * @var array
+	 */
+	private $request = array();
+
+	/**
+	 * Takes note of what is around, and watches over it until leave().
+	 */
+	public function __construct() {
+		$this->user     = get_current_user_id();
+		$this->switched = $this->count_switched();
+		foreach ( array( '_GET', '_POST', '_REQUEST', '_COOKIE', '_SERVER' ) as $name ) {
+			$this->request[ $name ] = $GLOBALS[ $name ];
+		}
+		add_action( 'wpf_user_imported', array( $this, 'show_admin' ), PHP_INT_MIN );
+		add_action( 'wpf_user_imported', array( $this, 'hide_admin' ), PHP_INT_MAX );
+	}
+
+	/**
+	 * Puts back what a contact's hooks have changed.
+	 */
+	public function restore() {
+		if ( get_current_user_id() !== $this->user ) {
+			wp_set_current_user( $this->user );
+		}
+		while ( $this->count_switched() > $this->switched && restore_current_blog() ) {
+			continue;
+		}
+		foreach ( $this->request as $name => $value ) {
+			$GLOBALS[ $name ] = $value;
+		}
+		$this->hide_admin();
+	}
+
+	/**
+	 * Puts all back as it was found.
+	 */
+	public function leave() {
+		$this->restore();
+		$this->show_admin();
+		remove_action( 'wpf_user_imported', array( $this, 'show_admin' ), PHP_INT_MIN );
+		remove_action( 'wpf_user_imported', array( $this, 'hide_admin' ), PHP_INT_MAX );
+	}
+
+	/**
+	 * Lets the request be one to wp-admin, if a hook has said so: WP Fusion's
+	 * part for Ultimate Member does when a user is imported.
+	 */
+	public function show_admin() {
+		if ( isset( $GLOBALS['current_screen'] ) && $GLOBALS['current_screen'] === $this ) {
+			unset( $GLOBALS['current_screen'] );
+		}
+	}
+
+	/**
+	 * Makes the request one to the site's front again: no plugin can take back
+	 * the constant, and WordPress asks the screen first.
+	 */
+	public function hide_admin() {
+		if ( is_admin() ) {
+			$GLOBALS['current_screen'] = $this; // phpcs:ignore WordPress.WP.GlobalVariablesOverride -- taken away by leave().
+		}
+	}
+
+	/**
+	 * What is_admin() asks in place of a screen: this is none of wp-admin.
+	 *
+	 * @return bool
+	 */
+	public function in_admin() {
+		return false;
+	}
+
+	/**
+	 * How many sites of a network are switched to.
+	 *
+	 * @return int
+	 */
+	private function count_switched() {
+		return isset( $GLOBALS['_wp_switched_stack'] ) ? count( (array) $GLOBALS['_wp_switched_stack'] ) : 0;
+	}
+}
