@@ -37,7 +37,7 @@ type Report struct {
 
 	// All of these must be zero.
 	Lost, Torn, Overlapped, DoubledUsers, WrongPasswords, ChangedPasswords int
-	WrongMails, Leftovers, Leaks, WronglyParked, Lies                      int
+	WrongMails, Leftovers, Leaks, WronglyParked, Lies, Hurried             int
 
 	// Problems describe what was found, the first of each kind.
 	Problems []string
@@ -79,8 +79,8 @@ func (r *Report) String() string {
 	fmt.Fprintf(&b, "  faults: %s\n", list(r.Events))
 	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers, %d contacts refused as superseded\n",
 		r.Passes, r.Users, r.Parked, r.Late, r.Superseded)
-	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, left in Redis %d, leaked %d, lies %d\n",
-		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Leftovers, r.Leaks, r.Lies)
+	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, hurried %d, left in Redis %d, leaked %d, lies %d\n",
+		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Hurried, r.Leftovers, r.Leaks, r.Lies)
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "  ! %s\n", problem)
 	}
@@ -156,7 +156,7 @@ func (r *run) show(ctx context.Context) {
 }
 
 // counters are what the admin API tells.
-type counters struct{ Pending, Active, Retrying, Parked int }
+type counters struct{ Pending, Active, Retrying, Parked, Failed int }
 
 // stats asks an ingest server that answers.
 func (r *run) stats(ctx context.Context) (stats counters, err error) {

@@ -15,7 +15,8 @@
 // webhook that it was carried out before it was; no two passes of a contact
 // overlapped (see watch); no user exists twice; the password in the CRM
 // logs in and was never another; each welcome mail went out once; nothing is
-// left in Redis but history and counters; the contact that kills the site is
+// left in Redis but history and counters; no pass began while the CRM held
+// everybody back; the contact that kills the site is
 // parked, alone; no password and no address is in a log or in Redis.
 //
 // Limits: everything runs on one machine, so a machine's crash (a page cache
@@ -287,8 +288,16 @@ func (r *run) do(ctx context.Context) (*Report, error) {
 
 	r.calmed = time.Now()
 	settled := r.settle(ctx)
+	held := &Report{}
+	if settled == nil && r.options.Fire >= lateRun {
+		if err := r.hold(ctx, held); err != nil {
+			r.chaos.failed = append(r.chaos.failed, err)
+		}
+		settled = r.settle(ctx)
+	}
 	stopWatching()
 	report := r.report()
+	report.Hurried, report.Problems = held.Hurried, append(report.Problems, held.Problems...)
 	report.problem(settled)
 	for _, err := range r.chaos.failed {
 		report.problem(err)
