@@ -66,6 +66,8 @@ func measurements() []measurement {
 		{name: "ingest", about: "webhooks acknowledged, against an echo handler that does nothing and one that enqueues", take: ingestRows},
 		{name: "growth", about: "the same with a thousand and with a million contacts pending", take: growthRows},
 		{name: "drain", about: "passes per second against the CRM's bound", take: drainRows},
+		{name: "admission", about: "a CRM that takes few calls, or asks for a long pause: what fails, is wasted, or loses its turn", take: admissionRows},
+		{name: "slow", about: "the same with slower CRMs and a pause of two minutes, a quarter of an hour in all", take: slowRows, asked: true},
 		{name: "settle", about: "passes per edit of several webhooks", take: settleRows},
 		{name: "site", about: "a burst on WordPress, through Spillway and sent straight", take: siteRows},
 		{name: "plugin", about: "what the connector plugin costs per contact", take: pluginRows},

@@ -30,6 +30,7 @@ type crm struct {
 
 	mu    sync.Mutex
 	calls []time.Time
+	paths []string
 }
 
 // startCRM starts a CRM with contacts 1 to n.
@@ -40,6 +41,7 @@ func (s *stage) startCRM(options sandbox.CRMOptions, contacts int) *crm {
 	c.url = s.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.mu.Lock()
 		c.calls = append(c.calls, time.Now())
+		c.paths = append(c.paths, r.URL.Path)
 		c.mu.Unlock()
 		c.ServeHTTP(w, r)
 	}))
