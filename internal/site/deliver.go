@@ -23,6 +23,7 @@ func (c *Client) deliver(ctx context.Context, f *flight, batch []*waiter) (defer
 	c.guard.Sending(ctx)
 	// Both ask Redis, which may take its time: what is sent is looked at last.
 	if batch = stillAwaited(batch); len(batch) == 0 {
+		c.guard.Unsent(ctx)
 		return nil, nil
 	}
 	replies, err := c.send(ctx, f, batch)

@@ -31,6 +31,9 @@ func (b *batchSize) Batch() int {
 // Sending does nothing.
 func (b *batchSize) Sending(context.Context) {}
 
+// Unsent does nothing.
+func (b *batchSize) Unsent(context.Context) {}
+
 // Answered takes note of a request that was.
 func (b *batchSize) Answered(ctx context.Context, _ int, took, _ time.Duration) (pause time.Duration) {
 	if took > slowRequest {

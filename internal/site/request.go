@@ -83,10 +83,12 @@ func (c *Client) send(ctx context.Context, f *flight, batch []*waiter) ([]reply,
 		}
 	default:
 		request.Outcome = "outage"
-		if ctx.Err() == nil { // else the client gave up, not the site
-			f.pause += c.guard.Refused(ctx, took)
-			_ = c.away(ctx, 1, err)
+		if ctx.Err() != nil { // the client gave up, not the site
+			c.guard.Unsent(ctx)
+			break
 		}
+		f.pause += c.guard.Refused(ctx, took)
+		_ = c.away(ctx, 1, err)
 	}
 	if c.options.Observe != nil {
 		c.options.Observe(request)

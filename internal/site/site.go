@@ -70,8 +70,10 @@ type Breaker interface {
 type Guard interface {
 	// Batch returns how many contacts the next request may hold.
 	Batch() int
-	// Sending reports that a request leaves.
+	// Sending reports that a request leaves. One of the following follows it.
 	Sending(ctx context.Context)
+	// Unsent reports that it did not, or that this client gave it up.
+	Unsent(ctx context.Context)
 	// Answered reports a request that the site answered after took, having
 	// worked on its contacts for worked of that (zero: unknown). It returns how
 	// long the request's slot is to rest.

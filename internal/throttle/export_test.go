@@ -19,6 +19,12 @@ func (g *Guard) PageTook(ctx context.Context, took time.Duration, quietly bool) 
 	g.change(ctx, func(p *pressure) { p.probed(time.Now(), took, quietly) })
 }
 
+// Busy says whether a request of any replica is under way.
+func (g *Guard) Busy(ctx context.Context) (bool, error) {
+	state, err := g.read(ctx, g.rdb)
+	return state.busy(time.Now()), err
+}
+
 // PageBase returns what the page usually takes in milliseconds; zero: not known.
 func (g *Guard) PageBase(ctx context.Context) (float64, error) {
 	state, err := g.read(ctx, g.rdb)

@@ -2,10 +2,12 @@ package throttle
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -53,6 +55,9 @@ type Guard struct {
 	rdb  redis.UniversalClient
 	key  string
 	most int
+	me   string // names this process among the replicas
+
+	flying atomic.Int64 // requests of this process that are under way
 
 	mu     sync.Mutex
 	copied pressure
@@ -63,7 +68,7 @@ func NewGuard(rdb redis.UniversalClient, most int) (*Guard, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("a batch of %d contacts: use 1 or more", most)
 	}
-	return &Guard{rdb: rdb, key: GuardKey, most: most, copied: newPressure(most)}, nil
+	return &Guard{rdb: rdb, key: GuardKey, most: most, me: rand.Text()[:10], copied: newPressure(most)}, nil
 }
 
 // Batch returns how many contacts the next request may hold.
@@ -73,15 +78,24 @@ func (g *Guard) Batch() int {
 	return min(max(int(g.copied.Batch), 1), g.most)
 }
 
-// Sending reports that a request leaves.
+// Sending reports that a request leaves. Each is followed by one of Answered,
+// Refused and Unsent.
 func (g *Guard) Sending(ctx context.Context) {
+	g.flying.Add(1)
 	g.change(ctx, func(p *pressure) { p.sending(time.Now()) })
+}
+
+// Unsent reports that a request did not leave, or was given up by us.
+func (g *Guard) Unsent(ctx context.Context) {
+	g.flying.Add(-1)
+	g.change(ctx, func(*pressure) {})
 }
 
 // Answered reports a request that the site answered: with how many contacts,
 // after what time, and how much of that the connector worked (zero: it does not
 // say). It returns how long the slot is to rest.
 func (g *Guard) Answered(ctx context.Context, contacts int, took, worked time.Duration) (pause time.Duration) {
+	g.flying.Add(-1)
 	g.change(ctx, func(p *pressure) {
 		p.answered(time.Now(), g.most, contacts, took, worked)
 		pause = p.pause(contacts, took)
@@ -92,6 +106,7 @@ func (g *Guard) Answered(ctx context.Context, contacts int, took, worked time.Du
 // Refused reports a request that met a busy site, no connection or no answer in
 // time. It returns how long the slot is to rest.
 func (g *Guard) Refused(ctx context.Context, took time.Duration) (pause time.Duration) {
+	g.flying.Add(-1)
 	g.change(ctx, func(p *pressure) {
 		p.refused(time.Now())
 		pause = p.pause(g.most, max(took, leastRest))
@@ -106,7 +121,8 @@ const leastRest = 200 * time.Millisecond
 // guardLife is how long the pressure is kept after the last change.
 const guardLife = 6 * time.Hour
 
-// change changes the shared pressure. Without Redis it changes the copy.
+// change changes the shared pressure, which also learns of this process's
+// requests under way. Without Redis it changes the copy.
 func (g *Guard) change(ctx context.Context, change func(p *pressure)) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()
@@ -121,6 +137,7 @@ func (g *Guard) change(ctx context.Context, change func(p *pressure)) {
 				return err
 			}
 			change(&next)
+			next.fly(time.Now(), g.me, int(g.flying.Load()))
 			encoded, err := json.Marshal(next)
 			if err != nil {
 				return err
@@ -140,6 +157,7 @@ func (g *Guard) change(ctx context.Context, change func(p *pressure)) {
 	if err != nil {
 		next = g.copied
 		change(&next)
+		next.fly(time.Now(), g.me, int(g.flying.Load()))
 	}
 	g.copied = next
 }

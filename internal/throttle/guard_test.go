@@ -79,6 +79,36 @@ func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
 	require.Greater(t, pages(slow), usual, "most are slower")
 }
 
+// With two requests at once the first answer does not make the site quiet.
+func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	var guards [2]*throttle.Guard
+	for i := range guards {
+		var err error
+		guards[i], err = throttle.NewGuard(server.Client(), 50)
+		require.NoError(t, err)
+	}
+	busy := func() bool {
+		busy, err := guards[0].Busy(t.Context())
+		require.NoError(t, err)
+		return busy
+	}
+	require.False(t, busy())
+	for _, pair := range [][2]*throttle.Guard{{guards[0], guards[1]}, {guards[0], guards[0]}} {
+		first, second := pair[0], pair[1]
+		first.Sending(t.Context())
+		second.Sending(t.Context())
+		first.Answered(t.Context(), 10, time.Second, time.Second)
+		require.True(t, busy(), "one of two is answered, the other is under way")
+		second.Unsent(t.Context())
+		require.False(t, busy())
+	}
+	guards[1].Sending(t.Context())
+	guards[1].Refused(t.Context(), time.Second)
+	require.False(t, busy())
+}
+
 func TestTheGuardWorksOnWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

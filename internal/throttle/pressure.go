@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"maps"
 	"slices"
 	"time"
 )
@@ -18,6 +19,8 @@ type pressure struct {
 
 	Starts scale `json:"starts"` // what requests take before the connector works on them
 	Page   scale `json:"page"`   // what the page takes that is watched
+
+	Flying map[string]flights `json:"flying,omitempty"` // by process
 
 	SentAt    int64 `json:"sent_at"` // the last request left
 	EndedAt   int64 `json:"ended_at"`
@@ -125,10 +128,41 @@ func (p *pressure) resting(now time.Time) bool {
 	return now.UnixMilli()-max(p.SentAt, p.EndedAt) > restAfter.Milliseconds()
 }
 
+// flights are the requests of one process that are under way.
+type flights struct {
+	Count int   `json:"n"`
+	Since int64 `json:"at"` // when that was said
+}
+
+// lost is after what time without a word a process's requests have ended: it is
+// longer than any takes.
+const lost = 30 * time.Second
+
+func (f flights) underWay(now time.Time) bool {
+	return f.Count > 0 && now.UnixMilli()-f.Since < lost.Milliseconds()
+}
+
+// fly takes note of how many requests of a process are under way.
+func (p *pressure) fly(now time.Time, process string, count int) {
+	maps.DeleteFunc(p.Flying, func(_ string, f flights) bool { return !f.underWay(now) })
+	if count <= 0 {
+		delete(p.Flying, process)
+		return
+	}
+	if p.Flying == nil {
+		p.Flying = make(map[string]flights)
+	}
+	p.Flying[process] = flights{Count: count, Since: now.UnixMilli()}
+}
+
 // busy says that a request is under way, as far as is known.
 func (p *pressure) busy(now time.Time) bool {
-	const lost = 30 * time.Second // longer than any request
-	return p.SentAt > p.EndedAt && now.UnixMilli()-p.SentAt < lost.Milliseconds()
+	for _, f := range p.Flying {
+		if f.underWay(now) {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *pressure) least() float64 {
