@@ -15,8 +15,7 @@ const (
 	// copyLife is how long a replica goes by its copy of what is shared.
 	copyLife = 100 * time.Millisecond
 	// climbTime is how long the rate takes to come close to the one that met a
-	// 429. It takes half as long again to come to it, and as long again to
-	// exceed it.
+	// 429. It takes up to as long again to come to it.
 	climbTime = 20 * time.Second
 	// lowestRate is the rate below which no 429 pushes: twelve calls a minute.
 	// A pass of three calls could not end in its time at a much lower one.
@@ -56,9 +55,9 @@ var (
 //
 // but never above the setting, and never below twelve a minute unless the
 // setting is. The drop d is a half when little was known of the limit: at the
-// first 429, and at one within 5 s after another. Else it is a fifth: 0.8 r at
-// first, 0.93 r after 10 s, flat about 0.95 r at 20 s, r again at 34 s, 1.1 r
-// at 40 s. So most of the time is spent just below what is allowed, a higher
+// first 429, and at one within 5 s after another. Else it is a tenth: 0.9 r at
+// first, 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r
+// at 49 s. So most of the time is spent just below what is allowed, a higher
 // limit is found soon, and in a time without calls nothing is forgotten. (The
 // curve is that of TCP CUBIC.)
 //

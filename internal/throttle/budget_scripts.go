@@ -129,7 +129,7 @@ var limitedScript = redis.NewScript(sharedRate + `
 local longer = tonumber(ARGV[5]) > held
 if held == 0 then
 	local met = rateNow()
-	drop = limit and climbed > span / 4 and 0.2 or 0.5
+	drop = limit and climbed > span / 4 and 0.1 or 0.5
 	limit, climbed = math.max(lowest, met), 0
 end
 if not longer then return answer(false, held) end
