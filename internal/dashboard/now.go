@@ -181,6 +181,9 @@ func judge(b brisk) verdict {
 		case "half_open":
 			note("warn", "The "+systemWord(system.System)+" was away; one call at a time finds out whether it is back")
 		}
+		if held := system.Facts["held_seconds"]; held > 0 && waits {
+			note("warn", fmt.Sprintf("The %s asked all callers to wait, for another %.0f s; contacts keep their order", systemWord(system.System), held))
+		}
 	}
 	if b.Stats.Parked > 0 {
 		note("warn", numberText(b.Stats.Parked)+" parked: a pass failed for good")

@@ -45,6 +45,13 @@ func (e *examination) systems(ctx context.Context) {
 				"the workers leave the %s alone since %s: %s", status.System, status.Since.UTC().Format(time.DateTime+" UTC"), status.Reason)
 		}
 	}
+	for _, status := range statuses {
+		if held := status.Facts["held_seconds"]; held > 0 {
+			calm = false
+			e.warn(check, "nothing: contacts wait in their order; if it comes often, lower SPILLWAY_CRM_RATE",
+				"the %s answered 429 and asked all callers to wait, for another %.0f s", status.System, held)
+		}
+	}
 	if calm {
 		e.ok(check, "the workers call the CRM and the site")
 	}

@@ -132,6 +132,9 @@ func TestALongHoldLeavesTheContactsPendingInTheirOrder(t *testing.T) {
 	}, 15*time.Second, 5*time.Millisecond, "what was under way ends or goes back")
 	before := s.stats(t)
 	calls := s.crm.Stats().Total
+	systems, err := s.statuses.Read(t.Context())
+	require.NoError(t, err)
+	require.Positive(t, systems[0].Facts["held_seconds"], "operators see it")
 	require.Never(t, func() bool {
 		now := s.stats(t)
 		return now.Active+now.Retrying+now.Failed > 0 || now.Pending != before.Pending

@@ -3,6 +3,7 @@ package throttle
 import (
 	"context"
 	"errors"
+	"math"
 	"strconv"
 	"time"
 
@@ -50,6 +51,11 @@ func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
 	statuses := []Status{statusOf(CRM, crm.Val()), statusOf(Site, site.Val())}
 	if rate, err := strconv.ParseFloat(budget.Val()["rate"], 64); err == nil {
 		statuses[0].Facts["rate_per_second"] = rate
+	}
+	if until, err := strconv.ParseFloat(budget.Val()["until"], 64); err == nil {
+		if held := time.Until(time.UnixMilli(int64(until))); held > 0 {
+			statuses[0].Facts["held_seconds"] = math.Ceil(held.Seconds())
+		}
 	}
 	if p, ok := parsePressure([]byte(guard.Val())); ok {
 		statuses[1].Facts = p.facts(time.Now())
