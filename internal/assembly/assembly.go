@@ -236,9 +236,9 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, 10)
 	// A request to the site carries many contacts: fewer of them tell as much.
-	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, throttle.BreakerOptions{Memory: 5})
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, 5)
 	crm, budget, err := CRM(CRMOptions{
 		Settings: settings.CRM, Redis: rdb, Vault: secrets, Roots: settings.Roots,
 		Breaker: crmBreaker, Observe: metrics.CRMCalls(registry),
@@ -247,7 +247,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		return nil, err
 	}
 	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
-	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency, throttle.DefaultLease)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}

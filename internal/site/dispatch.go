@@ -75,7 +75,7 @@ func (c *Client) awaitBatch(ctx context.Context) bool {
 			return false
 		}
 		now := time.Now()
-		at, ok := c.line.due(now, c.batch(), c.options.MaxLinger, c.options.UnderWay())
+		at, ok := c.line.due(now, c.batch(), longestLinger, c.options.UnderWay())
 		if ok && !at.After(now) {
 			return true
 		}

@@ -63,7 +63,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status uint16, retryAfter, body string) {
 		client, err := site.New(site.Options{
-			URL: "https://site.test", User: "spillway", AppPassword: "appl1cation-password", MaxLinger: -1,
+			URL: "https://site.test", User: "spillway", AppPassword: "appl1cation-password", UnderWay: func() int { return 1 },
 			HTTP: &http.Client{Transport: &connector{status: 200 + int(status)%400, retryAfter: retryAfter, body: body}},
 		})
 		require.NoError(t, err)

@@ -103,9 +103,6 @@ type Options struct {
 	// Timeout ends a request: the connector works for at most 10 s, the rest
 	// is for the line and for the wait for a PHP worker. Zero: 25 s.
 	Timeout time.Duration
-	// MaxLinger is how long a contact waits for company at most. Zero: 1 s;
-	// negative: not at all.
-	MaxLinger time.Duration
 	// UnderWay returns how many passes of this process may still bring a
 	// contact, those in line included: when all of them have, none is waited
 	// for. Nil: not known.
@@ -150,10 +147,11 @@ type Client struct {
 }
 
 const (
-	defaultBatch     = 50
-	largestBatch     = 100 // the connector refuses more
-	defaultTimeout   = 25 * time.Second
-	defaultMaxLinger = time.Second
+	defaultBatch   = 50
+	largestBatch   = 100 // the connector refuses more
+	defaultTimeout = 25 * time.Second
+	// longestLinger is how long a contact waits for company at most.
+	longestLinger = time.Second
 )
 
 // New returns a client whose dispatcher runs until [Client.Close]. It sends
@@ -171,7 +169,6 @@ func New(options Options) (*Client, error) {
 	}
 	options.Batch = orDefault(options.Batch, defaultBatch)
 	options.Timeout = orDefault(options.Timeout, defaultTimeout)
-	options.MaxLinger = orDefault(options.MaxLinger, defaultMaxLinger)
 	if options.UnderWay == nil {
 		options.UnderWay = func() int { return 0 }
 	}

@@ -18,48 +18,38 @@ const (
 	HalfOpen = "half_open" // one probe finds out whether the system is back
 )
 
-// BreakerOptions say when a breaker opens and how it closes. For a duration or
-// a number, zero stands for the default.
-type BreakerOptions struct {
-	// Memory is over how many calls the share of failed ones is taken (10):
-	// each call weighs 1/Memory, and those before it fade by as much.
+// breakerRules say when a breaker opens and how it closes.
+type breakerRules struct {
+	// Memory is over how many calls the share of failed ones is taken: each call
+	// weighs 1/Memory, and those before it fade by as much.
 	Memory float64
-	// Share of failed calls that opens the breaker (0.5).
+	// Share of failed calls that opens the breaker.
 	Share float64
-	// Fade is how long a failure takes to count half when no call follows (2 min).
+	// Fade is how long a failure takes to count half when no call follows.
 	Fade time.Duration
-	// First is the pause before the first probe (5 s); it doubles with every
-	// probe that fails, up to Longest (30 s), give or take a quarter.
+	// First is the pause before the first probe; it doubles with every probe that
+	// fails, up to Longest, give or take a quarter.
 	First, Longest time.Duration
-	// LongestAsked bounds what Retry-After may ask for (15 min).
+	// LongestAsked bounds what Retry-After may ask for.
 	LongestAsked time.Duration
-	// Ramp is how long after a probe's success passes are admitted bit by bit
-	// (30 s): RampStart at once (2), twice as many in all after each Ramp/15.
+	// Ramp is how long after a probe's success passes are admitted bit by bit:
+	// RampStart at once, twice as many in all after each Ramp/15.
 	Ramp      time.Duration
 	RampStart float64
-	// Probe is when a probe that reported nothing is given up (45 s).
+	// Probe is when a probe that reported nothing is given up.
 	Probe time.Duration
 	// Hold is how long the right to probe outlives a process that was killed or
-	// stands still (6 s): one that lives takes it anew all the time.
+	// stands still: one that lives takes it anew all the time.
 	Hold time.Duration
 }
 
-func (o BreakerOptions) withDefaults() BreakerOptions {
-	return BreakerOptions{
-		Memory: orDefault(o.Memory, 10), Share: orDefault(o.Share, 0.5), Fade: orDefault(o.Fade, 2*time.Minute),
-		First: orDefault(o.First, 5*time.Second), Longest: orDefault(o.Longest, 30*time.Second),
-		LongestAsked: orDefault(o.LongestAsked, 15*time.Minute),
-		Ramp:         orDefault(o.Ramp, 30*time.Second), RampStart: orDefault(o.RampStart, 2),
-		Probe: orDefault(o.Probe, 45*time.Second),
-		Hold:  orDefault(o.Hold, 6*time.Second),
+func rulesOver(calls float64) breakerRules {
+	return breakerRules{
+		Memory: calls, Share: 0.5, Fade: 2 * time.Minute,
+		First: 5 * time.Second, Longest: 30 * time.Second, LongestAsked: 15 * time.Minute,
+		Ramp: 30 * time.Second, RampStart: 2,
+		Probe: 45 * time.Second, Hold: 6 * time.Second,
 	}
-}
-
-func orDefault[T float64 | time.Duration](value, standard T) T {
-	if value == 0 {
-		return standard
-	}
-	return value
 }
 
 // Breaker keeps all replicas from calling a system that is away. One set of
@@ -78,10 +68,10 @@ func orDefault[T float64 | time.Duration](value, standard T) T {
 //
 // Without Redis passes are refused; calls under way go by what was last known.
 type Breaker struct {
-	rdb     redis.UniversalClient
-	system  string
-	key     string
-	options BreakerOptions
+	rdb    redis.UniversalClient
+	system string
+	key    string
+	rules  breakerRules
 
 	turn chan struct{} // held by the one goroutine that talks to Redis
 
@@ -104,10 +94,11 @@ type copied struct {
 }
 
 // NewBreaker returns the breaker of a system, which [Statuses] knows as "crm"
-// or "site". All replicas should have the same options.
-func NewBreaker(rdb redis.UniversalClient, system string, options BreakerOptions) *Breaker {
+// or "site". It takes the share of failures over so many calls or so, which
+// should be the same for all replicas.
+func NewBreaker(rdb redis.UniversalClient, system string, calls float64) *Breaker {
 	return &Breaker{
-		rdb: rdb, system: system, key: breakerKey(system), options: options.withDefaults(),
+		rdb: rdb, system: system, key: breakerKey(system), rules: rulesOver(calls),
 		turn: make(chan struct{}, 1), copied: copied{state: Closed},
 	}
 }
@@ -145,7 +136,7 @@ func (b *Breaker) Succeeded(ctx context.Context) {
 func (b *Breaker) Failed(ctx context.Context, weight int, asked time.Duration, reason string) {
 	b.mu.Lock()
 	b.bad += max(weight, 1)
-	b.asked = max(b.asked, min(asked, b.options.LongestAsked))
+	b.asked = max(b.asked, min(asked, b.rules.LongestAsked))
 	b.reason = reason
 	b.mu.Unlock()
 	_ = b.exchange(ctx)
@@ -232,7 +223,7 @@ func (b *Breaker) ask(ctx context.Context) (end func(), wait time.Duration, err 
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	token := rand.Text()
-	answer, err := beginScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(token, b.options.Hold.Milliseconds())...).Slice()
+	answer, err := beginScript.Run(ctx, b.rdb, []string{b.key}, b.arguments(token, b.rules.Hold.Milliseconds())...).Slice()
 	if err == nil && len(answer) != 6 {
 		err = errBreakerAnswer
 	}
@@ -261,9 +252,9 @@ func (b *Breaker) ask(ctx context.Context) (end func(), wait time.Duration, err 
 // keepProbe takes the right to probe anew until ended is called or the probe's
 // time is over.
 func (b *Breaker) keepProbe(ctx context.Context, token string) (ended context.CancelFunc) {
-	ctx, ended = context.WithTimeout(context.WithoutCancel(ctx), b.options.Probe)
+	ctx, ended = context.WithTimeout(context.WithoutCancel(ctx), b.rules.Probe)
 	go func() {
-		beat := time.NewTicker(b.options.Hold / 3)
+		beat := time.NewTicker(b.rules.Hold / 3)
 		defer beat.Stop()
 		for {
 			select {
@@ -272,7 +263,7 @@ func (b *Breaker) keepProbe(ctx context.Context, token string) (ended context.Ca
 			case <-beat.C:
 			}
 			// If it fails, the next one may not, or another process probes.
-			kept, err := keepProbeScript.Run(ctx, b.rdb, []string{b.key}, token, b.options.Hold.Milliseconds()).Int()
+			kept, err := keepProbeScript.Run(ctx, b.rdb, []string{b.key}, token, b.rules.Hold.Milliseconds()).Int()
 			if err == nil && kept == 0 {
 				return // it has reported, or lost the right
 			}

@@ -4,9 +4,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// arguments are what each of the breaker's scripts gets: the options, then more.
+// arguments are what each of the breaker's scripts gets: the rules, then more.
 func (b *Breaker) arguments(more ...any) []any {
-	o := b.options
+	o := b.rules
 	return append([]any{
 		1 / o.Memory, o.Share, o.Fade.Milliseconds(), o.First.Milliseconds(), o.Longest.Milliseconds(),
 		o.Ramp.Milliseconds(), o.RampStart,

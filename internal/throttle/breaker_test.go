@@ -28,7 +28,7 @@ func breakers(t *testing.T, n int, options throttle.BreakerOptions) ([]*throttle
 	server := redistest.Start(t)
 	all := make([]*throttle.Breaker, n)
 	for i := range all {
-		all[i] = throttle.NewBreaker(server.Client(), throttle.CRM, options)
+		all[i] = throttle.NewTestBreaker(server.Client(), throttle.CRM, options)
 	}
 	return all, throttle.NewStatuses(server.Client())
 }
@@ -194,7 +194,7 @@ func TestAProberThatIsNotHeardOfIsFollowedByAnotherSoon(t *testing.T) {
 	server := redistest.Start(t)
 	options := throttle.BreakerOptions{First: 50 * time.Millisecond, Probe: time.Hour, Hold: 500 * time.Millisecond}
 	killed := server.Client()
-	prober, other := throttle.NewBreaker(killed, throttle.CRM, options), throttle.NewBreaker(server.Client(), throttle.CRM, options)
+	prober, other := throttle.NewTestBreaker(killed, throttle.CRM, options), throttle.NewTestBreaker(server.Client(), throttle.CRM, options)
 	fail(t, prober, 10)
 	_, ok := admitted(t.Context(), prober, 5*time.Second)
 	require.True(t, ok)
@@ -304,7 +304,7 @@ func TestTwoBreakersBothLetAPassThrough(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	options := throttle.BreakerOptions{First: 100 * time.Millisecond, Longest: time.Minute}
-	crm, site := throttle.NewBreaker(server.Client(), throttle.CRM, options), throttle.NewBreaker(server.Client(), throttle.Site, options)
+	crm, site := throttle.NewTestBreaker(server.Client(), throttle.CRM, options), throttle.NewTestBreaker(server.Client(), throttle.Site, options)
 	gate := gateOf(crm, site)
 	fail(t, crm, 10)
 	site.Failed(t.Context(), 1, time.Minute, "status 503")
@@ -321,7 +321,7 @@ func TestBreakersFailSafeWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
-	b := throttle.NewBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
+	b := throttle.NewTestBreaker(rdb, throttle.CRM, throttle.BreakerOptions{})
 	gate := gateOf(b)
 	release, err := begin(t.Context(), gate)
 	require.NoError(t, err)

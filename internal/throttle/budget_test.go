@@ -241,7 +241,7 @@ func TestWithoutRedisNothingIsAllowed(t *testing.T) {
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
 	budget := newBudget(t, rdb, 40, 10)
-	slots, err := throttle.NewSlots(rdb, "spw:slots:site", 1, 0)
+	slots, err := throttle.NewSlots(rdb, "spw:slots:site", 1)
 	require.NoError(t, err)
 	server.Kill()
 
@@ -272,10 +272,8 @@ func TestImpossibleSettingsAreRefused(t *testing.T) {
 	}
 	_, err := throttle.NewBudget(nil, budgetKey, 1, -1)
 	require.ErrorContains(t, err, "burst")
-	_, err = throttle.NewSlots(nil, "k", 0, 0)
+	_, err = throttle.NewSlots(nil, "k", 0)
 	require.ErrorContains(t, err, "slots")
-	_, err = throttle.NewSlots(nil, "", 1, 0)
+	_, err = throttle.NewSlots(nil, "", 1)
 	require.ErrorContains(t, err, "key")
-	_, err = throttle.NewSlots(nil, "k", 1, time.Millisecond)
-	require.ErrorContains(t, err, "lease")
 }

@@ -13,11 +13,9 @@ import (
 )
 
 const (
-	// DefaultLease is how long a holder that vanished keeps its slot.
-	DefaultLease = 10 * time.Second
+	// slotLease is how long a holder that vanished keeps its slot.
+	slotLease = 10 * time.Second
 
-	leastLease   = 100 * time.Millisecond
-	longestLease = time.Hour
 	// patience is how long a waiting replica that stopped asking keeps its
 	// place in line.
 	patience = time.Second
@@ -45,25 +43,19 @@ type Slots struct {
 }
 
 // NewSlots returns the n slots named key. A holder renews its lease while it
-// lives; one that vanished is forgotten when the lease ends. A lease of 0 stands
-// for [DefaultLease].
-func NewSlots(rdb redis.UniversalClient, key string, n int, lease time.Duration) (*Slots, error) {
-	if lease == 0 {
-		lease = DefaultLease
-	}
+// lives; one that vanished is forgotten after ten seconds.
+func NewSlots(rdb redis.UniversalClient, key string, n int) (*Slots, error) {
 	switch {
 	case key == "":
 		return nil, errors.New("slots need a key")
 	case n < 1:
 		return nil, fmt.Errorf("%d slots: use 1 or more", n)
-	case lease < leastLease || lease > longestLease:
-		return nil, fmt.Errorf("a lease of %v: use %v to %v", lease, leastLease, longestLease)
 	}
 	if !strings.Contains(key, "{") {
 		key = "{" + key + "}"
 	}
 	return &Slots{
-		rdb: rdb, holders: key, line: key + ":line", n: n, lease: lease,
+		rdb: rdb, holders: key, line: key + ":line", n: n, lease: slotLease,
 		turn: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 	}, nil
 }

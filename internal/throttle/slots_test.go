@@ -19,8 +19,11 @@ const slotsKey = "{spw}:slots:site"
 
 func newSlots(t *testing.T, rdb redis.UniversalClient, n int, lease time.Duration) *throttle.Slots {
 	t.Helper()
-	slots, err := throttle.NewSlots(rdb, slotsKey, n, lease)
+	slots, err := throttle.NewSlots(rdb, slotsKey, n)
 	require.NoError(t, err)
+	if lease > 0 {
+		slots.LeaseFor(lease)
+	}
 	return slots
 }
 

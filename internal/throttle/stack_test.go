@@ -94,11 +94,11 @@ func (s *stack) work(t *testing.T) {
 	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, s.options.rate, 0)
 	require.NoError(t, err)
 	s.budget = budget
-	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, 1, 0)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, 1)
 	require.NoError(t, err)
 	guard, err := throttle.NewGuard(rdb, s.options.batch)
 	require.NoError(t, err)
-	crmBreaker, siteBreaker := throttle.NewBreaker(rdb, throttle.CRM, s.options.breaker), throttle.NewBreaker(rdb, throttle.Site, s.options.breaker)
+	crmBreaker, siteBreaker := throttle.NewTestBreaker(rdb, throttle.CRM, s.options.breaker), throttle.NewTestBreaker(rdb, throttle.Site, s.options.breaker)
 	crm, err := pulse.New(pulse.Options{
 		URL: s.crmURL, Tokens: pulse.Fixed("token"), Budget: budget, Breaker: crmBreaker, Concurrency: s.options.concurrency,
 	})
