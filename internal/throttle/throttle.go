@@ -1,14 +1,20 @@
 // Package throttle shares limits between all replicas, through Redis.
 //
+// The [Gate] decides whether a pass may begin. It asks the others: a [Breaker]
+// for each system, which keeps everybody from one that is away; the [Budget] of
+// calls; and [Places], which bound the passes under way.
+//
 // A [Budget] bounds calls per second: over any time of t seconds at most
 // burst + rate*t calls are allowed, counted by Redis's clock, whoever makes
-// them. A 429 that one replica meets slows all of them down.
+// them. They stand in one line. A 429 that one replica meets slows all of them
+// down.
 //
 // [Slots] bound what runs at once: at most n holders, in the order in which
 // the replicas came. A holder that vanishes loses its slot when its lease ends.
 //
 // Limits: without Redis nothing is allowed ([Unavailable]). A replica learns of
-// another one's 429 within a quarter of a second. A slot is a lease, not a lock:
+// another one's 429 with its next call, or within a quarter of a second while
+// its calls wait. A slot is a lease, not a lock:
 // a holder that could not reach Redis for a whole lease is not told that another
 // may have taken its place, so for that time more than n can run.
 package throttle
