@@ -29,6 +29,7 @@ import (
 	"spillway/internal/refusals"
 	"spillway/internal/roster"
 	"spillway/internal/site"
+	"spillway/internal/site/guard"
 	"spillway/internal/syncer"
 	"spillway/internal/throttle"
 	"spillway/internal/vault"
@@ -68,7 +69,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return err
 	}
 	registry := observe.NewRegistry()
-	systems, refused := throttle.NewStatuses(patient), refusals.New(patient)
+	systems, refused := Systems(patient), refusals.New(patient)
 	registry.MustRegister(
 		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
 		metrics.Queues(patient, contacts.Queues()),
@@ -131,7 +132,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
-	systems := throttle.NewStatuses(rdb)
+	systems := Systems(rdb)
 	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	})
 	if page := settings.Site.ProbeURL; page != "" {
 		group.Go(func() error {
-			throttle.NewProber(parts.guard, page, settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
+			guard.NewProber(parts.guard, page, settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
 			return nil
 		})
 	}
@@ -223,7 +224,7 @@ func adoptLater(ctx context.Context, contacts *pending.Contacts) error {
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
-	guard  *throttle.Guard
+	guard  *guard.Guard
 	gate   *throttle.Gate
 	syncer *syncer.Syncer
 }
@@ -251,13 +252,13 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
-	guard, err := throttle.NewGuard(rdb, settings.Site.Batch)
+	pressing, err := guard.New(rdb, settings.Site.Batch)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_BATCH: %w", err)
 	}
 	client, err := site.New(site.Options{
 		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
-		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: guard, UnderWay: places.UnderWay,
+		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 		Observe: metrics.SiteRequests(registry),
 	})
@@ -281,7 +282,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		}
 	}
 	return &parts{
-		site: client, guard: guard,
+		site: client, guard: pressing,
 		gate: throttle.NewGate(throttle.GateOptions{
 			Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
 		}),

@@ -5,9 +5,17 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/redis/go-redis/v9"
+
 	"spillway/internal/observe"
+	"spillway/internal/site/guard"
 	"spillway/internal/throttle"
 )
+
+// Systems reads what the replicas share about the CRM and the site.
+func Systems(rdb redis.UniversalClient) *throttle.Statuses {
+	return throttle.NewStatuses(rdb, throttle.SiteFacts{Key: guard.Key, Read: guard.Facts})
+}
 
 // systemChecks show in /readyz when the CRM or the site is not called. That
 // makes no program unready: contacts wait, and webhooks are still accepted.

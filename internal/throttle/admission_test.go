@@ -149,6 +149,22 @@ func TestALongHoldLeavesTheContactsPendingInTheirOrder(t *testing.T) {
 	s.begun.inOrder(t, contacts, 64)
 }
 
+func TestASlowSiteMakesNoPassWaitOutItsDeadline(t *testing.T) {
+	t.Parallel()
+	// The CRM gives 200 contacts a second, the site takes about 50.
+	s := newStack(t, stackOptions{
+		crm:  sandbox.CRMOptions{Latency: 2 * time.Millisecond},
+		site: sandbox.SiteOptions{StartCost: 50 * time.Millisecond, ContactCost: 19 * time.Millisecond},
+		rate: 400, concurrency: 64, batch: 50,
+	})
+	s.crm.SeedWithTags(400, 3)
+	s.submit(t, contact.Add)
+	s.work(t)
+	s.drained(t, 5*time.Minute)
+	require.Equal(t, int64(400), s.crm.Stats().Calls["contact"], "no contact is read twice")
+	require.Equal(t, int64(400), s.crm.Stats().Calls["tags"])
+}
+
 func TestCallsOfAllReplicasStandInOneLine(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -20,6 +20,7 @@ import (
 	"spillway/internal/redisconn/redistest"
 	"spillway/internal/sandbox"
 	"spillway/internal/site"
+	"spillway/internal/site/guard"
 	"spillway/internal/syncer"
 	"spillway/internal/throttle"
 	"spillway/internal/worker"
@@ -50,7 +51,6 @@ type stackOptions struct {
 	concurrency int     // of passes, per worker
 	batch       int
 	breaker     throttle.BreakerOptions
-	probe       bool // watch a page
 }
 
 func newStack(t *testing.T, options stackOptions) *stack {
@@ -68,7 +68,7 @@ func newStack(t *testing.T, options stackOptions) *stack {
 	t.Cleanup(s.crm.Close)
 	t.Cleanup(s.site.Close)
 	s.crmURL = crm.URL
-	s.contacts, s.statuses = pending.New(s.rdb, pending.Options{}), throttle.NewStatuses(s.rdb)
+	s.contacts, s.statuses = pending.New(s.rdb, pending.Options{}), throttle.NewStatuses(s.rdb, throttle.SiteFacts{})
 	return s
 }
 
@@ -96,7 +96,7 @@ func (s *stack) work(t *testing.T) {
 	s.budget = budget
 	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, 1)
 	require.NoError(t, err)
-	guard, err := throttle.NewGuard(rdb, s.options.batch)
+	pressing, err := guard.New(rdb, s.options.batch)
 	require.NoError(t, err)
 	crmBreaker, siteBreaker := throttle.NewTestBreaker(rdb, throttle.CRM, s.options.breaker), throttle.NewTestBreaker(rdb, throttle.Site, s.options.breaker)
 	crm, err := pulse.New(pulse.Options{
@@ -106,7 +106,7 @@ func (s *stack) work(t *testing.T) {
 	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
 	client, err := site.New(site.Options{
 		URL: s.web.URL, User: s.options.site.User, AppPassword: s.options.site.AppPassword, Batch: s.options.batch,
-		Slots: slots, Breaker: siteBreaker, Guard: guard, UnderWay: places.UnderWay,
+		Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
 		Observe: func(r site.Request) {
 			select {
 			case s.requests <- r:
@@ -127,11 +127,6 @@ func (s *stack) work(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
-	if s.options.probe {
-		prober := throttle.NewProber(guard, s.web.URL+"/", nil)
-		prober.MeasureEvery(100*time.Millisecond, 50*time.Millisecond, time.Minute)
-		go prober.Run(ctx, func(error) {})
-	}
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-done)

@@ -3,6 +3,7 @@ package throttle
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"strconv"
 	"time"
@@ -25,10 +26,22 @@ const (
 
 // Statuses reads what the replicas share about the systems. It needs nothing
 // but Redis, so any process can show it.
-type Statuses struct{ rdb redis.UniversalClient }
+type Statuses struct {
+	rdb  redis.UniversalClient
+	site SiteFacts
+}
+
+// SiteFacts are what else is known of how hard the site is pressed: a string in
+// Redis and who can read it. The zero value knows nothing.
+type SiteFacts struct {
+	Key  string
+	Read func(value string) map[string]float64
+}
 
 // NewStatuses returns a reader.
-func NewStatuses(rdb redis.UniversalClient) *Statuses { return &Statuses{rdb: rdb} }
+func NewStatuses(rdb redis.UniversalClient, site SiteFacts) *Statuses {
+	return &Statuses{rdb: rdb, site: site}
+}
 
 // Read returns the CRM's status and the site's. It costs a handful of short
 // commands in one round trip. The error is an [*Unavailable].
@@ -37,12 +50,14 @@ func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
 	defer cancel()
 	var crm, site, budget *redis.MapStringStringCmd
 	var inFlight *redis.IntCmd
-	var guard *redis.StringCmd
+	var pressed *redis.StringCmd
 	// In a cluster the keys are on several nodes; a pipeline may be, too.
 	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		crm, site = pipe.HGetAll(ctx, breakerKey(CRM)), pipe.HGetAll(ctx, breakerKey(Site))
 		budget, inFlight = pipe.HGetAll(ctx, BudgetKey), pipe.ZCard(ctx, SlotsKey)
-		guard = pipe.Get(ctx, GuardKey)
+		if s.site.Key != "" {
+			pressed = pipe.Get(ctx, s.site.Key)
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -57,8 +72,8 @@ func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
 			statuses[0].Facts["held_seconds"] = math.Ceil(held.Seconds())
 		}
 	}
-	if p, ok := parsePressure([]byte(guard.Val())); ok {
-		statuses[1].Facts = p.facts(time.Now())
+	if pressed != nil {
+		maps.Copy(statuses[1].Facts, s.site.Read(pressed.Val()))
 	}
 	statuses[1].Facts["in_flight"] = float64(inFlight.Val())
 	return statuses, nil

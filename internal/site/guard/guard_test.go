@@ -1,4 +1,4 @@
-package throttle_test
+package guard_test
 
 import (
 	"testing"
@@ -6,18 +6,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/contact"
 	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
-	"spillway/internal/throttle"
+	"spillway/internal/site/guard"
 )
 
 func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	here, err := throttle.NewGuard(server.Client(), 50)
+	here, err := guard.New(server.Client(), 50)
 	require.NoError(t, err)
-	there, err := throttle.NewGuard(server.Client(), 50)
+	there, err := guard.New(server.Client(), 50)
 	require.NoError(t, err)
 	ctx := t.Context()
 
@@ -56,23 +54,23 @@ func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 
 func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
 	t.Parallel()
-	guard, err := throttle.NewGuard(redistest.Start(t).Client(), 50)
+	g, err := guard.New(redistest.Start(t).Client(), 50)
 	require.NoError(t, err)
 	ctx := t.Context()
 	const page, slow, request = 50 * time.Millisecond, 70 * time.Millisecond, time.Second
 	for range 5 {
-		guard.PageTook(ctx, page, true)
+		g.PageTook(ctx, page, true)
 	}
-	guard.Sending(ctx)
-	usual := guard.Answered(ctx, 50, request, request)
+	g.Sending(ctx)
+	usual := g.Answered(ctx, 50, request, request)
 	require.Positive(t, usual)
 	pages := func(took ...time.Duration) (pause time.Duration) {
 		for range 20 {
 			for _, t := range took {
-				guard.PageTook(ctx, t, false)
+				g.PageTook(ctx, t, false)
 			}
 		}
-		return guard.Answered(ctx, 50, request, request)
+		return g.Answered(ctx, 50, request, request)
 	}
 	require.Zero(t, pages(page), "no page is slower, not even beside a request")
 	require.Equal(t, usual, pages(page, page, page, slow), "those beside a request are slower")
@@ -83,10 +81,10 @@ func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
 func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	var guards [2]*throttle.Guard
+	var guards [2]*guard.Guard
 	for i := range guards {
 		var err error
-		guards[i], err = throttle.NewGuard(server.Client(), 50)
+		guards[i], err = guard.New(server.Client(), 50)
 		require.NoError(t, err)
 	}
 	busy := func() bool {
@@ -95,7 +93,7 @@ func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
 		return busy
 	}
 	require.False(t, busy())
-	for _, pair := range [][2]*throttle.Guard{{guards[0], guards[1]}, {guards[0], guards[0]}} {
+	for _, pair := range [][2]*guard.Guard{{guards[0], guards[1]}, {guards[0], guards[0]}} {
 		first, second := pair[0], pair[1]
 		first.Sending(t.Context())
 		second.Sending(t.Context())
@@ -112,27 +110,11 @@ func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
 func TestTheGuardWorksOnWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	guard, err := throttle.NewGuard(server.Client(), 50)
+	g, err := guard.New(server.Client(), 50)
 	require.NoError(t, err)
-	guard.Sending(t.Context())
-	batch := guard.Batch()
+	g.Sending(t.Context())
+	batch := g.Batch()
 	server.Kill()
-	require.Positive(t, guard.Refused(t.Context(), time.Second))
-	require.Less(t, guard.Batch(), batch)
-}
-
-func TestASlowSiteMakesNoPassWaitOutItsDeadline(t *testing.T) {
-	t.Parallel()
-	// The CRM gives 200 contacts a second, the site takes about 50.
-	s := newStack(t, stackOptions{
-		crm:  sandbox.CRMOptions{Latency: 2 * time.Millisecond},
-		site: sandbox.SiteOptions{StartCost: 50 * time.Millisecond, ContactCost: 19 * time.Millisecond},
-		rate: 400, concurrency: 64, batch: 50,
-	})
-	s.crm.SeedWithTags(400, 3)
-	s.submit(t, contact.Add)
-	s.work(t)
-	s.drained(t, 5*time.Minute)
-	require.Equal(t, int64(400), s.crm.Stats().Calls["contact"], "no contact is read twice")
-	require.Equal(t, int64(400), s.crm.Stats().Calls["tags"])
+	require.Positive(t, g.Refused(t.Context(), time.Second))
+	require.Less(t, g.Batch(), batch)
 }

@@ -1,4 +1,4 @@
-package throttle_test
+package guard_test
 
 import (
 	"context"
@@ -12,20 +12,20 @@ import (
 
 	"spillway/internal/polltest"
 	"spillway/internal/redisconn/redistest"
-	"spillway/internal/throttle"
+	"spillway/internal/site/guard"
 )
 
 // prober runs the prober of a page until the test ends, and collects what it
 // reports.
-func prober(t *testing.T, web *httptest.Server, path string, trusted bool) (guard *throttle.Guard, reports chan error) {
+func prober(t *testing.T, web *httptest.Server, path string, trusted bool) (g *guard.Guard, reports chan error) {
 	t.Helper()
-	guard, err := throttle.NewGuard(redistest.Start(t).Client(), 50)
+	g, err := guard.New(redistest.Start(t).Client(), 50)
 	require.NoError(t, err)
-	var p *throttle.Prober
+	var p *guard.Prober
 	if trusted {
-		p = throttle.NewProber(guard, web.URL+path, web.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
+		p = guard.NewProber(g, web.URL+path, web.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs)
 	} else {
-		p = throttle.NewProber(guard, web.URL+path, nil)
+		p = guard.NewProber(g, web.URL+path, nil)
 	}
 	p.MeasureEvery(20*time.Millisecond, 20*time.Millisecond, time.Hour)
 	ctx, stop := context.WithCancel(context.Background())
@@ -36,16 +36,16 @@ func prober(t *testing.T, web *httptest.Server, path string, trusted bool) (guar
 		p.Run(ctx, func(err error) { reports <- err })
 	}()
 	t.Cleanup(func() { stop(); <-done })
-	return guard, reports
+	return g, reports
 }
 
 func TestThePageIsMeasuredWithThePrivateAuthority(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(web.Close)
-	guard, reports := prober(t, web, "/", true)
+	g, reports := prober(t, web, "/", true)
 	polltest.Until(t, 30*time.Second, func() bool {
-		base, err := guard.PageBase(t.Context())
+		base, err := g.PageBase(t.Context())
 		require.NoError(t, err)
 		return base > 0
 	}, "the page's usual time is known")

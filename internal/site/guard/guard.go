@@ -1,4 +1,7 @@
-package throttle
+// Package guard decides how hard a site is pressed, from what its answers and a
+// page of it take; the same over all replicas, through Redis. [Guard] has the
+// rules, [Prober] measures the page.
+package guard
 
 import (
 	"context"
@@ -13,12 +16,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// GuardKey is where the guard's pressure stands in Redis.
-const GuardKey = "spw:{" + Site + "}:guard"
+// Key is where the guard's pressure stands in Redis.
+const Key = "spw:{site}:guard"
+
+// redisTimeout bounds one question to Redis, go-redis's repetitions included.
+const redisTimeout = 5 * time.Second
 
 // Guard decides how hard the site is pressed: how many contacts the next
 // request holds, and how long a slot rests after a request. All replicas go by
-// the same values; [Slots] bound how many requests are under way.
+// the same values; slots bound how many requests are under way.
 //
 // # The rules
 //
@@ -48,7 +54,7 @@ const GuardKey = "spw:{" + Site + "}:guard"
 //
 // An old base is replaced within minutes, so a site that has become slower for
 // good is pressed as before in the end. Retry-After and outages are the
-// [Breaker]'s affair.
+// breaker's affair.
 //
 // Without Redis each replica goes by its own measurements.
 type Guard struct {
@@ -63,12 +69,12 @@ type Guard struct {
 	copied pressure
 }
 
-// NewGuard returns the guard of the site: requests hold most contacts at most.
-func NewGuard(rdb redis.UniversalClient, most int) (*Guard, error) {
+// New returns the guard of the site: requests hold most contacts at most.
+func New(rdb redis.UniversalClient, most int) (*Guard, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("a batch of %d contacts: use 1 or more", most)
 	}
-	return &Guard{rdb: rdb, key: GuardKey, most: most, me: rand.Text()[:10], copied: newPressure(most)}, nil
+	return &Guard{rdb: rdb, key: Key, most: most, me: rand.Text()[:10], copied: newPressure(most)}, nil
 }
 
 // Batch returns how many contacts the next request may hold.
@@ -180,6 +186,16 @@ func parsePressure(encoded []byte) (p pressure, ok bool) {
 		return pressure{}, false
 	}
 	return p, true
+}
+
+// Facts are what operators see of a pressure as it stands in Redis; none if it
+// cannot be read.
+func Facts(encoded string) map[string]float64 {
+	p, ok := parsePressure([]byte(encoded))
+	if !ok {
+		return nil
+	}
+	return p.facts(time.Now())
 }
 
 // facts are what operators see of the pressure.

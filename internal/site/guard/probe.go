@@ -1,4 +1,4 @@
-package throttle
+package guard
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	random "math/rand/v2"
 	"net/http"
 	"net/url"
 	"time"
@@ -60,7 +61,7 @@ func NewProber(guard *Guard, url string, roots *x509.CertPool) *Prober {
 // each once until another one or none follows; they do not end it.
 func (p *Prober) Run(ctx context.Context, report func(error)) {
 	last := ""
-	for pause(ctx, p.times.draining/2+jitter(p.times.draining/4), nil) == nil {
+	for wait(ctx, p.times.draining/2+random.N(max(p.times.draining/4, 1))) == nil { //nolint:gosec // it spreads load, it guards nothing
 		measured, err := p.round(ctx)
 		switch {
 		case ctx.Err() != nil:
@@ -71,6 +72,18 @@ func (p *Prober) Run(ctx context.Context, report func(error)) {
 		case measured && err == nil:
 			last = ""
 		}
+	}
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
 	}
 }
 
