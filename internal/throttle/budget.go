@@ -57,7 +57,8 @@ var (
 // setting is. The drop d is a half when little was known of the limit: at the
 // first 429, and at one within 5 s after another. Else it is a tenth: 0.9 r at
 // first, 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r
-// at 49 s. So most of the time is spent just below what is allowed, a higher
+// at 49 s. Below two calls a second these times are those of forty calls for
+// each 20 s. So most of the time is spent just below what is allowed, a higher
 // limit is found soon, and in a time without calls nothing is forgotten. (The
 // curve is that of TCP CUBIC.)
 //
