@@ -263,3 +263,30 @@ func TestContactsOwnPasswordIsUsedAndNotReturned(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, b.stand.CRM.Received("wp_id"), "what stands in the CRM is not written again")
 }
+
+// replacing is a site on which a plugin gives new users passwords of its own.
+type replacing struct{ syncer.Site }
+
+func (s replacing) Store(ctx context.Context, change contact.Change) (contact.Result, error) {
+	result, err := s.Site.Store(ctx, change)
+	if change.Action == contact.Add.String() {
+		result.Notes = append(result.Notes, "password_changed")
+	}
+	return result, err
+}
+
+func TestPasswordThatAPluginReplacedIsNotReturned(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.stand.CRM.Put("1", map[string]any{"email": "one@example.org"}, nil)
+	parts := b.parts(t, "k")
+	parts.Site = replacing{b.site}
+	result, err := b.pass(t, parts, 1, contact.Add)
+	require.NoError(t, err)
+	require.Equal(t, contact.Created, result.Outcome)
+	require.False(t, result.PasswordReturned)
+	require.Zero(t, b.stand.CRM.Received("wp_password"))
+	keys, err := b.rdb.Keys(t.Context(), "spw:v:*").Result()
+	require.NoError(t, err)
+	require.Empty(t, keys, "the vault forgets it")
+}

@@ -234,3 +234,17 @@ func TestCreationChangesNoProfileAfterwards(t *testing.T) {
 	require.Equal(t, "https://a.example.com", user.URL)
 	require.Equal(t, "ann-lee", user.Nicename)
 }
+
+func TestChangeOfANameIsAChangeOfTheProfile(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"profile-hooks.php": profileHooks}})
+	users(t, site, 1, 1)
+	expect(t, site, "updated", update(1, change{"first_name": "New", "company": "A"}))
+	require.Equal(t, "1", meta(t, site, 1, "profile_updates"))
+	expect(t, site, "unchanged", update(1, change{"first_name": "New", "company": "A"}))
+	expect(t, site, "updated", update(1, change{"first_name": "New", "company": "B"}))
+	require.Equal(t, "1", meta(t, site, 1, "profile_updates"), "no part of the profile has changed")
+	expect(t, site, "updated", update(1, change{"first_name": "Newer", "display_name": "Newer"}))
+	require.Equal(t, "2", meta(t, site, 1, "profile_updates"), "WordPress has said so itself")
+	requireClean(t, site)
+}

@@ -213,7 +213,15 @@ final class Spillway_Connector_Ledger {
 		if ( $this->created_first( $place ) === $user_id ) {
 			$this->user->complete( $contact, $user_id );
 		}
-		return $this->user->store( $contact, $user_id );
+		if ( array() === array_intersect( Spillway_Connector_Profile::NAMES, array_keys( $contact->fields ) ) ) {
+			return $this->user->store( $contact, $user_id );
+		}
+		return Spillway_Connector_Profile::watch(
+			$user_id,
+			function () use ( $contact, $user_id ) {
+				return $this->user->store( $contact, $user_id );
+			}
+		);
 	}
 
 	/**
