@@ -38,11 +38,14 @@ func systemChecks(systems *throttle.Statuses) []observe.Check {
 	return checks
 }
 
-// held says whether a system is away, so that no pass begins.
+// held says whether no pass begins, since a system is away or the CRM holds
+// everybody back. A hold of a second is over before anybody tires of waiting.
 func held(systems *throttle.Statuses) func(context.Context) bool {
 	return func(ctx context.Context) bool {
 		all, err := systems.Read(ctx)
-		return err != nil || slices.ContainsFunc(all, func(s throttle.Status) bool { return s.State == throttle.Open })
+		return err != nil || slices.ContainsFunc(all, func(s throttle.Status) bool {
+			return s.State == throttle.Open || s.Facts["held_seconds"] > 1
+		})
 	}
 }
 
