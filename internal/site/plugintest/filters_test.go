@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/site/sitetest"
 	"spillway/internal/site/wptest"
 )
 
@@ -121,6 +122,25 @@ func TestFilterThatRefusesFieldsLeavesTagsAndRole(t *testing.T) {
 	require.Equal(t, []string{"customer"}, user.Roles)
 	require.False(t, site.PasswordWorks(user.Login, "new-Pass-word-1"))
 	requireTags(t, site, 1, "7")
+}
+
+func TestUserThatTheSiteClaimsForAContactIsFound(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{WPFusion: true, Plugins: map[string]string{"claims.php": `<?php
+add_filter( 'wpf_get_user_id', function ( $user_id, $contact_id ) {
+	return in_array( $contact_id, array( '7', '8' ), true ) ? (int) get_option( "claimed_$contact_id" ) : $user_id;
+}, 10, 2 );`}})
+	users(t, site, 1, 2)
+	claimed := site.CreateUser(sitetest.NewUser{Login: "claimed", Email: "claimed@example.com", Password: "x", Role: "subscriber"})
+	site.PHP(fmt.Sprintf(`update_option( 'claimed_7', %d ); update_option( 'claimed_8', 999999 );`, claimed))
+	contact := update(7, change{"first_name": "Ann"})
+	contact["email"] = email(1) // somebody else's
+	require.Equal(t, claimed, expect(t, site, "updated", contact).UserID)
+	require.Equal(t, claimed, expect(t, site, "unchanged", contact).UserID)
+	// Nobody has that id, so the contact is looked for as ever.
+	require.Equal(t, "skipped", send(t, site, update(8, change{"first_name": "Bob"}))[0].Outcome)
+	require.NotEqual(t, claimed, expect(t, site, "updated", update(2, change{"first_name": "Bob"})).UserID)
+	requireClean(t, site)
 }
 
 // siteTags is a page of the site whose visitor gets or loses a tag by WP Fusion.

@@ -160,7 +160,7 @@ final class Spillway_Connector_Batch {
 		while ( array() !== $this->waiting() && ! $this->is_over() ) {
 			try {
 				$round = $this->lock( $this->waiting(), $stuck );
-				$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ) );
+				$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ), $this->fusion );
 			} catch ( Spillway_Connector_Failure $failure ) {
 				foreach ( $this->waiting() as $place ) {
 					$this->ledger->fail( $place, $this->ids[ $place ], $failure );

@@ -37,18 +37,32 @@ final class Spillway_Connector_Directory {
 	 * So the users with the addresses come first, and only contacts whose id is
 	 * not theirs are looked for by id.
 	 *
-	 * @param Spillway_Connector_Contact[] $contacts The contacts.
+	 * What the site's own code says of a contact through WP Fusion's filter comes
+	 * before all that.
+	 *
+	 * @param Spillway_Connector_Contact[]   $contacts The contacts.
+	 * @param Spillway_Connector_Fusion|null $fusion   WP Fusion, when it is active.
 	 * @throws Spillway_Connector_Failure When a query failed.
 	 */
-	public function load( array $contacts ) {
+	public function load( array $contacts, $fusion ) {
 		$this->by_contact = array();
 		$this->by_email   = array();
 		$this->load_emails( array_filter( wp_list_pluck( $contacts, 'email' ) ) );
-		$this->prime( array_values( $this->by_email ) );
+		$claimed = null === $fusion ? array() : array_filter( array_map( array( $fusion, 'claimed' ), array_unique( wp_list_pluck( $contacts, 'id', 'id' ) ) ) );
+		$this->prime( array_merge( array_values( $this->by_email ), array_values( $claimed ) ) );
+		foreach ( $claimed as $contact_id => $user_id ) {
+			$user = get_userdata( $user_id );
+			if ( $user ) {
+				$this->by_contact[ $contact_id ] = array( $user_id => strtolower( $user->user_email ) );
+			}
+		}
 		$ids = array();
 		foreach ( $contacts as $contact ) {
 			$email   = strtolower( $contact->email );
 			$user_id = isset( $this->by_email[ $email ] ) ? $this->by_email[ $email ] : 0;
+			if ( isset( $this->by_contact[ $contact->id ] ) && isset( $claimed[ $contact->id ] ) ) {
+				continue;
+			}
 			if ( $user_id > 0 && get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true ) === $contact->id ) {
 				$this->by_contact[ $contact->id ][ $user_id ] = $email;
 			} else {

@@ -207,6 +207,9 @@ final class Spillway_Connector_Fusion {
 	 * @return int Zero when it has no opinion.
 	 */
 	public function claimed( $contact_id ) {
+		if ( ! has_filter( 'wpf_get_user_id' ) ) {
+			return 0;
+		}
 		do_action( 'wpf_get_user_id_start', $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own action.
 		return (int) apply_filters( 'wpf_get_user_id', false, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
 	}

@@ -113,9 +113,8 @@ final class Spillway_Connector_Tags {
 			return;
 		}
 		if ( null !== $this->fusion ) {
-			// It takes another order for a change, and leaves gaps in the list when
-			// it takes a tag. What it and the hooks of its actions make of the tags
-			// stays.
+			// It takes another order for a change. What it and the hooks of its
+			// actions make of the tags stays.
 			$same = is_array( $has ) && count( $has ) === count( $tags ) && array() === array_diff( $tags, $has );
 			$this->fusion->set_tags( $user_id, $same ? $has : $tags );
 		} elseif ( array() === $tags ) {
@@ -143,7 +142,21 @@ final class Spillway_Connector_Tags {
 		}
 		self::remember( $user_id, $changes );
 		unset( $this->changes[ $contact->id ] );
+		self::close_gaps( $user_id );
 		$this->settle_others();
+	}
+
+	/**
+	 * Makes a list of a user's tags again. WP Fusion leaves gaps in it when a
+	 * hook takes a tag, and would hold the same tags for changed ones next time.
+	 *
+	 * @param int $user_id The user.
+	 */
+	private static function close_gaps( $user_id ) {
+		$tags = get_user_meta( $user_id, Spillway_Connector_Keys::tags(), true );
+		if ( is_array( $tags ) && array_values( $tags ) !== $tags ) {
+			update_user_meta( $user_id, Spillway_Connector_Keys::tags(), wp_slash( array_values( $tags ) ) );
+		}
 	}
 
 	/**

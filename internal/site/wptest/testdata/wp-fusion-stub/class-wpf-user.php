@@ -100,7 +100,7 @@ class WPF_User {
 
 	/** Stores all of a user's tags and says what has changed. */
 	public function set_tags( $tags, $user_id ) {
-		$tags = array_map( 'sanitize_text_field', array_filter( (array) $tags ) );
+		$tags = array_map( 'sanitize_text_field', array_values( array_filter( (array) $tags ) ) );
 		$tags = array_map( 'htmlspecialchars_decode', $tags );
 		wpf_stub_record( "set_tags $user_id " . implode( ',', $tags ) );
 
