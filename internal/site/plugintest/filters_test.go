@@ -143,6 +143,60 @@ add_filter( 'wpf_get_user_id', function ( $user_id, $contact_id ) {
 	requireClean(t, site)
 }
 
+func TestFilterChangesWhoIsCreatedAndWhetherAnybodyIs(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{WPFusion: true, Plugins: map[string]string{"imports.php": `<?php
+add_filter( 'wpf_import_user', function ( $meta, $contact_id ) {
+	file_put_contents( WP_CONTENT_DIR . '/imports', wp_json_encode( array( $contact_id, $meta ) ) . "\n", FILE_APPEND );
+	if ( 'nobody' === $meta['first_name'] ) {
+		return null;
+	}
+	$meta['user_login'] = strtolower( $meta['first_name'] );
+	$meta['user_pass']  = 'filtered';
+	$meta['user_email'] = 'filtered@example.com';
+	$meta['company']    = 'Filtered';
+	$meta['role']       = isset( $meta['wants'] ) ? $meta['wants'] : $meta['role'];
+	return $meta;
+}, 10, 2 );`}})
+	ann := add(1, change{"first_name": "Ann"})
+	ann["user_pass"], ann["generated_pass"], ann["request_id"], ann["tags"] = "Gener8ted", true, "r1", []string{"7"}
+	created := expect(t, site, "created", ann)
+	require.Equal(t, "ann", created.UserLogin)
+	require.True(t, site.PasswordWorks("ann", "Gener8ted"), "the password that the CRM gets")
+	require.Len(t, site.UsersByEmail(email(1)), 1)
+	require.Empty(t, site.UsersByEmail("filtered@example.com"))
+	require.Equal(t, "Filtered", meta(t, site, 1, "company"))
+	content, err := os.ReadFile(filepath.Join(site.Dir(), "www/wp-content/imports"))
+	require.NoError(t, err)
+	require.JSONEq(t, `["1",{"user_email":"c1@example.com","user_login":"c1@example.com","user_pass":"Gener8ted","role":"subscriber",`+
+		`"pulsetech_contact_id":"1","first_name":"Ann"}]`, string(content))
+
+	// A login of the filter's that is taken gets digits, and each one its user.
+	var anns []change
+	for id := 2; id <= 5; id++ {
+		anns = append(anns, add(id, change{"first_name": "Ann"}))
+	}
+	logins := map[string]bool{"ann": true}
+	for _, got := range together(t, site, anns) {
+		require.Equal(t, "created", got.Outcome, "%+v", got)
+		logins[got.UserLogin] = true
+	}
+	require.Len(t, logins, 5)
+
+	role := add(6, change{"first_name": "Bob", "wants": "customer"})
+	require.Equal(t, "customer", expect(t, site, "created", role).Role)
+	admin := expect(t, site, "created", add(7, change{"first_name": "Cem", "wants": "administrator"}))
+	require.Equal(t, "subscriber", admin.Role)
+	require.Equal(t, []string{"role_not_allowed"}, admin.Notes)
+
+	nobody := expect(t, site, "skipped", add(8, change{"first_name": "nobody"}))
+	require.Zero(t, nobody.UserID)
+	require.Empty(t, site.UsersByEmail(email(8)))
+	// Who is there already is not imported.
+	require.Equal(t, "updated", send(t, site, add(6, change{"first_name": "nobody"}))[0].Outcome)
+	requireClean(t, site)
+}
+
 // siteTags is a page of the site whose visitor gets or loses a tag by WP Fusion.
 func siteTags(site *wptest.Site, method, tag string) {
 	site.PHP(fmt.Sprintf(`wp_fusion()->user->%s( array( '%s' ), get_user_by( 'email', '%s' )->ID );`, method, tag, email(1)))
@@ -188,7 +242,7 @@ func TestWhatTheSiteDidNotChangeHoldsNothingBack(t *testing.T) {
 	// What an enrolment does in a request of Spillway's is told otherwise.
 	expect(t, site, "updated", tagged(1, "24"))
 	require.Nil(t, meta(t, site, 1, "spillway_site_tags"))
-	expect(t, site, "updated", told(1, []string{"99"}, nil))
+	expect(t, site, "updated", told([]string{"99"}, nil))
 	expect(t, site, "updated", tagged(1, "8"))
 	requireTags(t, site, 1, "8")
 }

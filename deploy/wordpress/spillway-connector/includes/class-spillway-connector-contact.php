@@ -80,6 +80,14 @@ final class Spillway_Connector_Contact {
 	public $login = '';
 
 	/**
+	 * Whether the login is the contact's, which fails with it when it is taken,
+	 * and not one that the site's own code has made.
+	 *
+	 * @var bool
+	 */
+	public $own_login = true;
+
+	/**
 	 * The password, as a person types it.
 	 *
 	 * @var string
@@ -115,7 +123,8 @@ final class Spillway_Connector_Contact {
 	public $created_tag = '';
 
 	/**
-	 * Whether WP Fusion's integrations want none of its fields to be stored.
+	 * Whether WP Fusion's integrations want none of its fields to be stored, and
+	 * nobody to be created.
 	 *
 	 * @var bool
 	 */

@@ -245,10 +245,11 @@ final class Spillway_Connector_Fusion {
 	 * @param array  $fields     Values by key.
 	 * @param array  $account    Login, address, password and role of the user.
 	 * @param string $contact_id The contact.
-	 * @return array|null Fields, login and role; null when nobody is to be created.
+	 * @return array|null Fields, login and role by "fields", "user_login" and
+	 *                    "role"; null when nobody is to be created.
 	 */
 	public function import( array $fields, array $account, $contact_id ) {
-		$meta = $account + array( Spillway_Connector_Keys::contact_id() => $contact_id ) + $fields;
+		$meta = array_filter( $account, 'strlen' ) + array( Spillway_Connector_Keys::contact_id() => $contact_id ) + $fields;
 		$meta = apply_filters( 'wpf_import_user', $meta, $contact_id ); // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- WP Fusion's own filter.
 		if ( null === $meta ) {
 			return null;
@@ -259,7 +260,11 @@ final class Spillway_Connector_Fusion {
 				$account[ $member ] = $meta[ $member ];
 			}
 		}
-		return array( $this->accepted( $meta, $fields ), $account['user_login'], $account['role'] );
+		return array(
+			'fields'     => $this->accepted( $meta, $fields ),
+			'user_login' => $account['user_login'],
+			'role'       => $account['role'],
+		);
 	}
 
 	/**

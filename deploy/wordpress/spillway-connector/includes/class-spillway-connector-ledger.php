@@ -233,6 +233,11 @@ final class Spillway_Connector_Ledger {
 	 */
 	private function create( Spillway_Connector_Contact $contact, $mark ) {
 		$this->user->check_email( $contact );
+		$contact = $this->user->imported_as( $contact, $this->logins->first( $contact ) );
+		if ( $contact->cancelled ) {
+			$this->transaction->begin();
+			return $this->user->skipped( $contact, '' );
+		}
 		// Outside the transaction, to see what others have committed.
 		$login = $this->logins->pick( $contact );
 		$this->transaction->begin();

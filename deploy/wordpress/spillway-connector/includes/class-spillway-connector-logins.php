@@ -59,10 +59,12 @@ final class Spillway_Connector_Logins {
 		if ( '' === $first || ( '' !== $contact->login && $this->is_illegal( $first ) ) ) {
 			throw Spillway_Connector_Failure::login_invalid();
 		}
-		if ( ! $this->is_taken( $first ) && ! $this->is_illegal( $first ) ) {
+		// It is locked already, unless the site's own code has just made it.
+		$locked = array() !== $this->locks->take( array( $this->locks->login( $first ) ) );
+		if ( $locked && ! $this->is_taken( $first ) && ! $this->is_illegal( $first ) ) {
 			return $first;
 		}
-		if ( '' !== $contact->login ) {
+		if ( '' !== $contact->login && $contact->own_login ) {
 			throw Spillway_Connector_Failure::login_taken();
 		}
 		for ( $number = 1; $number < 1000; $number++ ) {

@@ -77,6 +77,42 @@ final class Spillway_Connector_User {
 	}
 
 	/**
+	 * The contact as WP Fusion's integrations want its user to be created.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param string                     $login   The login that it would get.
+	 * @return Spillway_Connector_Contact It is cancelled when nobody is to be created.
+	 */
+	public function imported_as( Spillway_Connector_Contact $contact, $login ) {
+		if ( null === $this->fusion ) {
+			return $contact;
+		}
+		list( $role ) = $this->roles->decide( $contact->role );
+
+		$account = array(
+			'user_email' => $contact->email,
+			'user_login' => $login,
+			'user_pass'  => $contact->password,
+			'role'       => '' === $role ? $this->roles->fallback() : $role,
+		);
+		$wanted  = $this->fusion->import( $contact->fields, $account, $contact->id );
+		$contact = clone $contact;
+		if ( null === $wanted ) {
+			$contact->cancelled = true;
+			return $contact;
+		}
+		$contact->fields = $wanted['fields'];
+		if ( $wanted['user_login'] !== $login ) {
+			$contact->login     = $wanted['user_login'];
+			$contact->own_login = false;
+		}
+		if ( $wanted['role'] !== $account['role'] ) {
+			$contact->role = $wanted['role'];
+		}
+		return $contact;
+	}
+
+	/**
 	 * Creates the user of a contact.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
