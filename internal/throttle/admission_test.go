@@ -80,7 +80,7 @@ func TestASlowCRMFailsNoPassAndWastesNoCall(t *testing.T) {
 	for range 4 {
 		s.work(t)
 	}
-	s.drained(t, 5*time.Minute)
+	s.drained(t)
 	stats := s.stats(t)
 	require.Equal(t, int64(contacts), stats.Synced)
 	require.Zero(t, stats.Failed)
@@ -102,7 +102,7 @@ func TestALimitThatTheCRMDoesNotTellFailsNoPass(t *testing.T) {
 	for range 4 {
 		s.work(t)
 	}
-	s.drained(t, 5*time.Minute)
+	s.drained(t)
 	stats := s.stats(t)
 	require.Equal(t, int64(contacts), stats.Synced)
 	require.Zero(t, stats.Failed)
@@ -141,7 +141,7 @@ func TestALongHoldLeavesTheContactsPendingInTheirOrder(t *testing.T) {
 	}, 5*time.Second, 100*time.Millisecond)
 	require.Equal(t, calls, s.crm.Stats().Total, "nobody calls")
 
-	s.drained(t, 5*time.Minute)
+	s.drained(t)
 	stats := s.stats(t)
 	require.Equal(t, int64(contacts), stats.Synced)
 	require.Zero(t, stats.Failed)
@@ -160,7 +160,7 @@ func TestASlowSiteMakesNoPassWaitOutItsDeadline(t *testing.T) {
 	s.crm.SeedWithTags(400, 3)
 	s.submit(t, contact.Add)
 	s.work(t)
-	s.drained(t, 5*time.Minute)
+	s.drained(t)
 	require.Equal(t, int64(400), s.crm.Stats().Calls["contact"], "no contact is read twice")
 	require.Equal(t, int64(400), s.crm.Stats().Calls["tags"])
 }

@@ -57,8 +57,7 @@ var (
 // setting is. The drop d is a half when little was known of the limit: at the
 // first 429, and at one within 5 s after another. Else it is a tenth: 0.9 r at
 // first, 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r
-// at 49 s. Below two calls a second these times are those of forty calls for
-// each 20 s. So most of the time is spent just below what is allowed, a higher
+// at 49 s. So most of the time is spent just below what is allowed, a higher
 // limit is found soon, and in a time without calls nothing is forgotten. (The
 // curve is that of TCP CUBIC.)
 //
@@ -104,7 +103,7 @@ func NewBudget(rdb redis.UniversalClient, key string, perSecond float64, burst i
 func (b *Budget) Wait(ctx context.Context) error {
 	for {
 		if err := ctx.Err(); err != nil {
-			return b.unavailable(err, 0)
+			return b.unavailable(err)
 		}
 		if hold := b.held(); hold > min(worthWaiting, patienceOf(ctx)) {
 			return b.full(errHeld, hold)
@@ -112,7 +111,7 @@ func (b *Budget) Wait(ctx context.Context) error {
 		turn, err := b.ask(ctx, takeScript, patienceOf(ctx).Milliseconds(), worthWaiting.Milliseconds())
 		switch {
 		case err != nil:
-			return b.unavailable(err, 0)
+			return b.unavailable(err)
 		case !turn.granted && turn.hold > 0:
 			return b.full(errHeld, turn.hold)
 		case !turn.granted:
@@ -120,7 +119,7 @@ func (b *Budget) Wait(ctx context.Context) error {
 		}
 		valid, err := b.sitOut(ctx, turn)
 		if err != nil {
-			return b.unavailable(err, 0)
+			return b.unavailable(err)
 		}
 		if valid {
 			return nil
@@ -171,7 +170,7 @@ func (b *Budget) Begin(ctx context.Context) (ok bool, wait time.Duration, err er
 	}
 	turn, err := b.ask(ctx, beginCallsScript, startWithin.Milliseconds())
 	if err != nil {
-		return false, 0, b.unavailable(err, 0)
+		return false, 0, b.unavailable(err)
 	}
 	return turn.granted, turn.wait, nil
 }
@@ -237,8 +236,8 @@ func (b *Budget) remember(now shared) {
 	}
 }
 
-func (b *Budget) unavailable(err error, retryAfter time.Duration) error {
-	return &Unavailable{Attempt: "waiting for a call's turn in the budget " + b.key, RetryAfter: retryAfter, Err: err}
+func (b *Budget) unavailable(err error) error {
+	return &Unavailable{Attempt: "waiting for a call's turn in the budget " + b.key, Err: err}
 }
 
 // full is the error of a call for which the limit has no room in time.

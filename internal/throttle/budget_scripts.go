@@ -35,7 +35,7 @@ type turn struct {
 //
 // ARGV[1] the setting, in calls per second
 // ARGV[2] the lowest rate
-// ARGV[3] the time of the climb in milliseconds, at least
+// ARGV[3] the time of the climb in milliseconds
 // ARGV[4] the burst. A rate that follows from a 429 has none: whoever limits
 // calls tolerates fewer at once than Spillway's own setting may
 //
@@ -54,11 +54,7 @@ local stored = redis.call("HMGET", KEYS[1], "limit", "climbed", "until", "seen",
 local function num(i) return tonumber(stored[i] or "") or 0 end
 local limit, climbed = tonumber(stored[1] or ""), num(2)
 local held = math.max(0, num(3) - now)
-if limit then
-	burst = 1
-	-- Where calls are seldom, fewer of them say less in the same time.
-	span = math.max(span, 40000 / limit)
-end
+if limit then burst = 1 end
 local drop = tonumber(stored[8] or "") or 0.5
 local function text(n) return string.format("%.3f", n) end
 local function rateNow()

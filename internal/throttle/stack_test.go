@@ -169,12 +169,12 @@ func (s *stack) stats(t *testing.T) pending.Stats {
 }
 
 // drained waits until no contact has outstanding work.
-func (s *stack) drained(t *testing.T, within time.Duration) {
+func (s *stack) drained(t *testing.T) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		stats := s.stats(t)
 		return stats.Pending+stats.Active+stats.Retrying+stats.Parked == 0
-	}, within, 20*time.Millisecond, "contacts are left")
+	}, 5*time.Minute, 20*time.Millisecond, "contacts are left")
 }
 
 func (s *stack) states(t *testing.T) (crm, site string) {
