@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,8 +37,19 @@ func (w *waiting) browse(ctx context.Context, parameters string) <-chan answer {
 	return pages
 }
 
+// hears waits until senders may wait: Redis knows of ingest's subscription before
+// ingest does.
+func (w *waiting) hears(t *testing.T) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		got := <-w.browse(t.Context(), "wpf_action=update&contact_id=999&wait=0.4")
+		return got.err == nil && strings.Contains(got.body, "It takes longer than this answer waits.")
+	}, longWait, 5*time.Millisecond)
+}
+
 func TestAPersonWhoWaitsSeesWhatWasDone(t *testing.T) {
 	w := startWaiting(t, nil)
+	w.hears(t)
 	for id, c := range map[string]struct {
 		event history.Event
 		shown []string
@@ -66,6 +78,7 @@ func TestAPersonWhoWaitsSeesWhatWasDone(t *testing.T) {
 
 func TestAPersonWhoWaitsSeesWhyAContactIsParked(t *testing.T) {
 	w := startWaiting(t, nil)
+	w.hears(t)
 	pages := w.browse(t.Context(), "wpf_action=add&contact_id=5")
 	claim := w.claim(t, "5")
 	event := history.Event{Time: time.Now(), Kind: history.Parked, Action: "add", Code: "no_email", Error: "the contact has <no> address"}
@@ -81,6 +94,7 @@ func TestAPersonWhoWaitsSeesWhyAContactIsParked(t *testing.T) {
 
 func TestAPersonWhoWaitedInVainIsToldSo(t *testing.T) {
 	w := startWaiting(t, nil)
+	w.hears(t)
 	got := <-w.browse(t.Context(), "wpf_action=update&contact_id=5&wait=1")
 	require.NoError(t, got.err)
 	require.Contains(t, got.body, "<h1>Queued</h1>")
