@@ -173,7 +173,11 @@ func (s *Site) request(route, method string, act func(r *http.Request, body []by
 			if method != "" && r.Method != method {
 				return noRoute(r, body)
 			}
-			return act(r, body)
+			a := act(r, body)
+			if method != "" { // one of the connector's
+				a = a.with("Cache-Control", "no-store, private, max-age=0")
+			}
+			return a
 		}, s.failure)
 	}
 }

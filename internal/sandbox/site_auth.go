@@ -14,28 +14,34 @@ func (s *Site) Credentials() (user, appPassword string) {
 // WeakCredentials belong to a subscriber.
 func (s *Site) WeakCredentials() (user, appPassword string) { return s.weak.user, s.weak.password }
 
-// refuse turns away whom WordPress would.
+// refuse turns away whom the connector would.
 func (s *Site) refuse(r *http.Request) (answer, bool) {
-	user, password, given := r.BasicAuth()
+	user, password, given := credentials(r)
 	password = onlyAlphanumeric(password)
-	forbidden := func(status int) answer {
-		return restError(status, "rest_forbidden", "Sorry, you are not allowed to do that.")
-	}
 	var a answer
 	switch {
 	case !given:
-		a = forbidden(http.StatusUnauthorized)
+		a = restError(http.StatusUnauthorized, "spillway_no_credentials", "No Authorization header arrived.")
 	case strings.EqualFold(user, s.options.User) && password == onlyAlphanumeric(s.options.AppPassword):
 		return answer{}, false
 	case strings.EqualFold(user, s.weak.user) && password == s.weak.password:
-		a = forbidden(http.StatusForbidden)
+		a = restError(http.StatusForbidden, "spillway_no_right", "The user lacks the capability spillway_store_contacts; give it the role Spillway.")
 	case strings.EqualFold(user, s.options.User), strings.EqualFold(user, s.weak.user):
-		a = restError(http.StatusUnauthorized, "incorrect_password", "The provided password is an invalid application password.")
+		a = restError(http.StatusUnauthorized, "spillway_wrong_password", "It is no application password of that user.")
 	default:
-		a = restError(http.StatusUnauthorized, "invalid_username", "Unknown username. Check again or try your email address.")
+		a = restError(http.StatusUnauthorized, "spillway_unknown_user", "No user has that name.")
 	}
 	s.count(func(stats *SiteStats) { stats.Refused++ })
 	return a, true
+}
+
+// credentials reads the connector's own header first: the other one may be for
+// the web server.
+func credentials(r *http.Request) (user, password string, given bool) {
+	if own := r.Header.Get("X-Spillway-Authorization"); own != "" {
+		r = &http.Request{Header: http.Header{"Authorization": {own}}}
+	}
+	return r.BasicAuth()
 }
 
 // onlyAlphanumeric drops what WordPress ignores in application passwords: it

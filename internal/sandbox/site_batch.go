@@ -310,5 +310,6 @@ func (s *Site) status(r *http.Request, _ []byte) answer {
 		"contact_id_key": contactIDKey, "tags_key": tagsKey,
 		"limits": map[string]int{"contacts": maxContacts, "seconds": int(math.Ceil(s.options.Budget.Seconds()))},
 		"fields": s.knownFields(r.URL.Query().Get("fields")),
+		"rights": map[string]any{"own": true, "beyond": []string{}}, "locks": true, "transactions": true,
 	})
 }

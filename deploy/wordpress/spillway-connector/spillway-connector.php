@@ -9,6 +9,7 @@
  * License:           GPL-2.0-or-later
  * License URI:       https://www.gnu.org/licenses/gpl-2.0.html
  * Text Domain:       spillway-connector
+ * Update URI:        false
  *
  * PROTOCOL.md in this folder states what the routes do.
  *
@@ -19,6 +20,7 @@ defined( 'ABSPATH' ) || exit;
 
 define( 'SPILLWAY_CONNECTOR_VERSION', '0.3.0' );
 define( 'SPILLWAY_CONNECTOR_PROTOCOL', 2 );
+define( 'SPILLWAY_CONNECTOR_FILE', __FILE__ );
 
 /**
  * Loads a class of this plugin when it is first used, so that a page of the
@@ -37,12 +39,40 @@ function spillway_connector_autoload( $class_name ) {
 }
 spl_autoload_register( 'spillway_connector_autoload' );
 
+// Methods by their names: a class is loaded when its hook fires.
+register_activation_hook( __FILE__, array( 'Spillway_Connector_Rights', 'activate' ) );
+add_action( 'wp_initialize_site', array( 'Spillway_Connector_Rights', 'new_site' ), 900 );
+add_action( 'admin_init', array( 'Spillway_Connector_Admin', 'start' ) );
+add_action( 'admin_menu', array( 'Spillway_Connector_Admin', 'menu' ) );
+add_filter( 'plugin_action_links_' . plugin_basename( __FILE__ ), array( 'Spillway_Connector_Admin', 'links' ) );
+add_action( 'show_user_profile', array( 'Spillway_Connector_Admin', 'profile' ) );
+add_action( 'edit_user_profile', array( 'Spillway_Connector_Admin', 'profile' ) );
+add_filter( 'site_status_tests', array( 'Spillway_Connector_Health', 'add_test' ) );
+add_filter( 'debug_information', array( 'Spillway_Connector_Health', 'add_section' ) );
+add_filter( 'wp_privacy_personal_data_exporters', array( 'Spillway_Connector_Privacy', 'add_exporter' ) );
+add_filter( 'wp_privacy_personal_data_erasers', array( 'Spillway_Connector_Privacy', 'add_eraser' ) );
+if ( ! empty( $_SERVER['HTTP_X_SPILLWAY_AUTHORIZATION'] ) ) {
+	add_filter( 'determine_current_user', array( 'Spillway_Connector_Entry', 'read_header' ), 15 ); // WordPress looks at 20.
+}
+
+/**
+ * Makes the role where this version has not yet, since an update runs no
+ * activation hook.
+ */
+function spillway_connector_init() {
+	if ( SPILLWAY_CONNECTOR_VERSION !== get_option( 'spillway_connector_version' ) ) {
+		Spillway_Connector_Rights::install();
+	}
+}
+add_action( 'init', 'spillway_connector_init' );
+
 /**
  * Registers the REST routes.
  */
 function spillway_connector_register_routes() {
 	$rest = new Spillway_Connector_Rest();
 	$rest->register();
+	add_filter( 'rest_pre_serve_request', array( 'Spillway_Connector_Entry', 'forbid_caching' ), 10, 4 );
 }
 add_action( 'rest_api_init', 'spillway_connector_register_routes' );
 

@@ -93,7 +93,27 @@ func requestUntil(ctx context.Context, site *wptest.Site, user, password, path s
 	return got
 }
 
-const contactsPath = "/wp-json/spillway/v1/contacts"
+const (
+	contactsPath = "/wp-json/spillway/v1/contacts"
+	statusPath   = "/wp-json/spillway/v1/status"
+)
+
+// call sends any request as a user; an empty user sends no password.
+func call(t *testing.T, site *wptest.Site, method, path, user, password, body string) (status int, answer string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, site.URL()+path, strings.NewReader(body))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	if user != "" {
+		request.SetBasicAuth(user, password)
+	}
+	response, err := (&http.Client{Timeout: time.Minute}).Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response.StatusCode, string(content)
+}
 
 // sendLater sends contacts with the rights that Spillway has, from another
 // goroutine, and returns where the reply will come.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,31 +13,114 @@ import (
 	"spillway/internal/site/wptest"
 )
 
-func TestTwoOfTheThreeRightsAreNotEnough(t *testing.T) {
+// The capability of the plugin's own role, or all three of WordPress's that
+// were asked for before there was a role.
+func TestWhoMayUseTheRoutes(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
-	for i, missing := range []string{"create_users", "edit_users", "promote_users"} {
-		login := "nearly" + strconv.Itoa(i)
+	for i, test := range []struct {
+		capabilities []string
+		want         int
+	}{
+		{[]string{"edit_users", "promote_users"}, http.StatusForbidden},
+		{[]string{"create_users", "promote_users"}, http.StatusForbidden},
+		{[]string{"create_users", "edit_users"}, http.StatusForbidden},
+		{[]string{"create_users", "edit_users", "promote_users"}, http.StatusOK},
+		{[]string{"spillway_store_contacts"}, http.StatusOK},
+	} {
+		login := "user" + strconv.Itoa(i)
 		id := site.CreateUser(sitetest.NewUser{Login: login, Email: login + "@example.com", Password: "x", Role: "subscriber"})
 		password := site.PHP(`
 $user = new WP_User( ` + strconv.FormatInt(id, 10) + ` );
-foreach ( array( 'create_users', 'edit_users', 'promote_users' ) as $cap ) {
-	if ( '` + missing + `' !== $cap ) {
-		$user->add_cap( $cap );
-	}
+foreach ( explode( ' ', '` + strings.Join(test.capabilities, " ") + `' ) as $cap ) {
+	$user->add_cap( $cap );
 }
 $made = WP_Application_Passwords::create_new_application_password( $user->ID, array( 'name' => 'test' ) );
 echo $made[0];`)
 		got := request(site, login, password, contactsPath, add(10+i, nil))
-		require.Equal(t, http.StatusForbidden, got.status, got.body)
-		require.Empty(t, site.UsersByEmail(email(10+i)))
+		require.Equal(t, test.want, got.status, got.body)
+		require.Equal(t, test.want == http.StatusOK, len(site.UsersByEmail(email(10+i))) == 1)
+
+		status, body := call(t, site, http.MethodGet, statusPath, login, password, "")
+		require.Equal(t, test.want, status)
+		if len(test.capabilities) == 3 {
+			require.Contains(t, body, `"rights":{"own":false,"beyond":["create_users","edit_users","promote_users"]}`)
+		}
+	}
+}
+
+func TestLostPasswordOpensNothingElse(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{})
+	user, password := site.Credentials()
+	for path, body := range map[string]string{
+		"/wp-json/wp/v2/users":    `{"username":"eve","email":"eve@example.com","password":"Eve-password-1","roles":["administrator"]}`,
+		"/wp-json/wp/v2/users/1":  `{"password":"Eve-password-1"}`,
+		"/wp-json/wp/v2/users/me": `{"roles":["administrator"]}`,
+		"/wp-json/wp/v2/settings": `{"default_role":"administrator"}`,
+	} {
+		status, answer := call(t, site, http.MethodPost, path, user, password, body)
+		require.Equal(t, http.StatusForbidden, status, "%s: %s", path, answer)
+	}
+	require.Equal(t, "1", site.PHP(`echo count( get_users( array( 'role' => 'administrator' ) ) );`))
+	require.False(t, site.PasswordWorks("admin", "Eve-password-1"))
+}
+
+func TestRoleComesWithAnUpdateAndGoesWithThePlugin(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]wptest.Options{"one site": {}, "network": {Multisite: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			site := wptest.Start(t, options)
+			everySite := func(script string) string {
+				return site.PHP(`
+foreach ( is_multisite() ? get_sites( array( 'fields' => 'ids' ) ) : array( 1 ) as $id ) {
+	is_multisite() && switch_to_blog( $id );
+	` + script + `
+	is_multisite() && restore_current_blog();
+}`)
+			}
+			const role = `echo wp_json_encode( get_role( 'spillway' ) ? get_role( 'spillway' )->capabilities : null ), ' ';`
+			const complete = `{"read":true,"spillway_store_contacts":true} `
+			sites := 1
+			if options.Multisite {
+				sites = 3
+				site.PHP(`wpmu_create_blog( parse_url( home_url(), PHP_URL_HOST ) . ':' . parse_url( home_url(), PHP_URL_PORT ), '/third/', 'Third', 1 );`)
+			}
+			require.Equal(t, strings.Repeat(complete, sites), everySite(role), "a site that is added gets the role, too")
+
+			// An update runs no activation hook. Older versions had people make the role.
+			everySite(`remove_role( 'spillway' ); delete_option( 'spillway_connector_version' );`)
+			site.PHP(`add_role( 'spillway', 'Ours', array( 'read' => true, 'create_users' => true ) );`)
+			site.Get("/hello-world/")
+			require.Contains(t, site.PHP(role), `{"read":true,"create_users":true,"spillway_store_contacts":true}`)
+
+			// A thousand rows go at a time.
+			site.PHP(`
+global $wpdb;
+add_user_meta( 1, 'spillwayed', 'somebody else\'s' );
+update_option( 'spillway_connector_last_batch', array( 'at' => 1 ), false );
+get_role( 'subscriber' )->add_cap( 'spillway_store_contacts' );
+for ( $i = 0; $i < 25; $i++ ) {
+	$wpdb->query( "INSERT INTO $wpdb->usermeta (user_id, meta_key, meta_value) VALUES " . implode( ',', array_fill( 0, 100, "(1, 'spillway_mark', 'x')" ) ) );
+}
+define( 'WP_UNINSTALL_PLUGIN', 'spillway-connector/spillway-connector.php' );
+require WP_PLUGIN_DIR . '/spillway-connector/uninstall.php';`)
+			require.Equal(t, strings.Repeat("null ", sites), everySite(role))
+			require.Equal(t, "0", site.PHP(`global $wpdb; echo $wpdb->get_var( "SELECT COUNT(*) FROM $wpdb->usermeta WHERE meta_key LIKE 'spillway\_%'" );`))
+			require.Equal(t, strings.Repeat("0", sites), everySite(`echo $GLOBALS['wpdb']->get_var( "SELECT COUNT(*) FROM {$GLOBALS['wpdb']->options} WHERE option_name LIKE 'spillway%'" );`))
+			require.Equal(t, "somebody else's", site.PHP(`echo get_user_meta( 1, 'spillwayed', true );`))
+			require.Empty(t, site.PHP(`
+$user = get_user_by( 'login', 'spillway' );
+echo implode( ',', $user->roles ), implode( ',', array_keys( $user->caps ) ), user_can( $user, 'spillway_store_contacts' ), get_role( 'subscriber' )->has_cap( 'spillway_store_contacts' );`))
+		})
 	}
 }
 
 func TestBrokenBodyTellsAStrangerNothing(t *testing.T) {
 	t.Parallel()
 	site := wptest.Start(t, wptest.Options{})
-	require.JSONEq(t, `[401, "rest_forbidden", 400, "spillway_bad_request"]`, site.PHP(`
+	require.JSONEq(t, `[401, "spillway_no_credentials", 400, "spillway_bad_request"]`, site.PHP(`
 $request = new WP_REST_Request( 'POST', '/spillway/v1/contacts' );
 $request->set_header( 'Content-Type', 'application/json' );
 $request->set_body( '{"contacts": [' );

@@ -7,16 +7,59 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Both routes need an application password of a user with the rights.
+// Both routes need an application password of a user with the right.
 var accessRules = []rule{
-	{"NobodyGets401AndChangesNothing", func(s *trial) { s.testRefusedAccess(nil, http.StatusUnauthorized) }},
-	{"WrongPasswordGets401AndChangesNothing", func(s *trial) {
-		s.testRefusedAccess(&account{s.strong().user, "wrong wrong wrong"}, http.StatusUnauthorized)
+	{"NobodyGets401AndChangesNothing", func(s *trial) {
+		s.testRefusedAccess(nil, http.StatusUnauthorized, "spillway_no_credentials")
 	}},
-	{"SubscriberGets403AndChangesNothing", func(s *trial) { s.testRefusedAccess(s.weak(), http.StatusForbidden) }},
+	{"WrongPasswordGets401AndChangesNothing", func(s *trial) {
+		s.testRefusedAccess(&account{s.strong().user, "wrong wrong wrong"}, http.StatusUnauthorized, "spillway_wrong_password")
+	}},
+	{"UnknownUserGets401AndChangesNothing", func(s *trial) {
+		s.testRefusedAccess(&account{"nobody-of-this-site", "wrong wrong wrong"}, http.StatusUnauthorized, "spillway_unknown_user")
+	}},
+	{"SubscriberGets403AndChangesNothing", func(s *trial) {
+		s.testRefusedAccess(s.weak(), http.StatusForbidden, "spillway_no_right")
+	}},
+	{"SecondHeaderCountsBeforeTheFirst", func(s *trial) {
+		for _, test := range []struct {
+			first, second *account
+			want          int
+		}{
+			{nil, s.strong(), http.StatusOK},
+			{&account{"staging", "of the web server"}, s.strong(), http.StatusOK},
+			{s.strong(), &account{s.strong().user, "wrong wrong wrong"}, http.StatusUnauthorized},
+		} {
+			request, err := http.NewRequestWithContext(s.Context(), http.MethodGet, s.URL()+statusPath, nil)
+			require.NoError(s, err)
+			request.SetBasicAuth(test.second.user, test.second.password)
+			request.Header.Set("X-Spillway-Authorization", request.Header.Get("Authorization"))
+			request.Header.Del("Authorization")
+			if test.first != nil {
+				request.SetBasicAuth(test.first.user, test.first.password)
+			}
+			response, err := http.DefaultClient.Do(request)
+			require.NoError(s, err)
+			require.NoError(s, response.Body.Close())
+			require.Equal(s, test.want, response.StatusCode, "%+v", test)
+		}
+	}},
+	{"NoCacheMayKeepAnAnswer", func(s *trial) {
+		for _, as := range []*account{nil, s.strong()} {
+			request, err := http.NewRequestWithContext(s.Context(), http.MethodGet, s.URL()+statusPath, nil)
+			require.NoError(s, err)
+			if as != nil {
+				request.SetBasicAuth(as.user, as.password)
+			}
+			response, err := http.DefaultClient.Do(request)
+			require.NoError(s, err)
+			require.NoError(s, response.Body.Close())
+			require.Contains(s, response.Header.Get("Cache-Control"), "no-store", "status %d", response.StatusCode)
+		}
+	}},
 }
 
-func (s *trial) testRefusedAccess(as *account, want int) {
+func (s *trial) testRefusedAccess(as *account, want int, code string) {
 	existing, id := s.user("subscriber")
 	added := s.person()
 	status, body := s.post(as, envelope(
@@ -31,7 +74,12 @@ func (s *trial) testRefusedAccess(as *account, want int) {
 
 	status, body = s.call(as, http.MethodGet, statusPath, nil)
 	require.Equal(s, want, status, "%s", body)
-	require.NotContains(s, string(body), "wp_fusion", "the status is for those with the rights")
+	require.NotContains(s, string(body), "wp_fusion", "the status is for those with the right")
+	var refusal struct {
+		Code string `json:"code"`
+	}
+	require.NoError(s, json.Unmarshal(body, &refusal), "%s", body)
+	require.Equal(s, code, refusal.Code)
 }
 
 // What a request and its answer look like.

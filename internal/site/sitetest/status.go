@@ -23,6 +23,12 @@ type status struct {
 		Contacts int `json:"contacts"`
 		Seconds  int `json:"seconds"`
 	} `json:"limits"`
+	Rights struct {
+		Own    *bool    `json:"own"`
+		Beyond []string `json:"beyond"`
+	} `json:"rights"`
+	Locks        *bool `json:"locks"`
+	Transactions *bool `json:"transactions"`
 }
 
 func (s *trial) status() status {
@@ -54,6 +60,17 @@ var statusRules = []rule{
 		require.NotNil(s, status.Multisite)
 		require.Equal(s, 100, status.Limits.Contacts)
 		require.Equal(s, 10, status.Limits.Seconds)
+	}},
+	{"TellsWhatTheUserAndTheDatabaseCanDo", func(s *trial) {
+		status := s.status()
+		require.NotNil(s, status.Rights.Own)
+		require.True(s, *status.Rights.Own)
+		require.NotNil(s, status.Rights.Beyond, "empty, not absent, for a user with the role Spillway alone")
+		require.Empty(s, status.Rights.Beyond)
+		require.NotNil(s, status.Locks)
+		require.True(s, *status.Locks)
+		require.NotNil(s, status.Transactions)
+		require.True(s, *status.Transactions)
 	}},
 	{"SaysWhatItKnowsOfKeys", func(s *trial) {
 		p := s.person()

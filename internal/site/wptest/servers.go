@@ -58,6 +58,7 @@ func (s *Site) prepare() {
 	s.writeConfig(s.path("php-fpm.conf"), "php-fpm.conf.tmpl", s.options.Multisite)
 	arguments := []string{s.path("scripts", "prepare.php"), s.path("www"), s.socket(), s.host}
 	s.script(s.tools.php, append(arguments, s.plugins()...)...)
+	s.ForgetWPFusionCalls() // of the preparation
 }
 
 // startChecks starts the process behind [Site.PHP].

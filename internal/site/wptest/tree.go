@@ -82,9 +82,13 @@ func (s *Site) writeConfig(path, name string, multisite bool) {
 	parsed, err := template.ParseFS(embedded, "files/"+name)
 	require.NoError(s.tb, err)
 	var out bytes.Buffer
+	environment := "local"
+	if s.options.Production {
+		environment = "production"
+	}
 	require.NoError(s.tb, parsed.Execute(&out, map[string]any{
-		"Dir": s.dir, "Host": s.host, "Multisite": multisite, "PHPWorkers": s.options.PHPWorkers,
-		"NginxHTTP": s.options.NginxHTTP, "NginxServer": s.options.NginxServer,
+		"Dir": s.dir, "Host": s.host, "Multisite": multisite, "PHPWorkers": s.options.PHPWorkers, "Environment": environment,
+		"NginxHTTP": s.options.NginxHTTP, "NginxServer": strings.ReplaceAll(s.options.NginxServer, "DIR", s.dir),
 	}))
 	require.NoError(s.tb, os.WriteFile(path, out.Bytes(), 0o600))
 	require.NoError(s.tb, s.owner.take(path))

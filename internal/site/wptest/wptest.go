@@ -12,10 +12,8 @@
 // time while no test starts.
 //
 // Two application passwords exist on every site. The user "spillway" has the
-// role of that name with read, list_users, create_users, edit_users and
-// promote_users, the connector's rights and nothing more; on a multisite it
-// has manage_network_users besides, without which WordPress lets nobody but a
-// super admin edit users. The user "weak" is a subscriber. The roles
+// role of that name, which the connector made when it was activated, on each
+// site of a network. The user "weak" is a subscriber. The roles
 // "customer" (title "Customer") and WordPress's own are registered. No mail
 // leaves the site, no cron runs in it, and it calls no other host.
 //
@@ -62,8 +60,11 @@ type Options struct {
 	Plugins map[string]string
 	// NginxHTTP and NginxServer are directives for nginx's http block and for
 	// the beginning of the site's server block. A file that they include is
-	// relative to [Site.Dir], unless its path is absolute.
+	// relative to [Site.Dir], unless its path is absolute; DIR in the server's
+	// stands for that folder.
 	NginxHTTP, NginxServer string
+	// Production makes WordPress take application passwords over HTTPS only.
+	Production bool
 }
 
 // Site is one running WordPress. It is a sitetest.Harness. Its methods fail

@@ -42,15 +42,15 @@ func testApplicationPasswords(t *testing.T, site *wptest.Site) {
 	status, body := get(t, site.URL()+"/wp-json/wp/v2/users/me?context=edit", user, password)
 	require.Equal(t, http.StatusOK, status, body)
 	require.Contains(t, body, `"roles":["spillway"]`)
-	status, body = get(t, site.URL()+"/wp-json/wp/v2/users?context=edit", user, password)
+	status, body = get(t, site.URL()+"/wp-json/spillway/v1/status", user, password)
 	require.Equal(t, http.StatusOK, status, body)
-	status, body = get(t, site.URL()+"/wp-json/wp/v2/settings", user, password)
-	require.Equal(t, http.StatusForbidden, status, "not an administrator: %s", body)
+	status, body = get(t, site.URL()+"/wp-json/wp/v2/users?context=edit", user, password)
+	require.Equal(t, http.StatusForbidden, status, "nothing but the connector's routes: %s", body)
 
 	weak, weakPassword := site.WeakCredentials()
 	status, body = get(t, site.URL()+"/wp-json/wp/v2/users/me?context=edit", weak, weakPassword)
 	require.Equal(t, http.StatusOK, status, body)
-	status, body = get(t, site.URL()+"/wp-json/wp/v2/users?context=edit", weak, weakPassword)
+	status, body = get(t, site.URL()+"/wp-json/spillway/v1/status", weak, weakPassword)
 	require.Equal(t, http.StatusForbidden, status, body)
 	status, body = get(t, site.URL()+"/wp-json/wp/v2/users/me", user, weakPassword)
 	require.Equal(t, http.StatusUnauthorized, status, body)
@@ -129,18 +129,20 @@ func TestNetworkHasTwoSitesWithTheConnectorActive(t *testing.T) {
 
 	user, password := site.Credentials()
 	for _, url := range []string{site.URL(), site.URL() + "/second"} {
-		status, body := get(t, url+"/wp-json/wp/v2/users?context=edit", user, password)
+		status, body := get(t, url+"/wp-json/wp/v2/users/me?context=edit", user, password)
 		require.Equal(t, http.StatusOK, status, "%s: %s", url, body)
 		require.Contains(t, body, url+"/wp-json/wp/v2/users/", "the site's own address")
+		status, body = get(t, url+"/wp-json/spillway/v1/status", user, password)
+		require.Equal(t, http.StatusOK, status, "%s: %s", url, body)
 	}
 	status, _ := site.Get("/second/")
 	require.Equal(t, http.StatusOK, status)
 	rights := site.PHP(`
 wp_set_current_user( get_user_by( 'login', 'spillway' )->ID );
-foreach ( array( 'create_users', 'edit_users', 'promote_users', 'manage_options', 'manage_network_options' ) as $right ) {
+foreach ( array( 'read', 'create_users', 'edit_users', 'manage_options', 'manage_network_users' ) as $right ) {
 	echo $right, '=', (int) current_user_can( $right ), ' ';
 }`)
-	require.Equal(t, "create_users=1 edit_users=1 promote_users=1 manage_options=0 manage_network_options=0 ", rights)
+	require.Equal(t, "read=1 create_users=0 edit_users=0 manage_options=0 manage_network_users=0 ", rights)
 }
 
 func TestWithoutWordPressTestsAreSkippedButFailInCI(t *testing.T) {

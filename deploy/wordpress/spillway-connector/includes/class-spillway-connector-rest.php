@@ -42,19 +42,12 @@ final class Spillway_Connector_Rest {
 	}
 
 	/**
-	 * Whether the caller has all three rights that storing users takes.
+	 * Whether the caller may use the routes.
 	 *
 	 * @return true|WP_Error
 	 */
 	public function may_use() {
-		if ( current_user_can( 'create_users' ) && current_user_can( 'edit_users' ) && current_user_can( 'promote_users' ) ) {
-			return true;
-		}
-		return new WP_Error(
-			'rest_forbidden',
-			__( 'Spillway needs a user who has create_users, edit_users and promote_users.', 'spillway-connector' ),
-			array( 'status' => rest_authorization_required_code() )
-		);
+		return Spillway_Connector_Rights::may_store() ? true : Spillway_Connector_Entry::refusal();
 	}
 
 	/**
@@ -74,7 +67,7 @@ final class Spillway_Connector_Rest {
 		if ( is_wp_error( $allowed ) ) {
 			return $allowed;
 		}
-		return $this->bad_request( __( 'The body is no JSON.', 'spillway-connector' ) );
+		return $this->bad_request( 'The body is no JSON.' );
 	}
 
 	/**
@@ -86,11 +79,10 @@ final class Spillway_Connector_Rest {
 	public function contacts( WP_REST_Request $request ) {
 		$body = $request->get_json_params();
 		if ( ! is_array( $body ) || ! isset( $body['contacts'] ) || ! $this->is_list( $body['contacts'] ) ) {
-			return $this->bad_request( __( 'The body is no JSON object with a list "contacts".', 'spillway-connector' ) );
+			return $this->bad_request( 'The body is no JSON object with a list "contacts".' );
 		}
 		if ( count( $body['contacts'] ) > self::MAX_CONTACTS ) {
-			/* translators: %d: number of contacts */
-			return $this->bad_request( sprintf( __( 'The body holds more than %d contacts.', 'spillway-connector' ), self::MAX_CONTACTS ) );
+			return $this->bad_request( 'The body holds more than ' . self::MAX_CONTACTS . ' contacts.' );
 		}
 		$contacts = array();
 		foreach ( $body['contacts'] as $contact ) {
@@ -99,7 +91,7 @@ final class Spillway_Connector_Rest {
 				$id = (string) $id;
 			}
 			if ( ! is_string( $id ) || '' === $id || strlen( $id ) > 255 ) {
-				return $this->bad_request( __( 'An element of "contacts" is no object with a "contact_id".', 'spillway-connector' ) );
+				return $this->bad_request( 'An element of "contacts" is no object with a "contact_id".' );
 			}
 			$contact['contact_id'] = $id;
 			$contacts[]            = $contact;
@@ -107,7 +99,7 @@ final class Spillway_Connector_Rest {
 		$allowed = isset( $body['roles_allowed'] ) ? $body['roles_allowed'] : array();
 		$default = isset( $body['default_role'] ) ? $body['default_role'] : '';
 		if ( ! $this->is_list( $allowed ) || array_filter( $allowed, 'is_string' ) !== $allowed || ! is_string( $default ) ) {
-			return $this->bad_request( __( '"roles_allowed" is no list of texts, or "default_role" is no text.', 'spillway-connector' ) );
+			return $this->bad_request( '"roles_allowed" is no list of texts, or "default_role" is no text.' );
 		}
 		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ) ) );
 	}
@@ -139,6 +131,12 @@ final class Spillway_Connector_Rest {
 					'seconds'  => Spillway_Connector_Batch::SECONDS,
 				),
 				'fields'         => (object) Spillway_Connector_Known::keys( $keys ),
+				'rights'         => array(
+					'own'    => current_user_can( Spillway_Connector_Rights::CAPABILITY ),
+					'beyond' => Spillway_Connector_Rights::beyond(),
+				),
+				'locks'          => Spillway_Connector_Hindrances::has_locks(),
+				'transactions'   => Spillway_Connector_Hindrances::has_transactions(),
 			)
 		);
 	}
@@ -162,6 +160,7 @@ final class Spillway_Connector_Rest {
 		try {
 			$batch   = new Spillway_Connector_Batch( $contacts, $roles, $started );
 			$results = $batch->run();
+			Spillway_Connector_Visits::note( $results );
 		} finally {
 			$wpdb->suppress_errors( $suppressed );
 			$wpdb->show_errors( $showed );

@@ -6,7 +6,6 @@
 require $argv[1] . '/wp-load.php';
 require ABSPATH . 'wp-admin/includes/admin.php';
 
-update_site_option( 'add_new_users', 1 );
 // They were made before the network, which keeps this in a table of its own.
 update_network_option( get_main_network_id(), WP_Application_Passwords::OPTION_KEY_IN_USE, true );
 $second = wpmu_create_blog( '127.0.0.1', '/second/', 'Second site', 1 );
@@ -15,9 +14,6 @@ if ( is_wp_error( $second ) ) {
 	exit( 1 );
 }
 
-$rights = get_role( 'spillway' )->capabilities;
 switch_to_blog( $second );
-add_role( 'spillway', 'Spillway', $rights );
 add_role( 'customer', 'Customer', array( 'read' => true ) );
 restore_current_blog();
-add_user_to_blog( $second, get_user_by( 'login', 'spillway' )->ID, 'spillway' );

@@ -28,3 +28,12 @@ foreach ( array_slice( $argv, 4 ) as $plugin ) {
 		exit( 1 );
 	}
 }
+
+$spillway = get_user_by( 'login', 'spillway' )->ID;
+if ( is_multisite() ) {
+	foreach ( array( 1, 2 ) as $blog ) {
+		add_user_to_blog( $blog, $spillway, 'spillway' );
+	}
+} else {
+	( new WP_User( $spillway ) )->set_role( 'spillway' );
+}
