@@ -170,7 +170,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	})
 	if page := settings.Site.ProbeURL; page != "" {
 		group.Go(func() error {
-			guard.NewProber(parts.guard, page, settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
+			guard.NewProber(parts.guard, settings.Site.WithServer(page), settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
 			return nil
 		})
 	}
@@ -257,7 +257,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		return nil, fmt.Errorf("SPILLWAY_SITE_BATCH: %w", err)
 	}
 	client, err := site.New(site.Options{
-		URL: settings.Site.URL, User: settings.Site.User, AppPassword: settings.Site.AppPassword,
+		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
 		Observe: metrics.SiteRequests(registry),

@@ -89,7 +89,30 @@ func (s *settings) rate(name string, fallback float64) float64 {
 // carried names the secret that goes there: such an address must be https
 // unless it is on this machine. Empty: nothing secret goes there.
 func (s *settings) baseURL(name, extra, carried string) string {
+	return s.checkBase(name, s.text(name), extra, carried)
+}
+
+// siteURL reads the site's address, in which a user and a password for the web
+// server may stand.
+func (s *settings) siteURL(c *Site, carried string) {
+	const name = "SPILLWAY_SITE_URL"
 	raw := s.text(name)
+	if u, err := url.Parse(raw); err == nil && u.User != nil && u.Host != "" {
+		c.ServerUser = u.User.Username()
+		c.ServerPassword, _ = u.User.Password()
+		switch {
+		case s.flags[name] != "":
+			s.problem(name, ": holds credentials, which other users of the machine could read in ps: set %s or %s_FILE", name, name)
+		case c.ServerUser == "" || c.ServerPassword == "" || strings.Contains(c.ServerUser, ":"):
+			s.problem(name, ": before the @ belong the web server's USER:PASSWORD, or nothing")
+		}
+		u.User = nil
+		raw = u.String()
+	}
+	c.URL = s.checkBase(name, raw, "/wp-json", carried)
+}
+
+func (s *settings) checkBase(name, raw, extra, carried string) string {
 	// Before anything prints the value: it may hold a password or a key.
 	if strings.ContainsAny(raw, "@?#") {
 		s.problem(name, ": holds credentials, a query or a fragment, write scheme, host and path alone")

@@ -17,6 +17,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 
@@ -110,12 +111,29 @@ func (c CRM) OAuth() bool { return c.Token == "" && c.RefreshToken != "" }
 
 // Site says where the WordPress site is and how hard it may be pressed.
 type Site struct {
-	URL         string // without a slash at the end
+	URL         string // without a slash at the end, and without user and password
 	User        string
 	AppPassword string
+	// ServerUser and ServerPassword are for the Basic authentication of the web
+	// server in front of WordPress; empty: it asks for none.
+	ServerUser     string
+	ServerPassword string
+
 	Batch       int    // contacts per request
 	Concurrency int    // requests at once over all replicas
 	ProbeURL    string // empty: no page is probed
+}
+
+// WithServer returns an address with the user and password that the site's web
+// server asks for, if it is that server's. It is not to be shown.
+func (c Site) WithServer(address string) string {
+	u, err := url.Parse(address)
+	site, siteErr := url.Parse(c.URL)
+	if err != nil || siteErr != nil || c.ServerUser == "" || u.Host != site.Host || u.Scheme != site.Scheme {
+		return address
+	}
+	u.User = url.UserPassword(c.ServerUser, c.ServerPassword)
+	return u.String()
 }
 
 // Unconfigured reports that neither the CRM nor the site is set: a first run,

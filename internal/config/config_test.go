@@ -295,6 +295,26 @@ func TestSecretsHaveNoFlag(t *testing.T) {
 	require.Equal(t, []string{"--redis-url: holds credentials, which other users of the machine could read in ps: set SPILLWAY_REDIS_URL or SPILLWAY_REDIS_URL_FILE"}, problems(t, err))
 }
 
+func TestSitesWebServerMayHaveAPasswordOfItsOwn(t *testing.T) {
+	t.Parallel()
+	const address = "https://stage:s3cr%40t@www.example.com/blog/"
+	for _, role := range []config.Role{config.Ingest, config.Worker} {
+		settings, err := config.Load(role, nil, complete("SPILLWAY_SITE_URL="+address))
+		require.NoError(t, err)
+		require.Equal(t, "https://www.example.com/blog", settings.Site.URL, "what is shown has no password")
+		require.Equal(t, "https://stage:s3cr%40t@www.example.com/blog", settings.Site.WithServer(settings.Site.URL))
+		require.Equal(t, "https://cdn.example.com/", settings.Site.WithServer("https://cdn.example.com/"), "another server's")
+		require.NotContains(t, settings.String(), "s3cr")
+	}
+	for _, wrong := range []string{"https://stage@www.example.com", "https://:s3cret@www.example.com", "http://stage:s3cret@www.example.com"} {
+		_, err := config.Load(config.Worker, nil, complete("SPILLWAY_SITE_URL="+wrong))
+		require.Error(t, err, wrong)
+		require.NotContains(t, err.Error(), "s3cret")
+	}
+	_, err := config.Load(config.Worker, []string{"--site-url=" + address}, complete())
+	require.Equal(t, []string{"--site-url: holds credentials, which other users of the machine could read in ps: set SPILLWAY_SITE_URL or SPILLWAY_SITE_URL_FILE"}, problems(t, err))
+}
+
 func TestUnknownFlagsAreRefusedAndHelpIsGiven(t *testing.T) {
 	t.Parallel()
 	_, err := config.Load(config.All, []string{"--site-bach=7"}, complete())
@@ -384,7 +404,7 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 		"SPILLWAY_REDIS_URL=redis-sentinel://user:s3cret@redis.example.com:26379/main?sentinel_password=s3cret",
 		"SPILLWAY_ACCESS_KEYS=s3cret-key", "SPILLWAY_CRM_URL=https://app.example.com",
 		"SPILLWAY_CRM_CLIENT_ID=s3cret", "SPILLWAY_CRM_CLIENT_SECRET=s3cret", "SPILLWAY_CRM_REFRESH_TOKEN=s3cret",
-		"SPILLWAY_SITE_URL=https://www.example.com", "SPILLWAY_SITE_USER=s3cret", "SPILLWAY_SITE_APP_PASSWORD=s3cret",
+		"SPILLWAY_SITE_URL=https://s3cret:s3cret@www.example.com", "SPILLWAY_SITE_USER=s3cret", "SPILLWAY_SITE_APP_PASSWORD=s3cret",
 		"SPILLWAY_SITE_PROBE_URL=https://www.example.com/shop/?preview=s3cret",
 		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_ADMIN_PASSWORD=s3cret",
 		"SPILLWAY_FIELDS=user_email=email", "SPILLWAY_RETURN_FIELDS=user_id=wp_id,user_login=wp_login",
@@ -409,7 +429,7 @@ func TestAPrintedConfigShowsNoSecret(t *testing.T) {
 	require.Contains(t, c.String(), "SPILLWAY_REDIS_URL=redis-sentinel://redis.example.com:26379/main ")
 	require.Contains(t, c.String(), "SPILLWAY_RETURN_FIELDS=user_id=wp_id,user_login=wp_login")
 	require.Contains(t, c.String(), "SPILLWAY_SITE_PROBE_URL=https://www.example.com/shop/?…")
-	require.Contains(t, logged.String(), `"SPILLWAY_SITE_URL":"https://www.example.com"`)
+	require.Contains(t, logged.String(), `"SPILLWAY_SITE_URL":"https://(set)@www.example.com"`)
 }
 
 func TestTheEnvironmentWinsOverItsFile(t *testing.T) {

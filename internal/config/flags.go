@@ -21,7 +21,7 @@ type Flags struct {
 	CRMTokenURL         string `name:"crm-token-url" placeholder:"URL" help:"Where OAuth tokens are renewed (default: the CRM's portal)." group:"The CRM"`
 	CRMRate             string `name:"crm-rate" placeholder:"N" help:"CRM calls per second over all replicas (default 40)." group:"The CRM"`
 	CRMConcurrency      string `name:"crm-concurrency" placeholder:"N" help:"CRM calls at once per worker (default 16)." group:"The CRM"`
-	SiteURL             string `name:"site-url" placeholder:"URL" help:"The WordPress site." group:"The site" example:"https://www.example.com"`
+	SiteURL             string `name:"site-url" placeholder:"URL" help:"The WordPress site; https://USER:PASSWORD@HOST if its web server asks for them (Basic authentication)." group:"The site" example:"https://www.example.com"`
 	SiteUser            string `name:"site-user" placeholder:"NAME" help:"The WordPress user that the application password belongs to." group:"The site" example:"spillway"`
 	SiteBatch           string `name:"site-batch" placeholder:"N" help:"Contacts per request to the site (default 50)." group:"The site"`
 	SiteConcurrency     string `name:"site-concurrency" placeholder:"N" help:"Requests to the site at once over all replicas (default 1)." group:"The site"`

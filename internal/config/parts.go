@@ -69,7 +69,7 @@ func (s *settings) accessKeys(needed bool) (keys []string) {
 func (s *settings) admin(c *Config, role Role) {
 	if !role.works() {
 		c.CRM.URL = s.baseURL("SPILLWAY_CRM_URL", "/api/v1", "")
-		c.Site.URL = s.baseURL("SPILLWAY_SITE_URL", "/wp-json", "")
+		s.siteURL(&c.Site, "")
 	}
 	c.MonitorWritable = s.flag("SPILLWAY_MONITOR_WRITABLE")
 }
@@ -116,7 +116,7 @@ func (s *settings) crm(c *CRM, needed bool) {
 
 func (s *settings) site(c *Site, needed bool) {
 	s.require(needed, "SPILLWAY_SITE_URL", "set it to the WordPress site's address, such as https://www.example.com")
-	c.URL = s.baseURL("SPILLWAY_SITE_URL", "/wp-json", "the application password")
+	s.siteURL(c, "the application password")
 	s.require(needed, "SPILLWAY_SITE_USER", "set it to the WordPress user that the application password belongs to")
 	c.User = s.text("SPILLWAY_SITE_USER")
 	if strings.Contains(c.User, ":") {

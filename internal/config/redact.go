@@ -80,13 +80,21 @@ func (c CRM) settings() []Setting {
 
 func (c Site) settings() []Setting {
 	return []Setting{
-		{"SPILLWAY_SITE_URL", c.URL},
+		{"SPILLWAY_SITE_URL", c.shownURL()},
 		{"SPILLWAY_SITE_USER", hidden(c.User)},
 		{"SPILLWAY_SITE_APP_PASSWORD", hidden(c.AppPassword)},
 		{"SPILLWAY_SITE_BATCH", count(c.Batch)},
 		{"SPILLWAY_SITE_CONCURRENCY", count(c.Concurrency)},
 		{"SPILLWAY_SITE_PROBE_URL", withoutQuery(c.ProbeURL)},
 	}
+}
+
+// shownURL says that user and password are there, and not which.
+func (c Site) shownURL() string {
+	if c.ServerUser == "" {
+		return c.URL
+	}
+	return strings.Replace(c.URL, "://", "://"+hidden(c.ServerUser)+"@", 1)
 }
 
 // String, GoString, MarshalJSON and MarshalZerologObject show what

@@ -154,6 +154,21 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 	weak, weakPassword := b.stand.Site.WeakCredentials()
 	elsewhere := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(elsewhere.Close)
+	answering := func(status int, body string, header ...string) *httptest.Server {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			for i := 0; i+1 < len(header); i += 2 {
+				w.Header().Set(header[i], header[i+1])
+			}
+			w.WriteHeader(status)
+			_, _ = w.Write([]byte(body))
+		}))
+		t.Cleanup(server.Close)
+		return server
+	}
+	bare := answering(http.StatusNotFound, `{"code":"rest_no_route","message":"No route was found."}`)
+	staging := answering(http.StatusUnauthorized, "<html><title>401</title>", "WWW-Authenticate", `Basic realm="Staging"`)
+	challenging := answering(http.StatusForbidden, "<!DOCTYPE html><title>Just a moment...</title>", "Cf-Mitigated", "challenge")
+	powerful := answering(http.StatusOK, `{"plugin":"0.3.0","protocol":2,"fields":{},"rights":{"own":false,"beyond":["create_users","edit_users"]},"locks":false,"transactions":true}`)
 	redirecting := httptest.NewServer(http.RedirectHandler("https://example.com/", http.StatusMovedPermanently))
 	t.Cleanup(redirecting.Close)
 	const closed = "http://127.0.0.1:1"
@@ -174,7 +189,12 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 			"site rights", doctor.Fail, "status 403",
 		},
 		"site is down":               {[]string{"SPILLWAY_SITE_URL=" + closed}, "site", doctor.Fail, "connection refused"},
-		"site without the connector": {[]string{"SPILLWAY_SITE_URL=" + elsewhere.URL}, "site plugin", doctor.Fail, "status 404"},
+		"site without the connector": {[]string{"SPILLWAY_SITE_URL=" + bare.URL}, "site plugin", doctor.Fail, "no route spillway/v1"},
+		"no WordPress at all":        {[]string{"SPILLWAY_SITE_URL=" + elsewhere.URL}, "site", doctor.Fail, "status 404"},
+		"a staging site":             {[]string{"SPILLWAY_SITE_URL=" + staging.URL}, "site", doctor.Fail, "Basic authentication"},
+		"a challenge":                {[]string{"SPILLWAY_SITE_URL=" + challenging.URL}, "site", doctor.Fail, "«Just a moment...»"},
+		"more rights than needed":    {[]string{"SPILLWAY_SITE_URL=" + powerful.URL}, "site rights", doctor.Warn, "create_users, edit_users"},
+		"no locks":                   {[]string{"SPILLWAY_SITE_URL=" + powerful.URL}, "site database", doctor.Fail, "GET_LOCK"},
 		"site redirects":             {[]string{"SPILLWAY_SITE_URL=" + redirecting.URL}, "site", doctor.Fail, "redirects"},
 		"a role that is missing":     {[]string{"SPILLWAY_ROLES_ALLOWED=subscriber,student"}, "roles", doctor.Warn, "no role student"},
 		"a default role missing": {

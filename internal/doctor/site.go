@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -27,7 +28,7 @@ func (e *examination) site(ctx context.Context) {
 		e.skip("site password", "SPILLWAY_SITE_USER or SPILLWAY_SITE_APP_PASSWORD is missing")
 		return
 	}
-	client, err := site.New(site.Options{URL: settings.URL, User: settings.User, AppPassword: settings.AppPassword, HTTP: seen.client()})
+	client, err := site.New(site.Options{URL: settings.WithServer(settings.URL), User: settings.User, AppPassword: settings.AppPassword, HTTP: seen.client()})
 	if err != nil {
 		e.fail(check, "mend the setting", "%v", err)
 		return
@@ -43,7 +44,8 @@ func (e *examination) site(ctx context.Context) {
 	e.certificate("site certificate", seen.expiry)
 	e.noteClock("site", seen)
 	e.ok("site password", "%s is let in", "SPILLWAY_SITE_USER")
-	e.ok("site rights", "that user has create_users, edit_users and promote_users")
+	e.rights(status)
+	e.database(status)
 	e.plugin(status)
 	e.versions(status)
 	e.roles(status)
@@ -54,7 +56,7 @@ func (e *examination) site(ctx context.Context) {
 // reach sees whether the site answers at all.
 func (e *examination) reach(ctx context.Context, seen *answered) {
 	const check = "site"
-	status, err := get(ctx, seen.client(), e.settings.Site.URL+"/", nil)
+	status, err := get(ctx, seen.client(), e.settings.Site.WithServer(e.settings.Site.URL+"/"), nil)
 	switch {
 	case err != nil:
 		e.fail(check, "check SPILLWAY_SITE_URL, and that this machine reaches it", "%s does not answer", e.settings.Site.URL)
@@ -67,28 +69,69 @@ func (e *examination) reach(ctx context.Context, seen *answered) {
 	}
 }
 
+// checks are the findings under which a hindrance is told; "site" for others.
+var checks = map[string]string{
+	"wrong_password": "site password", "unknown_user": "site password", "passwords_off": "site password",
+	"no_credentials": "site password", "no_tls": "site password", "refused": "site password", "not_let_in": "site password",
+	"no_right": "site rights", "no_plugin": "site plugin",
+}
+
 // refused says which of the things that a status needs is missing.
 func (e *examination) refused(err error, seen *answered) {
-	var unauthorized *site.Unauthorized
+	var hindered *site.Hindered
 	url := e.settings.Site.URL
 	switch {
-	case errors.As(err, &unauthorized) && unauthorized.Status == http.StatusUnauthorized:
+	case errors.As(err, &hindered):
+		check, ok := checks[hindered.Code]
+		if !ok {
+			e.fail("site", hindered.Remedy, "%s: %s", url, hindered.Text)
+			return
+		}
 		e.ok("site", "%s answers in %s", url, millis(seen.took))
-		e.fail("site password", "make an application password under Users » Profile of that user; with nginx and PHP-FPM see that fastcgi_param HTTP_AUTHORIZATION $http_authorization is set",
-			"the site refuses SPILLWAY_SITE_USER with SPILLWAY_SITE_APP_PASSWORD (status 401)")
-	case errors.As(err, &unauthorized):
-		e.ok("site", "%s answers in %s", url, millis(seen.took))
-		e.fail("site rights", "give that user a role with create_users, edit_users and promote_users (and manage_network_users on a multisite), see the README; if it has them, see that no firewall refuses the REST API",
-			"the site lets that user in and forbids the connector (status 403)")
-	case seen.status == http.StatusNotFound:
-		e.ok("site", "%s answers in %s", url, millis(seen.took))
-		e.fail("site plugin", "write it with `spillway plugin`, upload it under Plugins » Add New, activate it", "%v", err)
+		e.fail(check, hindered.Remedy, "%s", hindered.Text)
 	case seen.status == 0:
 		e.fail("site", "check SPILLWAY_SITE_URL, and that this machine reaches it", "%s: %v", url, err)
 	case seen.status >= 300 && seen.status < 400:
 		e.fail("site", "set SPILLWAY_SITE_URL to the address that the site itself uses", "%s: %v", url, err)
 	default:
 		e.fail("site", "see the site's own error log", "%s: %v", url, err)
+	}
+}
+
+// rights warns of a user whose password is worth more than the connector.
+func (e *examination) rights(status site.Status) {
+	const check = "site rights"
+	const remedy = "give that user the role Spillway and no other, under Users in WordPress"
+	const shown = 5
+	switch beyond := status.Rights.Beyond; {
+	case status.Locks == nil:
+		e.ok(check, "that user may store contacts")
+	case len(beyond) > 0:
+		more := ""
+		if len(beyond) > shown {
+			more = fmt.Sprintf(" and %d more", len(beyond)-shown)
+		}
+		e.warn(check, remedy, "that user can do more on the site than Spillway needs, and so can whoever gets the password: %s%s",
+			strings.Join(beyond[:min(len(beyond), shown)], ", "), more)
+	default:
+		e.ok(check, "that user may store contacts and nothing else")
+	}
+}
+
+// database says what the site's database does not give.
+func (e *examination) database(status site.Status) {
+	const check = "site database"
+	switch {
+	case status.Locks == nil || status.Transactions == nil:
+		return // an older connector
+	case !*status.Locks:
+		e.fail(check, "let the database give them: Percona XtraDB Cluster refuses them in the strict mode ENFORCING, ProxySQL while it multiplexes",
+			"it refuses named locks (GET_LOCK), without which no contact is stored")
+	case !*status.Transactions:
+		e.warn(check, "convert the tables of users and their meta to InnoDB",
+			"its tables of users take no part in transactions: what a contact had stored before it failed stays")
+	default:
+		e.ok(check, "it has named locks and transactions")
 	}
 }
 
@@ -178,7 +221,7 @@ func (e *examination) probe(ctx context.Context) {
 		return
 	}
 	seen := e.newAnswered()
-	status, err := get(ctx, seen.client(), e.settings.Site.ProbeURL, nil)
+	status, err := get(ctx, seen.client(), e.settings.Site.WithServer(e.settings.Site.ProbeURL), nil)
 	switch {
 	case err != nil:
 		e.fail(check, "check SPILLWAY_SITE_PROBE_URL", "SPILLWAY_SITE_PROBE_URL does not answer")

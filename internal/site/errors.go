@@ -3,7 +3,6 @@ package site
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,23 +36,6 @@ func (e *Unavailable) Error() string {
 func (e *Unavailable) Outage() time.Duration { return e.After }
 
 func (e *Unavailable) Unwrap() error { return e.cause }
-
-// Unauthorized reports that the site does not let Spillway in. It is a
-// [contact.Outage]: contacts wait until a person has mended it.
-type Unauthorized struct {
-	Status int // 401 or 403
-}
-
-func (e *Unauthorized) Error() string {
-	remedy := "check SPILLWAY_SITE_USER and SPILLWAY_SITE_APP_PASSWORD, and that the web server passes the Authorization header on"
-	if e.Status == http.StatusForbidden {
-		remedy = "the user of SPILLWAY_SITE_USER and SPILLWAY_SITE_APP_PASSWORD needs create_users, edit_users and promote_users"
-	}
-	return fmt.Sprintf("the site refuses Spillway with status %d: %s", e.Status, remedy)
-}
-
-// Outage returns zero: the site says nothing of how long it lasts.
-func (e *Unauthorized) Outage() time.Duration { return 0 }
 
 // Refused reports a contact that the site will not take however often it is
 // sent. It is a [contact.Refusal].

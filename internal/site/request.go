@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,7 +118,7 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 	if err != nil { // each part was written before
 		return nil, 0, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
 	}
-	a, err := c.call(ctx, http.MethodPost, c.contacts, encoded)
+	a, err := c.ask(ctx, http.MethodPost, contactsRoute, nil, encoded)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -181,6 +182,16 @@ type Status struct {
 	// Fields says of the keys that were asked about what the site knows them
 	// as; see PROTOCOL.md. Nil: the connector is too old to tell.
 	Fields map[string]string `json:"fields"`
+	// Rights are those of Spillway's user: whether it has the connector's own
+	// capability, and what it can do on the site besides.
+	Rights struct {
+		Own    bool     `json:"own"`
+		Beyond []string `json:"beyond"`
+	} `json:"rights"`
+	// Locks and Transactions say what the site's database gives. Nil: the
+	// connector is too old to tell.
+	Locks        *bool `json:"locks"`
+	Transactions *bool `json:"transactions"`
 }
 
 // statusTimeout ends the question for the status: the route does next to
@@ -192,11 +203,11 @@ const statusTimeout = 10 * time.Second
 func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
 	defer cancel()
-	address := c.status
+	query := uncached()
 	if len(keys) > 0 {
-		address += "?" + url.Values{"fields": {strings.Join(keys, ",")}}.Encode()
+		query.Set("fields", strings.Join(keys, ","))
 	}
-	a, err := c.call(ctx, http.MethodGet, address, nil)
+	a, err := c.ask(ctx, http.MethodGet, statusRoute, query, nil)
 	var failure *wholeFailure
 	switch {
 	case errors.As(err, &failure):
@@ -208,7 +219,15 @@ func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 	}
 	var status Status
 	if json.Unmarshal(trimBOM(a.body), &status) != nil || status.Protocol == 0 {
-		return Status{}, &Unavailable{Reason: "what answers at the status route is not the plugin spillway-connector; check SPILLWAY_SITE_URL"}
+		if e := a.hindrance(); e != nil {
+			return Status{}, e
+		}
+		return Status{}, a.hinders("no_rest", a.page())
 	}
 	return status, nil
+}
+
+// uncached makes an address that no cache has an answer for.
+func uncached() url.Values {
+	return url.Values{"nocache": {strconv.FormatInt(time.Now().UnixNano(), 36)}}
 }

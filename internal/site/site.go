@@ -85,7 +85,10 @@ type Guard interface {
 
 // Options say where the site is and how hard it may be pressed.
 type Options struct {
-	URL         string // the site's address; a WordPress in a folder has the folder in it
+	// URL is the site's address; a WordPress in a folder has the folder in it. A
+	// user and a password in it are for the Basic authentication of the web
+	// server, as staging sites have it.
+	URL         string
 	User        string
 	AppPassword string
 	// Batch is how many contacts a request holds at most, 1 to 100. Zero: 50.
@@ -129,14 +132,15 @@ type Request struct {
 
 // Client stores contacts on one site. It is safe for concurrent use.
 type Client struct {
-	options  Options
-	contacts string // address of the route
-	status   string
-	http     *http.Client
-	slots    Slots
-	line     *line
-	guard    Guard
-	pace     *pace
+	options Options
+	base    *url.URL
+	server  *url.Userinfo // for the web server's own Basic authentication; nil: it asks for none
+	asQuery atomic.Bool   // how WordPress's routes are addressed, see [Client.address]
+	http    *http.Client
+	slots   Slots
+	line    *line
+	guard   Guard
+	pace    *pace
 
 	wake    chan struct{} // the dispatcher is to look at the line again
 	closing chan struct{} // nothing new is accepted
@@ -157,7 +161,7 @@ const (
 // New returns a client whose dispatcher runs until [Client.Close]. It sends
 // nothing yet.
 func New(options Options) (*Client, error) {
-	base, err := parseURL(options.URL)
+	base, server, err := parseURL(options.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -185,17 +189,17 @@ func New(options Options) (*Client, error) {
 		options.RolesAllowed = []string{} // null is no list
 	}
 	c := &Client{
-		options:  options,
-		contacts: base.JoinPath("wp-json/spillway/v1/contacts").String(),
-		status:   base.JoinPath("wp-json/spillway/v1/status").String(),
-		http:     httpClient(options.HTTP, options.Roots),
-		slots:    options.Slots,
-		line:     newLine(),
-		guard:    options.Guard,
-		pace:     newPace(),
-		wake:     make(chan struct{}, 1),
-		closing:  make(chan struct{}),
-		done:     make(chan struct{}),
+		options: options,
+		base:    base,
+		server:  server,
+		http:    httpClient(options.HTTP, options.Roots),
+		slots:   options.Slots,
+		line:    newLine(),
+		guard:   options.Guard,
+		pace:    newPace(),
+		wake:    make(chan struct{}, 1),
+		closing: make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	ctx, abort := context.WithCancel(context.Background())
 	c.abort = abort
@@ -210,18 +214,21 @@ func orDefault[T int | time.Duration](value, fallback T) T {
 	return value
 }
 
-func parseURL(address string) (*url.URL, error) {
+// parseURL returns the address without user and password, and those.
+func parseURL(address string) (*url.URL, *url.Userinfo, error) {
 	base, err := url.Parse(strings.TrimSpace(address))
 	switch {
 	case err != nil:
 		// The parser's error repeats the address, which may hold a password.
-		return nil, errors.New("SPILLWAY_SITE_URL is no address: write it as https://example.com")
+		return nil, nil, errors.New("SPILLWAY_SITE_URL is no address: write it as https://example.com")
 	case base.Scheme != "https" && base.Scheme != "http" || base.Host == "":
-		return nil, errors.New("SPILLWAY_SITE_URL: write it as https://example.com")
-	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
-		return nil, errors.New("SPILLWAY_SITE_URL: leave user, query and fragment out; the user goes into SPILLWAY_SITE_USER")
+		return nil, nil, errors.New("SPILLWAY_SITE_URL: write it as https://example.com")
+	case base.RawQuery != "" || base.Fragment != "":
+		return nil, nil, errors.New("SPILLWAY_SITE_URL: leave query and fragment out")
 	}
-	return base, nil
+	server := base.User
+	base.User = nil
+	return base, server, nil
 }
 
 // Store stores one contact, in a batch with others, and returns the site's

@@ -376,7 +376,7 @@ func TestWrongOptionsAreNamed(t *testing.T) {
 	t.Parallel()
 	for _, options := range []site.Options{
 		{URL: "ftp://x", User: "u", AppPassword: "p"},
-		{URL: "https://user:pw@x", User: "u", AppPassword: "p"},
+		{URL: "https://x/?q", User: "u", AppPassword: "p"},
 		{URL: "https://x", User: "u"},
 		{URL: "https://x", User: "u", AppPassword: "p", Batch: 101},
 	} {

@@ -71,6 +71,13 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "Spillway")
 	request.SetBasicAuth(c.options.User, c.options.AppPassword)
+	// The same in a header of the connector's own, for servers that keep the
+	// first one back or want it for themselves.
+	request.Header.Set("X-Spillway-Authorization", request.Header.Get("Authorization"))
+	if c.server != nil {
+		password, _ := c.server.Password()
+		request.SetBasicAuth(c.server.Username(), password)
+	}
 
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -128,28 +135,19 @@ func connectError(err error) string {
 
 // outage says what an answer without results means.
 func (a httpAnswer) outage() error {
+	if e := a.hindrance(); e != nil {
+		return e
+	}
 	switch {
-	case a.status == http.StatusUnauthorized || a.status == http.StatusForbidden:
-		return &Unauthorized{Status: a.status}
 	case a.status == http.StatusNotFound:
-		return &Unavailable{Reason: a.notFound()}
-	case a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable:
+		return a.hinders("no_rest", a.page())
+	case a.status == http.StatusServiceUnavailable:
 		return &Unavailable{Reason: fmt.Sprintf("it answered with status %d", a.status), After: a.retryAfter(time.Now())}
 	case a.status >= 300 && a.status < 400:
 		return &Unavailable{Reason: a.redirected()}
 	default:
 		return &Unavailable{Reason: fmt.Sprintf("it answered with status %d", a.status)}
 	}
-}
-
-func (a httpAnswer) notFound() string {
-	var refusal struct {
-		Code string `json:"code"`
-	}
-	if json.Unmarshal(trimBOM(a.body), &refusal) == nil && refusal.Code == "rest_no_route" {
-		return "it has no route spillway/v1; install and activate the plugin spillway-connector"
-	}
-	return "no WordPress with REST routes answers (status 404); check SPILLWAY_SITE_URL, with the folder if WordPress is in one, and that permalinks are not Plain"
 }
 
 // redirected names where to, without path and query: those may hold anything.

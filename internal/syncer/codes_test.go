@@ -17,12 +17,15 @@ import (
 
 const root = "../.."
 
-// errorsPage reads the two tables of deploy/ERRORS.md: of codes and of notes.
+// errorsPage reads the tables of deploy/ERRORS.md on passes: of codes and of
+// notes.
 func errorsPage(t *testing.T) (codes, notes string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "deploy/ERRORS.md"))
 	require.NoError(t, err)
 	codes, notes, ok := strings.Cut(string(text), "\n# What a note says")
+	require.True(t, ok)
+	notes, _, ok = strings.Cut(notes, "\n# What keeps Spillway out of the site")
 	require.True(t, ok)
 	return codes, notes
 }
@@ -131,7 +134,7 @@ func TestEveryRefusalHasAnEntryAndTheOtherWayRound(t *testing.T) {
 func TestErrorsOfTheClientsAreJudgedAsTheTableSays(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{
-		pulse.ErrNotFound, &pulse.Unavailable{}, &pulse.Rejected{}, &site.Unavailable{}, &site.Unauthorized{},
+		pulse.ErrNotFound, &pulse.Unavailable{}, &pulse.Rejected{}, &site.Unavailable{}, &site.Hindered{},
 		&site.Refused{Code: "no_email"}, &site.Failed{Code: "database"}, &site.Failed{Code: "superseded"}, contact.ErrInvalidID,
 	} {
 		judgement := syncer.Judge(err, 0)
