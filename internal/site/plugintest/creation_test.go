@@ -99,9 +99,12 @@ add_filter( 'rest_post_dispatch', function ( $response ) {
 	return $response;
 } );
 if ( get_option( 'have_a_say' ) ) {
-	add_filter( 'update_user_metadata', function ( $check, $user_id, $key ) {
-		return 'company' === $key ? false : $check;
-	}, 10, 3 );
+	// From WordPress 6.4 on a new user's meta is added, not updated.
+	foreach ( array( 'update_user_metadata', 'add_user_metadata' ) as $filter ) {
+		add_filter( $filter, function ( $check, $user_id, $key ) {
+			return 'company' === $key ? false : $check;
+		}, 10, 3 );
+	}
 	add_action( 'add_user_meta', function ( $user_id, $key ) {
 		update_option( 'last_asked', $key );
 	}, 10, 2 );

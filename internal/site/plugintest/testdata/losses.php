@@ -3,8 +3,8 @@
  * Stores contacts while something ends the transaction before one query after
  * the other, and compares each answer with what another connection finds in the
  * database. $way is how it ends, $action what is stored, $alone whether the
- * contact is a request of its own. Prints what differs, and how often it was
- * tried.
+ * contact is a request of its own, $from and $several which queries. Prints what
+ * differs, and how often it was tried: less than that when no query was left.
  */
 
 function losses_connect() {
@@ -127,7 +127,7 @@ function losses_wrong( mysqli $db, array $contact, array $result ) {
 rest_get_server();
 wp_set_current_user( get_user_by( 'login', 'spillway' )->ID );
 $tried = 0;
-for ( $query = 1; $query < 1000; $query++ ) {
+for ( $query = $from; $query < $from + $several; $query++ ) {
 	$contacts = array();
 	$other->begin_transaction();
 	for ( $place = 0; $place < ( $alone ? 1 : 3 ); $place++ ) {
