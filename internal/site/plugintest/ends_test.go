@@ -103,3 +103,21 @@ func TestRequestThatAHookEndsNamesThePlace(t *testing.T) {
 		})
 	}
 }
+
+func TestHookThatThrowsBeforeAnythingIsStoredFailsItsContactAlone(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"rights.php": `<?php
+add_filter( 'user_has_cap', function ( $all, $asked, $arguments, $user ) {
+	if ( 'c2@example.com' === $user->user_email ) {
+		throw new RuntimeException( 'no' );
+	}
+	return $all;
+}, 10, 4 );`}})
+	users(t, site, 1, 3)
+	other := add(12, change{"first_name": "New"})
+	other["email"] = email(2)
+	got := send(t, site, update(1, change{"first_name": "New"}), other, update(3, change{"first_name": "New"}))
+	require.Equal(t, "updated", got[0].Outcome, "%+v", got[0])
+	require.Equal(t, "exception", got[1].Error.Code, "%+v", got[1])
+	require.Equal(t, "updated", got[2].Outcome, "%+v", got[2])
+}

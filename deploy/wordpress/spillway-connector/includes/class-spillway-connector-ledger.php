@@ -125,13 +125,12 @@ final class Spillway_Connector_Ledger {
 	 */
 	public function store( $place, Spillway_Connector_Contact $contact ) {
 		$user_id = $this->directory->find( $contact );
-		if ( $user_id > 0 && Spillway_Connector_Order::is_superseded( $contact, $user_id ) ) {
-			$this->fail( $place, $contact->id, Spillway_Connector_Failure::superseded() );
-			return;
+		try {
+			$this->results[ $place ] = $this->settled( $contact, $user_id );
+		} catch ( Throwable $thrown ) {
+			$this->fail( $place, $contact->id, Spillway_Connector_Failure::from_throwable( $thrown ) );
 		}
-		$other = $user_id > 0 ? $this->user->other_contact( $contact, $user_id ) : '';
-		if ( '' !== $other || ( 0 === $user_id && 'add' !== $contact->action ) ) {
-			$this->results[ $place ] = $this->user->skipped( $contact, $other );
+		if ( null !== $this->result( $place ) ) {
 			return;
 		}
 		$mark    = Spillway_Connector_Order::mark( $contact );
@@ -186,6 +185,25 @@ final class Spillway_Connector_Ledger {
 		if ( 'add' === $contact->action ) {
 			$this->send_mail( $place, $contact );
 		}
+	}
+
+	/**
+	 * The result of a contact that needs no storing.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user, or zero.
+	 * @return array|null Null when it is to be stored.
+	 * @throws Spillway_Connector_Failure When a newer pass is stored.
+	 */
+	private function settled( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( 0 === $user_id ) {
+			return 'add' === $contact->action ? null : $this->user->skipped( $contact, '' );
+		}
+		if ( Spillway_Connector_Order::is_superseded( $contact, $user_id ) ) {
+			throw Spillway_Connector_Failure::superseded();
+		}
+		$other = $this->user->other_contact( $contact, $user_id );
+		return '' === $other ? null : $this->user->skipped( $contact, $other );
 	}
 
 	/**
