@@ -21,6 +21,8 @@ const maxContacts = 100
 type batch struct {
 	contacts []map[string]any // each has a "contact_id" that is a text
 	roles    rolePolicy
+
+	loginFormat string // empty: email
 }
 
 // result is the answer for one contact. Members are absent by outcome.
@@ -85,7 +87,7 @@ func (s *Site) storeContacts(r *http.Request, body []byte) answer {
 			continue
 		}
 		time.Sleep(time.Duration(s.costs.contact.Load()))
-		results[i] = s.storeContact(members, request.roles)
+		results[i] = s.storeContact(members, request)
 		if outcome := results[i].Outcome; outcome == contact.Created || outcome == contact.Updated {
 			s.count(func(stats *SiteStats) { stats.Stored++ })
 		}
@@ -93,12 +95,13 @@ func (s *Site) storeContacts(r *http.Request, body []byte) answer {
 	return reply(http.StatusOK, map[string]any{"results": results, "elapsed_ms": time.Since(started).Milliseconds()})
 }
 
-func (s *Site) storeContact(members map[string]any, roles rolePolicy) result {
+func (s *Site) storeContact(members map[string]any, request batch) result {
 	id := textOf(members["contact_id"])
 	incoming, err := decodeContact(id, members)
 	var stored result
 	if err == nil {
-		stored, err = s.users.store(incoming, roles)
+		incoming.loginFormat = request.loginFormat
+		stored, err = s.users.store(incoming, request.roles)
 	}
 	var failed *failure
 	switch {
@@ -148,6 +151,10 @@ func decodeBatch(body []byte) (batch, error) {
 		request.contacts[i] = members
 	}
 	var err, errDefault error
+	request.loginFormat, _ = object["login_format"].(string)
+	if object["login_format"] != nil && !slices.Contains([]string{"email", "flname", "fnamenum"}, request.loginFormat) {
+		return batch{}, errors.New(`"login_format" is none of email, flname, fnamenum`)
+	}
 	request.roles.allowed, err = texts(object, "roles_allowed")
 	request.roles.standard, errDefault = text(object, "default_role")
 	if err != nil || errDefault != nil {
@@ -162,8 +169,10 @@ type incoming struct {
 	replaces                     string         // a contact that is gone: its user may be taken over
 	asOf                         int64          // 0: the pass has no number
 	fields                       map[string]any // accepted ones: strings and lists of strings
+	notes                        []string       // on fields that are not to be stored
 	tags                         []string       // nil: leave them alone
 	login, password              string
+	loginFormat                  string
 	generated                    bool
 	role                         string
 	notify                       bool
@@ -229,7 +238,7 @@ func decodeContact(id string, members map[string]any) (incoming, error) {
 	if list, isList := members["fields"].([]any); !ok && members["fields"] != nil && (!isList || len(list) > 0) {
 		return incoming{}, wrongType("fields")
 	}
-	if in.fields, err = acceptFields(fields, raw); err != nil {
+	if in.fields, in.notes, err = acceptFields(fields, raw); err != nil {
 		return incoming{}, err
 	}
 	if in.role == "" {

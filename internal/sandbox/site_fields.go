@@ -20,28 +20,54 @@ func recordWidths() map[string]int {
 	return map[string]int{"user_email": 100, "display_name": 250, "user_url": 100, "user_nicename": 50}
 }
 
-// acceptFields returns the fields that are to be stored: protected keys are
-// gone, and so are values that do not count.
-func acceptFields(fields map[string]any, raw []string) (map[string]any, error) {
-	accepted := map[string]any{}
+// acceptFields returns the fields that are to be stored, cleaned, and notes on
+// those that are not. Values that do not count are gone.
+func acceptFields(fields map[string]any, raw []string) (accepted map[string]any, notes []string, err error) {
+	accepted = map[string]any{}
 	for key, value := range fields {
-		if value == nil || protected(key) {
+		if value == nil || key == "role" {
+			continue
+		}
+		if protected(key) {
+			notes = append(notes, fieldRefused(key))
 			continue
 		}
 		stored, err := fieldValue(value)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if _, inRecord := recordWidths()[key]; inRecord {
+		_, inRecord := recordWidths()[key]
+		if inRecord {
 			stored = joined(stored)
 		}
 		// No user is without an address, whatever counts as a value.
 		if isEmpty(stored) && (key == "user_email" || !slices.Contains(raw, key)) {
 			continue
 		}
-		accepted[key] = stored
+		cleaned, ok := cleanValue(key, stored)
+		if key == "user_email" {
+			cleaned = strings.TrimSpace(joined(stored))
+			ok = isEmail(joined(cleaned))
+		}
+		if ok && inRecord {
+			ok = utf8.RuneCountInString(joined(cleaned)) <= recordWidths()[key]
+		}
+		if !ok {
+			notes = append(notes, fieldKept(key))
+			continue
+		}
+		accepted[key] = cleaned
 	}
-	return accepted, nil
+	return accepted, notes, nil
+}
+
+func fieldRefused(key string) string { return "field_refused:" + key }
+
+func fieldKept(key string) string {
+	if key == "user_email" {
+		return "email_kept"
+	}
+	return "field_kept:" + key
 }
 
 func joined(value any) string {
@@ -52,22 +78,22 @@ func joined(value any) string {
 	return one
 }
 
-var metaKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-
-// protected says which keys no field writes. The database compares keys without
-// regard to case.
+// protected says which keys no field writes.
 func protected(key string) bool {
-	if !metaKey.MatchString(key) {
+	key = folded(key)
+	if key == "" || strings.Contains(key, `\`) || utf8.RuneCountInString(key) > 255 {
 		return true
 	}
-	key = strings.ToLower(key)
 	switch key {
 	case "id", "role", "user_login", "user_pass", "user_registered", "user_activation_key", "user_status",
-		"session_tokens", "_application_passwords", contactIDKey, tagsKey:
+		"session_tokens", "_application_passwords", "_new_email", contactIDKey, tagsKey:
 		return true
 	}
-	return strings.HasPrefix(key, "spillway_") || strings.HasSuffix(key, "capabilities") || strings.HasSuffix(key, "user_level")
+	return strings.HasPrefix(key, "spillway_") || strings.HasSuffix(key, "capabilities") || strings.HasSuffix(key, "user_level") ||
+		secondFactor.MatchString(key)
 }
+
+var secondFactor = regexp.MustCompile(`two_factor|2fa|^mo2f|^wfls|authenticator|itsec|openid|oauth`)
 
 // knownFields says what the site knows keys as, separated by commas.
 func (s *Site) knownFields(keys string) map[string]string {
@@ -135,47 +161,37 @@ func isEmpty(value any) bool {
 	return true
 }
 
-// applyFields stores accepted fields on a user, who may be a copy.
-func (s *users) applyFields(u *user, fields map[string]any) error {
+// applyFields stores accepted fields on a user, who may be a copy, and notes what
+// is left out.
+func (s *users) applyFields(u *user, fields map[string]any) (notes []string) {
+	staff := isStaff(u.Roles)
 	for key, value := range fields {
-		width, inRecord := recordWidths()[key]
-		if !inRecord {
-			u.Meta[key] = value
-			continue
-		}
 		one := joined(value)
-		if key != "user_email" && utf8.RuneCountInString(one) > width {
-			return permanent("field_too_long", fmt.Sprintf("The field %s is longer than WordPress allows.", key))
-		}
 		switch key {
 		case "user_email":
-			if err := s.changeEmail(u, one); err != nil {
-				return err
+			if strings.EqualFold(one, u.Email) {
+				continue
 			}
+			if _, taken := s.byEmail[strings.ToLower(one)]; taken || staff {
+				notes = append(notes, fieldKept(key))
+				continue
+			}
+			u.Email = one
 		case "display_name":
 			u.DisplayName = one
 		case "user_url":
 			u.URL = one
 		case "user_nicename":
 			u.Nicename = s.freeNicename(u.ID, one)
+		default:
+			if staff && strings.HasPrefix(folded(key), "_") {
+				notes = append(notes, fieldRefused(key))
+				continue
+			}
+			u.Meta[key] = value
 		}
 	}
-	return nil
-}
-
-func (s *users) changeEmail(u *user, email string) error {
-	email = strings.TrimSpace(email)
-	if isStaff(u.Roles) || email == u.Email {
-		return nil
-	}
-	if !isEmail(email) {
-		return permanent("invalid_email", "The e-mail address is not valid.")
-	}
-	if owner, taken := s.byEmail[strings.ToLower(email)]; taken && owner != u.ID {
-		return permanent("email_taken", "The e-mail address belongs to another user.")
-	}
-	u.Email = email
-	return nil
+	return notes
 }
 
 var (

@@ -1,9 +1,10 @@
 package sandbox
 
 import (
+	"hash/crc32"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"spillway/internal/contact"
 )
@@ -67,7 +68,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	case !isEmail(in.email):
 		return result{}, permanent("invalid_email", "The e-mail address is not valid.")
 	}
-	login, err := s.newLogin(in)
+	login, loginNote, err := s.newLogin(in)
 	if err != nil {
 		return result{}, err
 	}
@@ -85,9 +86,8 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 	if in.generated && in.requestID != "" {
 		u.mark = &mark{contactID: in.id, requestID: in.requestID, password: password}
 	}
-	if err := s.applyFields(u, in.fields); err != nil {
-		return result{}, err
-	}
+	notes := slices.DeleteFunc([]string{note, loginNote}, func(note string) bool { return note == "" })
+	notes = append(append(notes, in.notes...), s.applyFields(u, in.fields)...)
 	if u.untold.created = in.createdTag; in.tags == nil && in.createdTag != "" {
 		in.tags = []string{}
 	}
@@ -99,27 +99,38 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 		s.mails[address] = append(s.mails[address], "[Sandbox] Login Details")
 		s.sent++
 	}
-	var notes []string
-	if note != "" {
-		notes = []string{note}
-	}
 	answer := answerFor(u, contact.Created, notes)
 	u.tell(&answer, in.action)
 	return answer, nil
 }
 
-func (s *users) newLogin(in incoming) (string, error) {
-	if in.login == "" {
-		return s.freeLogin(in.email), nil
+// newLogin picks a new user's login, and notes when it is not as the contact has
+// it.
+func (s *users) newLogin(in incoming) (login, note string, err error) {
+	if own := strings.TrimSpace(cut(cleanLogin(in.login, true), maxLogin)); own != "" {
+		if _, taken := s.byLogin[strings.ToLower(own)]; taken {
+			return "", "", permanent("user_login_taken", "The login name belongs to another user.")
+		}
+		login = own
+	} else {
+		login = s.freeLogin(in.named())
 	}
-	login := cleanLogin(in.login, false)
-	if login == "" || login != cleanLogin(login, true) || utf8.RuneCountInString(login) > maxLogin {
-		return "", permanent("user_login_invalid", "The login name is longer than 60 characters, or has characters that WordPress does not accept.")
+	if in.login != "" && in.login != login {
+		note = "login_changed"
 	}
-	if _, taken := s.byLogin[strings.ToLower(login)]; taken {
-		return "", permanent("user_login_taken", "The login name belongs to another user.")
+	return login, note, nil
+}
+
+// named is what the login of a contact without one is made of.
+func (in incoming) named() string {
+	first, last := joined(in.fields["first_name"]), joined(in.fields["last_name"])
+	switch {
+	case in.loginFormat == "flname" && cleanLogin(first+last, true) != "":
+		return first + last
+	case in.loginFormat == "fnamenum" && cleanLogin(first, true) != "":
+		return first + strconv.Itoa(1+int(crc32.ChecksumIEEE([]byte(in.id))%99999))
 	}
-	return login, nil
+	return in.email
 }
 
 // change stores a contact on the user who was found.
@@ -142,9 +153,7 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 		if !in.generated && in.password != "" && !staff {
 			u.password = in.password
 		}
-		if err := s.applyFields(u, in.fields); err != nil {
-			return result{}, err
-		}
+		notes = append(append(notes, in.notes...), s.applyFields(u, in.fields)...)
 		if note := u.giveRole(in.role, staff, roles); note != "" {
 			notes = append(notes, note)
 		}

@@ -66,7 +66,7 @@ func Codes() map[string]Verdict {
 		"site_fatal": Park, "site_rejected": Park,
 		// The connector.
 		"no_email": Park, "invalid_email": Park, "email_taken": Park,
-		"user_login_taken": Park, "user_login_invalid": Park, "field_too_long": Park,
+		"user_login_taken": Park, "user_login_invalid": Park,
 		"refused": Park, "unknown_action": Park, "invalid_contact": Park,
 	}
 }

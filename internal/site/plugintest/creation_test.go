@@ -156,7 +156,7 @@ echo $wpdb->get_var( $wpdb->prepare( "SELECT COUNT(*) FROM $wpdb->usermeta WHERE
 	site.PHP(`update_option( 'have_a_say', 1 );`)
 	got := send(t, site, tagged(4, fields))[0]
 	require.Equal(t, "created", got.Outcome, "%+v", got)
-	require.Contains(t, got.Notes, "field_kept")
+	require.Contains(t, got.Notes, "field_kept:company")
 	require.Greater(t, number("inserts"), 15)
 	require.NotEmpty(t, site.PHP(`echo get_option( 'last_asked' );`))
 	check(4, nil, fields["long"])

@@ -79,17 +79,45 @@ func TestWritingBesideWPFusionCallsNoCRM(t *testing.T) {
 	requireClean(t, site)
 }
 
-func TestStringsStandAsSentBesideWPFusionAndStaySo(t *testing.T) {
+func TestWhatWPFusionHasStoredStays(t *testing.T) {
 	t.Parallel()
 	site := startWithFusion(t)
 	users(t, site, 1, 1)
-	fields := change{"note": `a\b "c" <i onclick=x>d</i>`, "first_name": "A & B <c>", "display_name": `Bo \ "x" & y`, "list": []string{`x\y`, "z"}}
-	expect(t, site, "updated", update(1, fields))
-	require.Equal(t, `a\b "c" <i onclick=x>d</i>`, meta(t, site, 1, "note"))
-	require.Equal(t, "A & B <c>", meta(t, site, 1, "first_name"))
-	require.Equal(t, []string{`x\y`, "z"}, meta(t, site, 1, "list"))
-	require.Equal(t, `Bo \ "x" &amp; y`, site.UsersByContact("1")[0].DisplayName)
-	expect(t, site, "unchanged", update(1, fields))
+	fields := change{
+		"note": `a\b "c" & <i onclick=x>d</i>`, "first_name": "A & B <c>", "last_name": "one\ntwo 50%41",
+		"display_name": `Bo \ "x" & y`, "list": []string{`x\y`, "z"}, "mail": "me%40example.com",
+	}
+	for _, outcome := range []string{"updated", "unchanged", "unchanged"} {
+		require.Empty(t, expect(t, site, outcome, update(1, fields)).Notes)
+		require.Equal(t, `ab "c" & <i>d</i>`, meta(t, site, 1, "note"))
+		require.Equal(t, "A & B", meta(t, site, 1, "first_name"))
+		require.Equal(t, "one two 50", meta(t, site, 1, "last_name"))
+		require.Equal(t, []string{"xy", "z"}, meta(t, site, 1, "list"))
+		require.Equal(t, "me@example.com", meta(t, site, 1, "mail"))
+		require.Equal(t, `Bo  "x" &amp; y`, site.UsersByContact("1")[0].DisplayName)
+	}
+}
+
+// WP Fusion decodes entities after it has cleaned a value: a text about HTML
+// becomes HTML.
+func TestTextThatWPFusionWouldDecodeIsNoScript(t *testing.T) {
+	t.Parallel()
+	site := startWithFusion(t)
+	for i, attack := range []string{
+		"&lt;script&gt;alert(1)&lt;/script&gt;<b>x</b>", "&lt;img src=x onerror=alert(2)&gt; > x", `<a title="x&quot; onmouseover=&quot;alert(3)">t</a>`,
+		"<b>x</b><script src=//evil.example.com ", "&amp;lt;script&amp;gt;alert(4)&amp;lt;/script&amp;gt;<b>x</b>",
+		"<b>x</b>&#60;script&#62;alert(5)&#60;/script&#62;", "<i>&" + strings.Repeat("amp;", 20) + "lt;script&gt;</i>",
+	} {
+		got := expect(t, site, "created", add(i+1, change{"note": attack, "first_name": "Ann" + attack}))
+		for _, key := range []string{"note", "first_name"} {
+			value, _ := meta(t, site, i+1, key).(string)
+			require.NotRegexp(t, `(?i)<[^>]*(script|onerror|onmouseover)`, value, "attack %d: %+v", i, got)
+		}
+	}
+	users(t, site, 100, 1)
+	expect(t, site, "updated", update(100, change{"note": "I <3 you", "aside": "5 > 3"}))
+	require.Equal(t, "I <3 you", meta(t, site, 100, "note"))
+	require.Equal(t, "5 > 3", meta(t, site, 100, "aside"))
 }
 
 func TestFieldsThatAnIntegrationTakesAreLeftToIt(t *testing.T) {

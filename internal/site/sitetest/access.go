@@ -165,15 +165,14 @@ var requestRules = []rule{
 	{"FailedContactChangesNothingAndDisturbsNoOther", func(s *trial) {
 		before, beforeID := s.user("subscriber")
 		bad, badID := s.user("subscriber")
-		other, _ := s.user("subscriber")
 		after, afterID := s.user("subscriber")
 		change := object{"fields": object{"first_name": "Ann"}, "tags": []string{"24"}, "role": "customer"}
-		taken := bad.update(change).with(object{
-			"fields": object{"first_name": "Ann", "user_email": other.email, "last_name": "Lee"}, "user_pass": "new-Pass-1",
+		mistaken := bad.update(change).with(object{
+			"fields": object{"first_name": "Ann", "last_name": object{"Lee": 1}}, "user_pass": "new-Pass-1",
 		})
-		results := s.sendAll(envelope(before.update(change), taken, after.update(change)))
+		results := s.sendAll(envelope(before.update(change), mistaken, after.update(change)))
 		require.Equal(s, "updated", results[0].Outcome)
-		s.requireRefused("email_taken", taken, results[1])
+		s.requireRefused("invalid_contact", mistaken, results[1])
 		require.Equal(s, "updated", results[2].Outcome)
 
 		user := s.stored(badID)

@@ -68,12 +68,50 @@ var creationRules = []rule{
 		require.Empty(s, s.UsersByEmail(p.email))
 		require.Len(s, s.UsersByContact(existing.id), 1)
 	}},
-	{"GivenLoginThatIsInvalidIsRefused", func(s *trial) {
-		for _, login := range []string{strings.Repeat("a", 61), "<b></b>"} {
-			p := s.person()
-			s.refused("user_login_invalid", p.add(object{"user_login": login}))
-			require.Empty(s, s.UsersByEmail(p.email), login)
+	{"GivenLoginIsCleaned", func(s *trial) {
+		p := s.person()
+		for given, want := range map[string]string{
+			"ann+club" + p.id: "annclub" + p.id, "o'brien" + p.id: "obrien" + p.id, "Иван" + p.id: p.id,
+			" <b>ann</b>  lee " + p.id: "ann lee " + p.id, "a" + p.id + strings.Repeat("a", 60): ("a" + p.id + strings.Repeat("a", 60))[:60],
+		} {
+			created := s.expect("created", s.person().add(object{"user_login": given}))
+			require.Equal(s, want, created.UserLogin, given)
+			require.Equal(s, want, s.stored(created.UserID).Login, given)
+			require.Equal(s, []string{"login_changed"}, created.Notes, given)
 		}
+	}},
+	{"AddressIsTheLoginWhenNothingIsLeftOfAGivenOne", func(s *trial) {
+		for _, login := range []string{"<b></b>", "Иван", "+++", "&amp;"} {
+			p := s.person()
+			created := s.expect("created", p.add(object{"user_login": login}))
+			require.Equal(s, p.email, created.UserLogin, login)
+			require.Equal(s, []string{"login_changed"}, created.Notes, login)
+		}
+	}},
+	{"LoginsAreMadeOfNamesWhenAsked", func(s *trial) {
+		named := func(format string, members object) result {
+			s.Helper()
+			request := envelope(s.person().add(members)).with(object{"login_format": format})
+			created := s.sendAll(request)[0]
+			require.Equal(s, "created", created.Outcome, "%+v", created.Error)
+			require.Equal(s, created.UserLogin, s.stored(created.UserID).Login)
+			require.Empty(s, created.Notes)
+			return created
+		}
+		family := "Lee" + s.person().id
+		names := object{"fields": object{"first_name": "Ann", "last_name": family}}
+		require.Equal(s, "Ann"+family, named("flname", names).UserLogin)
+		require.Regexp(s, "^Ann"+family+`\d+$`, named("flname", names).UserLogin, "a taken one gets digits")
+		require.Equal(s, family, named("flname", object{"fields": object{"last_name": family}}).UserLogin)
+		require.Regexp(s, `^Ann\d{1,13}$`, named("fnamenum", names).UserLogin)
+		require.Equal(s, "own"+family, named("fnamenum", names.with(object{"user_login": "own" + family})).UserLogin)
+		for _, format := range []string{"email", "flname", "fnamenum"} {
+			p := s.person()
+			created := s.sendAll(envelope(p.add(nil)).with(object{"login_format": format}))[0]
+			require.Equal(s, p.email, created.UserLogin, "without names the address is the login")
+		}
+		status, body := s.post(s.strong(), envelope(s.person().add(nil)).with(object{"login_format": "initials"}))
+		s.requireBadRequest("an unknown format", status, body)
 	}},
 	{"LoginOfAnExistingUserStays", func(s *trial) {
 		p, id := s.user("subscriber")

@@ -98,8 +98,7 @@ var orderRules = []rule{
 	}},
 	{"ContactThatFailedIsNotNoted", func(s *trial) {
 		p, _ := s.user("subscriber")
-		other, _ := s.user("subscriber")
-		s.refused("email_taken", p.update(object{"fields": object{"user_email": other.email}}).of(2))
+		s.refused("invalid_contact", p.update(object{"fields": object{"first_name": object{"x": 1}}}).of(2))
 		s.expect("updated", p.named("Ann").of(1))
 	}},
 	{"OrderIsForgottenAfterAnHour", func(s *trial) {

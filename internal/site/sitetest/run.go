@@ -22,15 +22,14 @@ import (
 func Run(t *testing.T, start func(t *testing.T) Harness) {
 	site := start(t)
 	about := (&trial{T: t, Harness: site}).status()
-	for _, group := range []struct {
-		name  string
-		rules []rule
-	}{
+	groups := []group{
 		{"Access", accessRules},
 		{"Requests", requestRules},
 		{"Finding", findingRules},
 		{"Actions", actionRules},
 		{"Fields", fieldRules},
+		{"Scripts", scriptRules},
+		{"Kept", keptRules},
 		{"Protected", protectedRules},
 		{"Address", addressRules},
 		{"Tags", tagRules},
@@ -42,7 +41,11 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		{"Order", orderRules},
 		{"Mail", mailRules},
 		{"Status", statusRules},
-	} {
+	}
+	if *about.WPFusion == "" {
+		groups = append(groups, group{"Values", valueRules})
+	}
+	for _, group := range groups {
 		t.Run(group.name, func(t *testing.T) {
 			t.Parallel()
 			for _, rule := range group.rules {
@@ -53,6 +56,12 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 			}
 		})
 	}
+}
+
+// group is a section of the protocol.
+type group struct {
+	name  string
+	rules []rule
 }
 
 // rule is a sentence of the protocol with its test.

@@ -88,13 +88,14 @@ final class Spillway_Connector_Batch {
 	 *
 	 * @param array[]                  $contacts The contacts' members; each has a contact_id.
 	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
+	 * @param string                   $logins   What logins are made of.
 	 * @param float                    $started  When the request began.
 	 */
-	public function __construct( array $contacts, Spillway_Connector_Roles $roles, $started ) {
+	public function __construct( array $contacts, Spillway_Connector_Roles $roles, $logins, $started ) {
 		$this->deadline  = $started + self::SECONDS;
 		$this->locks     = new Spillway_Connector_Locks();
 		$this->directory = new Spillway_Connector_Directory();
-		$this->logins    = new Spillway_Connector_Logins( $this->locks );
+		$this->logins    = new Spillway_Connector_Logins( $this->locks, $logins );
 		$this->fusion    = Spillway_Connector_Fusion::active();
 		$this->tags      = new Spillway_Connector_Tags( $this->fusion );
 		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->tags, $this->fusion ) );

@@ -58,12 +58,19 @@ final class Spillway_Connector_Contact {
 	public $replaces = '';
 
 	/**
-	 * What to store, by WordPress key: strings and lists of strings. Keys that
+	 * What to store, by WordPress key: clean strings and lists of them. Keys that
 	 * may not be written and values that do not count are gone already.
 	 *
 	 * @var array
 	 */
 	public $fields = array();
+
+	/**
+	 * Notes on fields that are not to be stored.
+	 *
+	 * @var string[]
+	 */
+	public $notes = array();
 
 	/**
 	 * The user's new tags; null leaves them alone.
@@ -180,8 +187,9 @@ final class Spillway_Connector_Contact {
 			if ( ! is_array( $data['fields'] ) ) {
 				throw Spillway_Connector_Failure::invalid_contact( 'fields' );
 			}
-			$raw             = isset( $data['raw'] ) ? self::texts( $data['raw'], 'raw' ) : array();
-			$contact->fields = Spillway_Connector_Fields::accept( $data['fields'], $raw );
+			$raw = isset( $data['raw'] ) ? self::texts( $data['raw'], 'raw' ) : array();
+
+			list( $contact->fields, $contact->notes ) = Spillway_Connector_Fields::accept( $data['fields'], $raw );
 			if ( '' === $contact->role && isset( $data['fields']['role'] ) ) {
 				$contact->role = self::first_text( $data['fields']['role'] );
 			}
@@ -196,6 +204,16 @@ final class Spillway_Connector_Contact {
 	 */
 	public function new_email() {
 		return isset( $this->fields['user_email'] ) ? $this->fields['user_email'] : '';
+	}
+
+	/**
+	 * A field that is one text.
+	 *
+	 * @param string $key The WordPress key.
+	 * @return string Empty when it is missing or a list.
+	 */
+	public function field( $key ) {
+		return isset( $this->fields[ $key ] ) && is_string( $this->fields[ $key ] ) ? $this->fields[ $key ] : '';
 	}
 
 	/**

@@ -183,9 +183,6 @@ final class Spillway_Connector_Failure extends Exception {
 			case 'user_login_too_long':
 			case 'invalid_username':
 				return self::login_invalid();
-			case 'user_url_too_long':
-			case 'user_nicename_too_long':
-				return new self( 'field_too_long', __( 'A field of the user record is longer than WordPress allows.', 'spillway-connector' ) );
 			case 'db_insert_error':
 			case 'db_update_error':
 				return self::database();

@@ -10,7 +10,8 @@ defined( 'ABSPATH' ) || exit;
 /**
  * Stores a contact's fields on a user. Columns of the user record go through
  * wp_update_user() and its cleaning, as a profile form's do; every other key
- * becomes user meta, byte for byte.
+ * becomes user meta. A value that can't be stored is left out with a note; the
+ * site's stays, and so does everything else of the contact.
  */
 final class Spillway_Connector_Fields {
 
@@ -25,34 +26,24 @@ final class Spillway_Connector_Fields {
 	);
 
 	/**
-	 * Keys that no field writes, in lower case. Roles have rules of their own,
-	 * and the password is a member of the contact.
-	 */
-	const PROTECTED_KEYS = array(
-		'id',
-		'user_login',
-		'user_pass',
-		'user_registered',
-		'user_activation_key',
-		'user_status',
-		'session_tokens',
-		'role',
-		'_application_passwords',
-	);
-
-	/**
-	 * Picks the fields that are to be stored.
+	 * Picks the fields that are to be stored, and cleans what becomes user meta.
 	 *
 	 * @param array    $fields The request's fields.
 	 * @param string[] $raw    Keys whose empty value counts.
-	 * @return array Strings and lists of strings by key.
+	 * @return array[] Strings and lists of strings by key, and notes.
 	 * @throws Spillway_Connector_Failure When a value is of another type.
 	 */
 	public static function accept( array $fields, array $raw ) {
 		$accepted = array();
+		$notes    = array();
+		$fusion   = null !== Spillway_Connector_Fusion::active();
 		foreach ( $fields as $key => $value ) {
 			$key = (string) $key;
-			if ( null === $value || self::is_protected( $key ) ) {
+			if ( null === $value || 'role' === $key ) {
+				continue;
+			}
+			if ( Spillway_Connector_Protected::includes( $key ) ) {
+				$notes[] = self::refused( $key );
 				continue;
 			}
 			$value = self::value( $value );
@@ -63,26 +54,38 @@ final class Spillway_Connector_Fields {
 			if ( $empty && ( 'user_email' === $key || ! in_array( $key, $raw, true ) ) ) {
 				continue;
 			}
-			$accepted[ $key ] = 'user_email' === $key ? trim( $value ) : $value;
+			if ( 'user_email' === $key ) {
+				$value = self::is_email( trim( $value ) ) ? trim( $value ) : null;
+			} elseif ( ! isset( self::RECORD[ $key ] ) ) {
+				$value = $fusion ? Spillway_Connector_Values::clean_for_wp_fusion( $value ) : Spillway_Connector_Values::clean( $key, $value );
+			}
+			if ( null === $value ) {
+				$notes[] = self::kept( $key );
+				continue;
+			}
+			$accepted[ $key ] = $value;
 		}
-		return $accepted;
+		return array( $accepted, $notes );
 	}
 
 	/**
-	 * Whether no field may write a key. Keys of other characters than letters,
-	 * digits, _ and - are refused altogether: MySQL's collations hold an
-	 * accented "wp_cápabilities" for the real one.
+	 * Whether a text is an address that WordPress takes.
 	 *
-	 * @param string $key The WordPress key.
+	 * @param string $email The text.
 	 * @return bool
 	 */
-	public static function is_protected( $key ) {
-		$lower = strtolower( $key );
-		return ! preg_match( '/^[A-Za-z0-9_-]{1,255}$/D', $key )
-			|| in_array( $lower, self::PROTECTED_KEYS, true )
-			|| preg_match( '/(capabilities|user_level)$/D', $lower )
-			|| 0 === strpos( $lower, 'spillway_' )
-			|| Spillway_Connector_Keys::is_one( $lower );
+	public static function is_email( $email ) {
+		return is_email( $email ) && strlen( $email ) <= self::RECORD['user_email'];
+	}
+
+	/**
+	 * The note for a value that is not stored.
+	 *
+	 * @param string $key The WordPress key.
+	 * @return string
+	 */
+	private static function kept( $key ) {
+		return 'user_email' === $key ? 'email_kept' : 'field_kept:' . $key;
 	}
 
 	/**
@@ -92,7 +95,7 @@ final class Spillway_Connector_Fields {
 	 * @return string
 	 */
 	public static function refused( $key ) {
-		return 'field_refused:' . mb_substr( $key, 0, 255 );
+		return 'field_refused:' . $key;
 	}
 
 	/**
@@ -138,134 +141,209 @@ final class Spillway_Connector_Fields {
 	 * @param array                          $fields  What accept() returned.
 	 * @param Spillway_Connector_Fusion|null $fusion  WP Fusion, when it is active.
 	 * @return string[] Notes for the answer.
-	 * @throws Spillway_Connector_Failure When a field can't be stored.
+	 * @throws Spillway_Connector_Failure When the database refuses.
 	 */
 	public static function store( $user_id, array $fields, $fusion ) {
+		if ( null !== $fusion ) {
+			return self::store_with( $fusion, $user_id, $fields );
+		}
 		$notes = self::store_record( $user_id, array_intersect_key( $fields, self::RECORD ) );
-		$meta  = array_diff_key( $fields, self::RECORD );
-		if ( null !== $fusion && array() !== $fields ) {
-			// The address is stored by now, and one that already stands so would
-			// become user meta there.
-			$left = $fusion->set_fields( $user_id, array_diff_key( $fields, array( 'user_email' => 0 ) ) );
-			// WP Fusion cleans and unslashes what it stores; the second round
-			// writes only what differs afterwards.
-			self::store_record( $user_id, array_intersect_key( $left, self::RECORD ) );
-			$meta = array_intersect_key( $meta, $left );
-		}
-		foreach ( $meta as $key => $value ) {
-			$key = (string) $key;
-			if ( update_user_meta( $user_id, $key, wp_slash( $value ) ) ) {
-				continue;
-			}
-			// False also means that the value already stood so.
-			if ( null === $fusion && get_user_meta( $user_id, $key, true ) !== sanitize_meta( $key, $value, 'user' ) ) {
-				$notes[] = 'field_kept';
-			}
-		}
-		return array_values( array_unique( $notes ) );
+		return array_merge( $notes, self::store_meta( $user_id, array_diff_key( $fields, self::RECORD ) ) );
 	}
 
 	/**
-	 * Stores the columns of the user record that differ, in one call.
+	 * Stores fields with WP Fusion, and leaves them as it has them. Past it go the
+	 * address, which it would store as user meta where it already stands so, and
+	 * empty values, which it skips.
 	 *
-	 * @param int   $user_id The user.
-	 * @param array $columns New values by column.
+	 * @param Spillway_Connector_Fusion $fusion  WP Fusion.
+	 * @param int                       $user_id The user.
+	 * @param array                     $fields  The fields.
 	 * @return string[] Notes for the answer.
-	 * @throws Spillway_Connector_Failure When a column can't be stored.
+	 * @throws Spillway_Connector_Failure When the database refuses.
 	 */
-	private static function store_record( $user_id, array $columns ) {
-		$user   = get_userdata( $user_id );
-		$change = array();
-		foreach ( $columns as $column => $value ) {
-			if ( $user->$column === $value || $user->$column === self::cleaned( $user_id, $column, $value ) ) {
-				continue;
-			}
-			if ( 'user_email' === $column ) {
-				self::check_email( $user_id, $value );
-			} elseif ( mb_strlen( $value ) > self::RECORD[ $column ] ) {
-				/* translators: %s: column of the user record */
-				throw new Spillway_Connector_Failure( 'field_too_long', sprintf( __( 'The field %s is longer than WordPress allows.', 'spillway-connector' ), $column ) );
-			}
-			$change[ $column ] = $value;
-		}
-		if ( array() === $change ) {
+	private static function store_with( Spillway_Connector_Fusion $fusion, $user_id, array $fields ) {
+		if ( array() === $fields ) {
 			return array();
 		}
-		self::update_user( $user_id, $change );
+		$ours   = array_intersect_key( $fields, array( 'user_email' => 0 ) );
+		$theirs = array_diff_key( $fields, $ours );
 		$notes  = array();
-		$stored = get_userdata( $user_id );
-		foreach ( $change as $column => $value ) {
-			// A nicename that is taken gets a number; anything else that still
-			// stands as before was refused by the database or by a plugin.
-			if ( 'user_nicename' === $column || $stored->$column !== $user->$column ) {
-				continue;
+		$before = get_userdata( $user_id );
+		foreach ( array_intersect_key( $theirs, self::RECORD ) as $column => $value ) {
+			if ( is_string( $value ) && ! self::fits( $column, $value ) ) {
+				unset( $theirs[ $column ] );
+				$notes[] = self::kept( $column );
 			}
-			if ( 'user_email' === $column ) {
-				throw Spillway_Connector_Failure::invalid_email();
+		}
+		$left = array();
+		self::leaving_names(
+			$user_id,
+			function () use ( $fusion, $user_id, $theirs, &$left ) {
+				$left = $fusion->set_fields( $user_id, $theirs );
 			}
-			$notes[] = 'field_kept';
+		);
+		$empty = array_filter(
+			$left,
+			function ( $value ) {
+				return '' === $value || array() === $value;
+			}
+		);
+		$after = get_userdata( $user_id );
+		foreach ( array_filter( array_diff_key( array_intersect_key( $left, self::RECORD ), $empty ), 'is_string' ) as $column => $value ) {
+			// WP Fusion takes a backslash out, and tells nobody what it could not store.
+			$stands = in_array( $after->$column, array( self::cleaned( $column, wp_slash( $value ) ), self::cleaned( $column, $value ) ), true );
+			if ( ! $stands && 'user_nicename' !== $column && $after->$column === $before->$column ) {
+				$notes[] = self::kept( $column );
+			}
+		}
+		$notes = array_merge( $notes, self::store_record( $user_id, $ours + array_intersect_key( $empty, self::RECORD ) ) );
+		return array_merge( $notes, self::store_meta( $user_id, array_diff_key( $empty, self::RECORD ) ) );
+	}
+
+	/**
+	 * Stores user meta.
+	 *
+	 * @param int   $user_id The user.
+	 * @param array $meta    Values by key.
+	 * @return string[] Notes for the answer.
+	 */
+	private static function store_meta( $user_id, array $meta ) {
+		$notes = array();
+		foreach ( $meta as $key => $value ) {
+			$key = (string) $key;
+			// False also means that the value already stood so.
+			if ( ! update_user_meta( $user_id, $key, wp_slash( $value ) ) && get_user_meta( $user_id, $key, true ) !== sanitize_meta( $key, $value, 'user' ) ) {
+				$notes[] = self::kept( $key );
+			}
 		}
 		return $notes;
 	}
 
 	/**
-	 * Calls wp_update_user() so that it leaves the user's names alone: it reads
-	 * them from user meta and writes them back cleaned for HTML, which would
-	 * turn a stored "A & B" into "A &amp; B".
+	 * Stores the columns of the user record that differ: in one call, and if
+	 * WordPress or a plugin refuses that, each in a call of its own.
+	 *
+	 * @param int   $user_id The user.
+	 * @param array $columns New values by column.
+	 * @return string[] Notes for the answer.
+	 * @throws Spillway_Connector_Failure When the database refuses.
+	 */
+	private static function store_record( $user_id, array $columns ) {
+		$user   = get_userdata( $user_id );
+		$change = array();
+		$notes  = array();
+		foreach ( $columns as $column => $value ) {
+			if ( 'user_email' === $column ? ! self::is_another_email( $user_id, $value ) : in_array( $user->$column, array( $value, self::cleaned( $column, wp_slash( $value ) ) ), true ) ) {
+				continue;
+			}
+			if ( 'user_email' === $column ? self::is_taken( $user_id, $value ) : ! self::fits( $column, $value ) ) {
+				$notes[] = self::kept( $column );
+				continue;
+			}
+			$change[ $column ] = $value;
+		}
+		if ( array() !== $change && ! self::update_user( $user_id, $change ) && count( $change ) > 1 ) {
+			foreach ( $change as $column => $value ) {
+				self::update_user( $user_id, array( $column => $value ) );
+			}
+		}
+		$stored = get_userdata( $user_id );
+		foreach ( array_keys( $change ) as $column ) {
+			// A nicename that is taken gets a number; anything else that still
+			// stands as before was refused by the database or by a plugin.
+			if ( 'user_nicename' !== $column && $stored->$column === $user->$column ) {
+				$notes[] = self::kept( $column );
+			}
+		}
+		return $notes;
+	}
+
+	/**
+	 * Updates columns of the user record.
 	 *
 	 * @param int   $user_id The user.
 	 * @param array $change  New values by column.
-	 * @throws Spillway_Connector_Failure When WordPress refuses.
+	 * @return bool False when WordPress or a plugin refuses.
+	 * @throws Spillway_Connector_Failure When the database refuses.
 	 */
 	private static function update_user( $user_id, array $change ) {
-		$keep = function ( $meta, $user, $update ) use ( &$keep, $user_id ) {
-			if ( $update && (int) $user->ID === $user_id ) {
-				remove_filter( 'insert_user_meta', $keep, PHP_INT_MAX );
+		$result = null;
+		self::leaving_names(
+			$user_id,
+			function () use ( $user_id, $change, &$result ) {
+				$result = wp_update_user( wp_slash( array( 'ID' => $user_id ) + $change ) );
+			}
+		);
+		if ( is_wp_error( $result ) && 'db_update_error' === $result->get_error_code() ) {
+			throw Spillway_Connector_Failure::database();
+		}
+		return ! is_wp_error( $result );
+	}
+
+	/**
+	 * Lets wp_update_user() leave a user's names alone: it reads them from user
+	 * meta and writes them back cleaned once more, which would turn an "A & B"
+	 * that WP Fusion has stored into "A &amp; B".
+	 *
+	 * @param int      $user_id The user.
+	 * @param callable $update  Calls it.
+	 */
+	private static function leaving_names( $user_id, callable $update ) {
+		$keep = function ( $meta, $user, $updates ) use ( $user_id ) {
+			if ( $updates && (int) $user->ID === $user_id ) {
 				unset( $meta['nickname'], $meta['first_name'], $meta['last_name'], $meta['description'] );
 			}
 			return $meta;
 		};
 		add_filter( 'insert_user_meta', $keep, PHP_INT_MAX, 3 );
 		try {
-			$result = wp_update_user( wp_slash( array( 'ID' => $user_id ) + $change ) );
+			$update();
 		} finally {
 			remove_filter( 'insert_user_meta', $keep, PHP_INT_MAX );
-		}
-		if ( is_wp_error( $result ) ) {
-			throw Spillway_Connector_Failure::from_wp_error( $result );
 		}
 	}
 
 	/**
 	 * A value as WordPress stores it in a column of the user record.
 	 *
-	 * @param int    $user_id The user.
-	 * @param string $column  The column.
-	 * @param string $value   The value.
+	 * @param string $column The column.
+	 * @param string $value  The value, slashed.
 	 * @return string
 	 */
-	private static function cleaned( $user_id, $column, $value ) {
+	private static function cleaned( $column, $value ) {
 		if ( 'user_nicename' === $column ) {
-			return sanitize_title( sanitize_user( $value, true ) );
+			return sanitize_title( sanitize_user( wp_unslash( $value ), true ) );
 		}
-		return wp_unslash( sanitize_user_field( $column, wp_slash( $value ), $user_id, 'db' ) );
+		return wp_unslash( sanitize_user_field( $column, $value, 0, 'db' ) );
 	}
 
 	/**
-	 * Checks that an address is valid and nobody else's. The question goes to
-	 * the database, since a shared object cache may be behind it.
+	 * Whether a column can hold a value, and something of it is left when it is
+	 * cleaned. User meta holds any.
+	 *
+	 * @param string $column The column.
+	 * @param string $value  The value.
+	 * @return bool
+	 */
+	public static function fits( $column, $value ) {
+		if ( ! isset( self::RECORD[ $column ] ) ) {
+			return true;
+		}
+		$cleaned = self::cleaned( $column, wp_slash( $value ) );
+		return mb_strlen( $cleaned ) <= self::RECORD[ $column ] && ( '' !== $cleaned || '' === $value );
+	}
+
+	/**
+	 * Whether another user has an address. The question goes to the database,
+	 * since a shared object cache may be behind it.
 	 *
 	 * @param int    $user_id The user who is to get it.
 	 * @param string $email   The address.
-	 * @throws Spillway_Connector_Failure When it is not.
+	 * @return bool
 	 */
-	private static function check_email( $user_id, $email ) {
+	private static function is_taken( $user_id, $email ) {
 		global $wpdb;
-		if ( ! is_email( $email ) || strlen( $email ) > self::RECORD['user_email'] ) {
-			throw Spillway_Connector_Failure::invalid_email();
-		}
-		if ( $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_email = %s AND ID <> %d LIMIT 1", $email, $user_id ) ) ) {
-			throw Spillway_Connector_Failure::email_taken();
-		}
+		return (bool) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_email = %s AND ID <> %d LIMIT 1", $email, $user_id ) );
 	}
 }

@@ -297,7 +297,7 @@ final class Spillway_Connector_Fusion {
 			if ( 'user_email' === $key ) {
 				$value = isset( $fields[ $key ] ) ? $fields[ $key ] : null;
 			}
-			if ( null !== $value && ! Spillway_Connector_Fields::is_protected( (string) $key ) ) {
+			if ( null !== $value && ! Spillway_Connector_Protected::includes( (string) $key ) ) {
 				$accepted[ $key ] = $value;
 			}
 		}

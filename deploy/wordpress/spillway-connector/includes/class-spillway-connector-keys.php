@@ -53,18 +53,6 @@ final class Spillway_Connector_Keys {
 	}
 
 	/**
-	 * Whether a key is one of the current site's, or of another site's of the
-	 * network.
-	 *
-	 * @param string $key A meta key in lower case.
-	 * @return bool
-	 */
-	public static function is_one( $key ) {
-		return in_array( $key, array_map( 'strtolower', self::all() ), true )
-			|| preg_match( '/(^|_)(' . self::CONTACT_ID . '|' . self::TAGS . ')$/D', $key );
-	}
-
-	/**
 	 * Remembers WP Fusion's keys, for the time when it is switched off.
 	 */
 	public static function remember() {

@@ -44,7 +44,7 @@ final class Spillway_Connector_Known {
 		if ( isset( Spillway_Connector_Fields::RECORD[ $key ] ) || in_array( $key, array( 'user_login', 'user_pass', 'role' ), true ) ) {
 			return 'record';
 		}
-		if ( Spillway_Connector_Fields::is_protected( $key ) ) {
+		if ( Spillway_Connector_Protected::includes( $key ) ) {
 			return 'protected';
 		}
 		if ( isset( $mapped[ $key ] ) ) {

@@ -16,6 +16,12 @@ final class Spillway_Connector_Logins {
 	const MAX = 60;
 
 	/**
+	 * What logins are made of where the contact has none, as WP Fusion's setting
+	 * names it: the address, first and last name, or first name and a number.
+	 */
+	const FORMATS = array( 'email', 'flname', 'fnamenum' );
+
+	/**
 	 * The named locks.
 	 *
 	 * @var Spillway_Connector_Locks
@@ -23,27 +29,43 @@ final class Spillway_Connector_Logins {
 	private $locks;
 
 	/**
+	 * One of FORMATS.
+	 *
+	 * @var string
+	 */
+	private $format;
+
+	/**
 	 * Takes the batch's locks.
 	 *
-	 * @param Spillway_Connector_Locks $locks The named locks.
+	 * @param Spillway_Connector_Locks $locks  The named locks.
+	 * @param string                   $format One of FORMATS; anything else is the first.
 	 */
-	public function __construct( Spillway_Connector_Locks $locks ) {
-		$this->locks = $locks;
+	public function __construct( Spillway_Connector_Locks $locks, $format ) {
+		$this->locks  = $locks;
+		$this->format = $format;
 	}
 
 	/**
-	 * The login that is tried first: the contact's own, else its address. The
-	 * batch locks it along with the contact.
+	 * The login that is tried first: the contact's own, else one of its names or
+	 * its address. The batch locks it along with the contact.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @return string Empty when WordPress would accept none of it.
 	 */
 	public function first( Spillway_Connector_Contact $contact ) {
-		if ( '' !== $contact->login ) {
-			$login = sanitize_user( $contact->login, false );
-			return mb_strlen( $login ) <= self::MAX && validate_username( $login ) ? $login : '';
+		$own = $this->own( $contact );
+		if ( '' !== $own ) {
+			return $own;
 		}
-		return mb_substr( sanitize_user( $contact->email, true ), 0, self::MAX );
+		$named = '';
+		if ( 'flname' === $this->format ) {
+			$named = $this->clean( $contact->field( 'first_name' ) . $contact->field( 'last_name' ) );
+		} elseif ( 'fnamenum' === $this->format && '' !== $this->clean( $contact->field( 'first_name' ) ) ) {
+			// The same number when the request is repeated.
+			$named = $this->clean( $contact->field( 'first_name' ) . ( 1 + abs( crc32( $contact->id ) ) % 99999 ) );
+		}
+		return '' === $named ? $this->clean( $contact->email ) : $named;
 	}
 
 	/**
@@ -52,11 +74,11 @@ final class Spillway_Connector_Logins {
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact, whose first() login is locked.
 	 * @return string
-	 * @throws Spillway_Connector_Failure When the contact's own is taken or invalid.
+	 * @throws Spillway_Connector_Failure When the contact's own is taken.
 	 */
 	public function pick( Spillway_Connector_Contact $contact ) {
 		$first = $this->first( $contact );
-		if ( '' === $first || ( '' !== $contact->login && $this->is_illegal( $first ) ) ) {
+		if ( '' === $first ) {
 			throw Spillway_Connector_Failure::login_invalid();
 		}
 		// It is locked already, unless the site's own code has just made it.
@@ -64,7 +86,7 @@ final class Spillway_Connector_Logins {
 		if ( $locked && ! $this->is_taken( $first ) && ! $this->is_illegal( $first ) ) {
 			return $first;
 		}
-		if ( '' !== $contact->login && $contact->own_login ) {
+		if ( $contact->own_login && $first === $this->own( $contact ) ) {
 			throw Spillway_Connector_Failure::login_taken();
 		}
 		for ( $number = 1; $number < 1000; $number++ ) {
@@ -76,6 +98,39 @@ final class Spillway_Connector_Logins {
 			}
 		}
 		throw Spillway_Connector_Failure::login_taken();
+	}
+
+	/**
+	 * A note when a new user's login is not as the contact has it.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param string                     $login   The login.
+	 * @return string Empty for none.
+	 */
+	public static function note( Spillway_Connector_Contact $contact, $login ) {
+		return ! $contact->own_login || in_array( $contact->login, array( '', $login ), true ) ? '' : 'login_changed';
+	}
+
+	/**
+	 * The contact's own login as WordPress takes it.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @return string Empty when there is none, nothing is left of it, or the site
+	 *                keeps it for itself.
+	 */
+	private function own( Spillway_Connector_Contact $contact ) {
+		$login = $this->clean( $contact->login );
+		return '' !== $login && validate_username( $login ) && ! $this->is_illegal( $login ) ? $login : '';
+	}
+
+	/**
+	 * A login as WordPress makes one of any text.
+	 *
+	 * @param string $text The text.
+	 * @return string
+	 */
+	private function clean( $text ) {
+		return trim( mb_substr( sanitize_user( $text, true ), 0, self::MAX ) );
 	}
 
 	/**

@@ -98,10 +98,14 @@ final class Spillway_Connector_Rest {
 		}
 		$allowed = isset( $body['roles_allowed'] ) ? $body['roles_allowed'] : array();
 		$default = isset( $body['default_role'] ) ? $body['default_role'] : '';
+		$logins  = isset( $body['login_format'] ) ? $body['login_format'] : Spillway_Connector_Logins::FORMATS[0];
 		if ( ! $this->is_list( $allowed ) || array_filter( $allowed, 'is_string' ) !== $allowed || ! is_string( $default ) ) {
 			return $this->bad_request( '"roles_allowed" is no list of texts, or "default_role" is no text.' );
 		}
-		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ) ) );
+		if ( ! in_array( $logins, Spillway_Connector_Logins::FORMATS, true ) ) {
+			return $this->bad_request( __( '"login_format" is none of email, flname, fnamenum.', 'spillway-connector' ) );
+		}
+		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ), $logins ) );
 	}
 
 	/**
@@ -146,9 +150,10 @@ final class Spillway_Connector_Rest {
 	 *
 	 * @param array                    $contacts The contacts' members.
 	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
+	 * @param string                   $logins   What logins are made of.
 	 * @return array The answer's body.
 	 */
-	private function store( array $contacts, Spillway_Connector_Roles $roles ) {
+	private function store( array $contacts, Spillway_Connector_Roles $roles, $logins ) {
 		global $wpdb;
 		$started = microtime( true );
 		// A batch that the caller no longer waits for still ends in one piece.
@@ -158,7 +163,7 @@ final class Spillway_Connector_Rest {
 		$showed     = $wpdb->hide_errors();
 		$suppressed = $wpdb->suppress_errors( true );
 		try {
-			$batch   = new Spillway_Connector_Batch( $contacts, $roles, $started );
+			$batch   = new Spillway_Connector_Batch( $contacts, $roles, $logins, $started );
 			$results = $batch->run();
 			Spillway_Connector_Visits::note( $results );
 		} finally {

@@ -71,7 +71,7 @@ final class Spillway_Connector_User {
 		if ( '' === $contact->email ) {
 			throw new Spillway_Connector_Failure( 'no_email', __( 'The contact has no e-mail address, and a user needs one.', 'spillway-connector' ) );
 		}
-		if ( ! is_email( $contact->email ) || strlen( $contact->email ) > 100 ) {
+		if ( ! Spillway_Connector_Fields::is_email( $contact->email ) ) {
 			throw Spillway_Connector_Failure::invalid_email();
 		}
 	}
@@ -149,7 +149,7 @@ final class Spillway_Connector_User {
 			$this->fusion->succeeded( $user_id, $contact->action, $contact->id );
 		}
 		$this->tags->settle( $contact, $user_id );
-		return $this->result( $contact, $user_id, 'created', array_merge( '' === $note ? array() : array( $note ), $notes ) );
+		return $this->result( $contact, $user_id, 'created', array_merge( array( $note, Spillway_Connector_Logins::note( $contact, $login ) ), $contact->notes, $notes ) );
 	}
 
 	/**
@@ -228,7 +228,7 @@ final class Spillway_Connector_User {
 			}
 			list( $fields, $kept ) = $this->within_reach( $contact->fields, $user_id );
 
-			$notes = array_merge( $notes, $kept, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
+			$notes = array_merge( $notes, $contact->notes, $kept, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
 		}
 		// WP Fusion says so between fields and tags, and at the end for a user
 		// whom it has found by the address.
@@ -338,9 +338,8 @@ final class Spillway_Connector_User {
 	private function first_record( Spillway_Connector_Contact $contact ) {
 		$record = array( 'user_email' => '' === $contact->new_email() ? $contact->email : $contact->new_email() );
 		foreach ( array( 'first_name', 'last_name', 'nickname', 'display_name', 'user_url', 'user_nicename' ) as $key ) {
-			$value = isset( $contact->fields[ $key ] ) ? $contact->fields[ $key ] : null;
-			if ( is_string( $value ) && ( ! isset( Spillway_Connector_Fields::RECORD[ $key ] ) || mb_strlen( $value ) <= Spillway_Connector_Fields::RECORD[ $key ] ) ) {
-				$record[ $key ] = $value;
+			if ( '' !== $contact->field( $key ) && Spillway_Connector_Fields::fits( $key, $contact->field( $key ) ) ) {
+				$record[ $key ] = $contact->field( $key );
 			}
 		}
 		return $record;
@@ -521,7 +520,7 @@ final class Spillway_Connector_User {
 					unset( $fields[ $key ] );
 					$notes[] = 'email_kept';
 				}
-			} elseif ( '_' === substr( ltrim( $key ), 0, 1 ) && $this->is_staff( $user_id ) ) {
+			} elseif ( Spillway_Connector_Protected::is_private( $key ) && $this->is_staff( $user_id ) ) {
 				unset( $fields[ $key ] );
 				$notes[] = Spillway_Connector_Fields::refused( $key );
 			}

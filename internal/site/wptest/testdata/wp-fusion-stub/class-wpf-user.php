@@ -24,7 +24,8 @@ class WPF_User {
 
 	/**
 	 * Stores fields as WP Fusion does: empty values are skipped, HTML is
-	 * cleaned, a backslash is lost, and any role is given.
+	 * cleaned and then decoded, line breaks become spaces, a backslash is lost,
+	 * and any role is given.
 	 */
 	public function set_user_meta( $user_id, $user_meta ) {
 		wpf_stub_record( "set_user_meta $user_id " . implode( ',', array_keys( $user_meta ) ) );
@@ -264,6 +265,9 @@ class WPF_User {
 		}
 		if ( is_bool( $value ) || ! is_scalar( $value ) ) {
 			return $value;
+		}
+		if ( false === strpbrk( (string) $value, '<>' ) ) {
+			return sanitize_text_field( str_ireplace( '%40', '@', (string) $value ) );
 		}
 		return htmlspecialchars_decode( wp_kses( $value, wp_kses_allowed_html( 'post' ) ) );
 	}
