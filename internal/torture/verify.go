@@ -117,6 +117,7 @@ func (r *run) remains(poisoned string) *regexp.Regexp {
 		`spw:\{spillway\}:[hn]:.*`,               // timelines and counts over time
 		`spw:\{spillway\}:(stats|parked|queues)`, // counters; the index of the parked contact; a setting
 		`spw:queues`,                             // how many queues there are
+		`spw:history:shares`,                     // how full Redis was, by hour
 		`spw:\{spillway\}:c:default:` + poisoned, // its record
 		`spw:v:password:default:` + poisoned,     // its sealed password: it may be retried
 		`(rate:)?spw:\{(crm|site)\}:.*`,          // limits that the workers share
