@@ -90,6 +90,7 @@ type CRM interface {
 	Contact(ctx context.Context, id string) (map[string]any, error)
 	Tags(ctx context.Context, id string) ([]string, error)
 	Update(ctx context.Context, id string, fields map[string]string) error
+	Fields(ctx context.Context) (map[string]string, error)
 	ApplyTags(ctx context.Context, id string, tags []string) error
 	RemoveTags(ctx context.Context, id string, tags []string) error
 }

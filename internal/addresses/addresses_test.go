@@ -69,6 +69,7 @@ func (crm) Contact(_ context.Context, id string) (map[string]any, error) {
 }
 func (crm) Tags(context.Context, string) ([]string, error)          { return nil, nil }
 func (crm) Update(context.Context, string, map[string]string) error { return nil }
+func (crm) Fields(context.Context) (map[string]string, error)       { return nil, nil }
 func (crm) ApplyTags(context.Context, string, []string) error       { return nil }
 func (crm) RemoveTags(context.Context, string, []string) error      { return nil }
 

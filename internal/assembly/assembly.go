@@ -259,7 +259,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	client, err := site.New(site.Options{
 		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
-		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole,
+		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole, LoginFormat: settings.Login,
 		Observe: metrics.SiteRequests(registry),
 	})
 	if err != nil {
@@ -267,6 +267,10 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	}
 	options := syncer.Options{
 		Fields: settings.Fields, ReturnPassword: settings.ReturnPasswordField, ReturnFields: settings.ReturnFields,
+		NotifyAlways: settings.NotifyAlways,
+	}
+	if settings.ClearDeleted {
+		options.Absences = newContacts(rdb, settings, nil)
 	}
 	if settings.CreatedTag != "" {
 		options.CreatedTag = crm.NamedTag(settings.CreatedTag)

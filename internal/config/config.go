@@ -78,6 +78,9 @@ type Config struct {
 	CreatedTag          string            // a tag's id or name; empty: none
 	RolesAllowed        []string
 	DefaultRole         string // empty: the site's own
+	Login               string // what logins are made of: "email", "flname" or "fnamenum"
+	NotifyAlways        bool   // every new user gets the login details, asked for or not
+	ClearDeleted        bool   // tags of users whose contact is gone are cleared
 	SecretKey           []byte // 32 bytes, or nil when nothing needs it
 	SearchKey           []byte // 32 bytes, or nil: contacts are found by id only
 

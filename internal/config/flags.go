@@ -32,6 +32,9 @@ type Flags struct {
 	CreatedTag          string `name:"created-tag" placeholder:"TAG" help:"A tag of the CRM, by id or name, that a contact gets once its user is created and the password returned (default: none)." group:"What is stored and returned"`
 	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)." group:"What is stored and returned"`
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned"`
+	Login               string `name:"login" placeholder:"FORMAT" help:"The login of a new user whose contact has none, as WP Fusion's setting: email, flname (first and last name) or fnamenum (first name and a number) (default email)." group:"What is stored and returned"`
+	Notify              string `name:"notify" placeholder:"WHEN" help:"Which new users get WordPress's login details by mail: asked (where the webhook has send_notification) or always (default asked)." group:"What is stored and returned"`
+	DeletedContacts     string `name:"deleted-contacts" placeholder:"WHAT" help:"The user of a contact that the CRM has no more: keep, or clear_tags once the CRM has said so twice, ten minutes apart (default keep)." group:"What is stored and returned"`
 	PublicURL           string `name:"public-url" placeholder:"URL" help:"Where webhooks reach Spillway from outside; spillway doctor tries it (default: not tried)." group:"Webhooks"`
 	TrustedProxies      string `name:"trusted-proxies" placeholder:"LIST" help:"Addresses and ranges whose X-Forwarded-For is believed (default: none)." group:"Webhooks"`
 	AnswerWait          string `name:"answer-wait" placeholder:"TIME" help:"How long the answer to an add waits for the user and its password, at most 30s; 0: not at all. wait=SECONDS in a webhook's address asks for another wait, for any action (default 4s)." group:"Webhooks"`

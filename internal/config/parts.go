@@ -147,6 +147,38 @@ func (s *settings) fields(c *Config) {
 	c.ReturnPasswordField = s.text("SPILLWAY_RETURN_PASSWORD_FIELD")
 	s.returnFields(c)
 	c.CreatedTag = s.createdTag()
+	c.Login = s.choice("SPILLWAY_LOGIN", loginChoices)
+	c.NotifyAlways = s.choice("SPILLWAY_NOTIFY", notifyChoices) == "always"
+	c.ClearDeleted = s.choice("SPILLWAY_DELETED_CONTACTS", deletedChoices) == "clear_tags"
+}
+
+// What settings choose from; the first is the default.
+const (
+	loginChoices   = "email flname fnamenum"
+	notifyChoices  = "asked always"
+	deletedChoices = "keep clear_tags"
+)
+
+// choice reads a setting that is one of a few words.
+func (s *settings) choice(name, words string) string {
+	choices := strings.Fields(words)
+	given := strings.ToLower(s.text(name))
+	switch {
+	case given == "":
+		return choices[0]
+	case !slices.Contains(choices, given):
+		s.wrong(name, given, "unknown, use %s", strings.Join(choices, " or "))
+	}
+	return given
+}
+
+// chosen writes a choice between two words.
+func chosen(second bool, words string) string {
+	first, other, _ := strings.Cut(words, " ")
+	if second {
+		return other
+	}
+	return first
 }
 
 // createdTag reads a tag's id or name; whether the CRM has it is for the doctor.

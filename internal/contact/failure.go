@@ -42,6 +42,17 @@ type Suspicion interface {
 // contact waits as in an outage: its next pass has a higher number.
 var ErrSuperseded = errors.New("the site has a newer pass of the contact")
 
+// Absent says that the CRM has no such contact, and is asked once more before
+// that counts. The contact waits as in an outage.
+type Absent struct {
+	ContactID string
+	Again     time.Duration // when to ask
+}
+
+func (e *Absent) Error() string {
+	return "the CRM has no contact " + e.ContactID + "; it is asked again in " + e.Again.Round(time.Second).String() + " before the user's tags are cleared"
+}
+
 // AsOutage finds an [Outage] in err's chain.
 func AsOutage(err error) (Outage, bool) {
 	var outage Outage

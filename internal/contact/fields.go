@@ -30,7 +30,10 @@ type Field struct {
 // FieldMap is the setting SPILLWAY_FIELDS.
 type FieldMap []Field
 
-var wordPressKey = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_-]{0,254}$`)
+// wordPressKey is any text without control characters and backslashes, which
+// WordPress takes out of keys. What the site lets no field write is for the site
+// to say.
+var wordPressKey = regexp.MustCompile(`^[^\pC\\]{1,255}$`)
 
 // ParseFieldMap reads wordpress_key=crm_field[:type], comma-separated. The
 // error names every element that is wrong, one per line.
@@ -68,7 +71,7 @@ func parseField(element string) (Field, error) {
 	case !ok || field.CRM == "":
 		return Field{}, fmt.Errorf("%q: write wordpress_key=crm_field, or wordpress_key=crm_field:type", element)
 	case !wordPressKey.MatchString(field.WordPress):
-		return Field{}, fmt.Errorf("%q: a WordPress key has letters, digits, _ and - only", element)
+		return Field{}, fmt.Errorf("%q: a WordPress key has 1 to 255 characters, no control character and no backslash", element)
 	case field.Type != Text && field.Type != Multiselect && field.Type != Raw:
 		return Field{}, fmt.Errorf("%q: unknown type %q, use text, multiselect or raw", element, field.Type)
 	}

@@ -28,6 +28,8 @@ func ExplainNote(note string) string {
 		return "no field may write " + about
 	case "other_contact":
 		return "the user with this address belongs to contact " + about + ", which the CRM has"
+	case "contact_deleted":
+		return "the CRM has no such contact any more; the user's tags were cleared"
 	case "relinked":
 		return "the user belonged to another contact before"
 	}

@@ -113,6 +113,7 @@ type queue struct {
 	fixed    string // how many queues there are
 	record   string // prefix of the records
 	counts   string // prefix of the counts over time
+	absent   string // prefix of when contacts were first missed in the CRM
 
 	// asynq's keys.
 	task, waiting, scheduled, retries, lease, paused string
@@ -123,7 +124,7 @@ func newQueue(name string) *queue {
 	ours, theirs := shard.Prefix(name), "asynq:{"+name+"}:"
 	return &queue{
 		name: name, due: ours + "due", active: ours + "active", retrying: ours + "retrying", parked: ours + "parked",
-		stats: ours + "stats", fixed: ours + "queues", record: ours + "c:", counts: shard.Counts(name),
+		stats: ours + "stats", fixed: ours + "queues", record: ours + "c:", absent: ours + "absent:", counts: shard.Counts(name),
 		task: theirs + "t:", waiting: theirs + "pending", scheduled: theirs + "scheduled", retries: theirs + "retry",
 		lease: theirs + "lease", paused: theirs + "paused", message: newMessage(name),
 	}

@@ -20,6 +20,7 @@ import (
 type body struct {
 	RolesAllowed []string          `json:"roles_allowed"`
 	DefaultRole  string            `json:"default_role"`
+	LoginFormat  string            `json:"login_format,omitempty"`
 	Contacts     []json.RawMessage `json:"contacts"`
 }
 
@@ -114,7 +115,7 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 	for i, w := range batch {
 		contacts[i] = w.encoded
 	}
-	encoded, err := json.Marshal(body{c.options.RolesAllowed, c.options.DefaultRole, contacts})
+	encoded, err := json.Marshal(body{c.options.RolesAllowed, c.options.DefaultRole, c.options.LoginFormat, contacts})
 	if err != nil { // each part was written before
 		return nil, 0, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
 	}

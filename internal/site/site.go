@@ -103,6 +103,9 @@ type Options struct {
 	// RolesAllowed and DefaultRole go with every request.
 	RolesAllowed []string
 	DefaultRole  string
+	// LoginFormat goes along, too: what the login of a new user is made of whose
+	// contact has none. Empty: the e-mail address.
+	LoginFormat string
 	// Timeout ends a request: the connector works for at most 10 s, the rest
 	// is for the line and for the wait for a PHP worker. Zero: 25 s.
 	Timeout time.Duration

@@ -123,7 +123,7 @@ func TestEveryRefusalHasAnEntryAndTheOtherWayRound(t *testing.T) {
 			require.Equal(t, syncer.Park, verdict, code)
 		}
 	}
-	own := []string{syncer.CodeOutage, syncer.CodeOutOfTime, syncer.CodeSuperseded, syncer.CodeNoLocks, syncer.CodeFailed, syncer.CodeGivenUp}
+	own := []string{syncer.CodeOutage, syncer.CodeOutOfTime, syncer.CodeSuperseded, syncer.CodeNoLocks, syncer.CodeAbsent, syncer.CodeFailed, syncer.CodeGivenUp}
 	for code := range syncer.Codes() {
 		if !raised[code] {
 			require.Contains(t, own, code, "nothing raises this code")

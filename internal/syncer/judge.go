@@ -47,6 +47,8 @@ const (
 	// CodeNoLocks is an outage with a name: the site's database can't do what
 	// the connector needs, and only a person can change that.
 	CodeNoLocks = "no_locks"
+	// CodeAbsent waits for the second answer of a CRM that has no such contact.
+	CodeAbsent  = "contact_absent"
 	CodeFailed  = "failed"
 	CodeGivenUp = "too_many_attempts"
 )
@@ -56,7 +58,7 @@ const (
 // and the connector plugin; deploy/ERRORS.md explains them to operators.
 func Codes() map[string]Verdict {
 	return map[string]Verdict{
-		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait, CodeNoLocks: Wait,
+		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait, CodeNoLocks: Wait, CodeAbsent: Wait,
 		CodeFailed:  TryAgain,
 		CodeGivenUp: Park,
 
@@ -91,6 +93,10 @@ func Judge(err error, attempts int) Judgement {
 	}
 	if errors.Is(err, contact.ErrSuperseded) {
 		return Judgement{Verdict: Wait, Code: CodeSuperseded}
+	}
+	var absent *contact.Absent
+	if errors.As(err, &absent) {
+		return Judgement{Verdict: Wait, Code: CodeAbsent, After: absent.Again}
 	}
 	var suspicion contact.Suspicion
 	if errors.As(err, &suspicion) && attempts+1 < suspicion.Confirmed() {

@@ -27,6 +27,9 @@ type CRM interface {
 	Contact(ctx context.Context, id string) (map[string]any, error)
 	Tags(ctx context.Context, id string) ([]string, error)
 	Update(ctx context.Context, id string, fields map[string]string) error
+	// Fields reads the fields that contacts have. Its answer shows that the CRM
+	// can be asked for contacts at all.
+	Fields(ctx context.Context) (map[string]string, error)
 	ApplyTags(ctx context.Context, id string, tags []string) error
 	RemoveTags(ctx context.Context, id string, tags []string) error
 }
@@ -55,6 +58,11 @@ type Options struct {
 	// CreatedTag is the tag of the CRM that a contact gets whose user was created,
 	// after its password is returned. Nil: none.
 	CreatedTag Tag
+	// NotifyAlways sends the login details to every new user, asked for or not.
+	NotifyAlways bool
+	// Absences make a contact's tags be cleared once the CRM has said twice that
+	// it has no such contact. Nil: the user stays as it is.
+	Absences Absences
 }
 
 // Tag is a tag of the CRM whose id may have to be looked up.
@@ -84,6 +92,14 @@ const passwordTTL = 14 * 24 * time.Hour
 // [contact.Change]. Its error is a [contact.Outage], a [contact.Refusal],
 // [contact.ErrSuperseded], or a failure that may pass; see [Judge].
 func (s *Syncer) Pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error) {
+	result, err := s.pass(ctx, ref, intent, asOf)
+	if s.options.Absences == nil {
+		return result, err
+	}
+	return s.withAbsence(ctx, ref, asOf, result, err)
+}
+
+func (s *Syncer) pass(ctx context.Context, ref contact.Ref, intent contact.Intent, asOf int64) (contact.Result, error) {
 	if intent.Action == contact.UpdateTags {
 		return s.syncTags(ctx, ref, asOf)
 	}
@@ -147,7 +163,7 @@ func (s *Syncer) read(ctx context.Context, id string) (record map[string]any, ta
 }
 
 func (s *Syncer) email(record map[string]any) string {
-	return contact.TextOf(record, s.options.Fields.CRMField("user_email", "email"))
+	return contact.EmailAddress(contact.TextOf(record, s.options.Fields.CRMField("user_email", "email")))
 }
 
 // change maps a CRM record to what the site is to store. The login and the
@@ -158,12 +174,15 @@ func (s *Syncer) change(ref contact.Ref, intent contact.Intent, record map[strin
 	change := contact.Change{
 		ContactID: ref.ID, Action: intent.Action.String(), Email: s.email(record),
 		Fields: fields, Raw: raw, Tags: listed(tags),
-		Role: intent.Role, Notify: intent.Notify && intent.Action == contact.Add,
+		Role: intent.Role, Notify: (intent.Notify || s.options.NotifyAlways) && intent.Action == contact.Add,
 	}
 	change.UserLogin, _ = fields["user_login"].(string)
 	change.UserPass, _ = fields["user_pass"].(string)
 	delete(fields, "user_login")
 	delete(fields, "user_pass")
+	if email, ok := fields["user_email"].(string); ok {
+		fields["user_email"] = contact.EmailAddress(email)
+	}
 	return change
 }
 

@@ -109,6 +109,20 @@ foreach ( array( 'admin_init', 'rest_api_init', 'deactivate_plugin' ) as $spillw
 }
 
 /**
+ * Takes the application password of the request, under which the plugin
+ * remembers which passwords it has compared.
+ *
+ * @param WP_Error $error    Not used.
+ * @param WP_User  $user     Not used.
+ * @param array    $item     Not used.
+ * @param string   $password The application password, which is right.
+ */
+function spillway_connector_authenticated( $error, $user, $item, $password = '' ) {
+	Spillway_Connector_Password::authenticated( (string) $password );
+}
+add_action( 'wp_authenticate_application_password_errors', 'spillway_connector_authenticated', 10, 4 );
+
+/**
  * Remembers a login through WordPress's form.
  *
  * @param string  $user_login Login name, not used.

@@ -18,6 +18,58 @@ final class Spillway_Connector_Password {
 	const MARK = 'spillway_unconfirmed';
 
 	/**
+	 * Remembers of a user that the password is the contact's own: a digest of it
+	 * and of the hash as stored, under the application password of Spillway's
+	 * request. The site keeps nothing of that but a hash, so whoever has the
+	 * database and all files of the site can't guess at a password by the digest
+	 * any quicker than by the hash itself.
+	 */
+	const SEEN = 'spillway_pass_seen';
+
+	/**
+	 * The cost of the first hash of a generated password, which has 70 bits and
+	 * more: there is nothing to guess. WordPress hashes it anew, at full cost,
+	 * when the user logs in first.
+	 */
+	const FIRST_COST = 4;
+
+	/**
+	 * The application password of the request, empty when there is none.
+	 *
+	 * @var string
+	 */
+	private static $application_password = '';
+
+	/**
+	 * Takes the application password that WordPress has found to be right.
+	 *
+	 * @param string $password The application password.
+	 */
+	public static function authenticated( $password ) {
+		self::$application_password = $password;
+	}
+
+	/**
+	 * Hashes generated passwords cheaply while something is done.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact whose password is hashed.
+	 * @param callable                   $work    What is done.
+	 * @return mixed What it returns.
+	 */
+	public static function hashing( Spillway_Connector_Contact $contact, callable $work ) {
+		$made  = '' === $contact->password || ( $contact->generated && strlen( $contact->password ) >= 12 );
+		$cheap = function ( $options, $algorithm = '' ) use ( $made ) {
+			return $made && PASSWORD_BCRYPT === $algorithm ? array( 'cost' => self::FIRST_COST ) + (array) $options : $options;
+		};
+		add_filter( 'wp_hash_password_options', $cheap, PHP_INT_MAX, 2 );
+		try {
+			return $work();
+		} finally {
+			remove_filter( 'wp_hash_password_options', $cheap, PHP_INT_MAX );
+		}
+	}
+
+	/**
 	 * The mark of a creation.
 	 *
 	 * @param string $contact_id The contact it was made for.
@@ -111,7 +163,12 @@ final class Spillway_Connector_Password {
 			return array( 'updated', $changed ? 'password_changed' : '' );
 		}
 		$password = '' === $contact->password ? self::generate() : $contact->password;
-		wp_set_password( self::as_typed( $password ), $user_id );
+		self::hashing(
+			$contact,
+			function () use ( $password, $user_id ) {
+				wp_set_password( self::as_typed( $password ), $user_id );
+			}
+		);
 		if ( $contact->generated && '' !== $contact->request_id ) {
 			$mark = self::mark( $contact->id, $contact->request_id, get_userdata( $user_id )->user_pass );
 			update_user_meta( $user_id, self::MARK, wp_slash( $mark ) );
@@ -135,14 +192,53 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
-	 * Whether the contact's own password is another than an existing user's.
+	 * Whether the contact's own password is another than an existing user's. The
+	 * two are compared only when either has changed since they were last: that
+	 * takes 50 ms and more since WordPress 6.8.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id Its user.
 	 * @return bool
 	 */
 	public static function is_new( Spillway_Connector_Contact $contact, $user_id ) {
-		return ! $contact->generated && '' !== $contact->password && ! self::works( $contact->password, $user_id );
+		if ( $contact->generated || '' === $contact->password ) {
+			return false;
+		}
+		$seen = self::seen( $contact, get_userdata( $user_id )->user_pass );
+		if ( array() !== $seen && hash_equals( $seen[ self::SEEN ], (string) get_user_meta( $user_id, self::SEEN, true ) ) ) {
+			return false;
+		}
+		if ( ! self::works( $contact->password, $user_id ) ) {
+			return true;
+		}
+		self::see( $contact, $user_id );
+		return false;
+	}
+
+	/**
+	 * What a user remembers whose password is the contact's own.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param string                     $hash    The password as stored.
+	 * @return string[] A digest by its key, empty when there can be none.
+	 */
+	public static function seen( Spillway_Connector_Contact $contact, $hash ) {
+		if ( '' === self::$application_password || $contact->generated || '' === $contact->password ) {
+			return array();
+		}
+		return array( self::SEEN => hash_hmac( 'sha256', $hash . "\n" . $contact->password, self::$application_password ) );
+	}
+
+	/**
+	 * Lets a user remember that the password is the contact's own.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 */
+	private static function see( Spillway_Connector_Contact $contact, $user_id ) {
+		foreach ( self::seen( $contact, get_userdata( $user_id )->user_pass ) as $key => $digest ) {
+			update_user_meta( $user_id, $key, $digest );
+		}
 	}
 
 	/**
@@ -153,6 +249,7 @@ final class Spillway_Connector_Password {
 	 */
 	public static function set( Spillway_Connector_Contact $contact, $user_id ) {
 		wp_set_password( self::as_typed( $contact->password ), $user_id );
+		self::see( $contact, $user_id );
 	}
 
 	/**

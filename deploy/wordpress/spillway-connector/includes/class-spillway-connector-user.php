@@ -386,7 +386,12 @@ final class Spillway_Connector_User {
 		};
 		add_filter( 'insert_user_meta', $first, PHP_INT_MAX, 3 );
 		try {
-			$user_id = wp_insert_user( wp_slash( $account + $record ) + array( 'user_pass' => Spillway_Connector_Password::as_typed( $password ) ) );
+			$user_id = Spillway_Connector_Password::hashing(
+				$contact,
+				function () use ( $account, $record, $password ) {
+					return wp_insert_user( wp_slash( $account + $record ) + array( 'user_pass' => Spillway_Connector_Password::as_typed( $password ) ) );
+				}
+			);
 		} finally {
 			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
 		}
@@ -450,7 +455,7 @@ final class Spillway_Connector_User {
 		if ( $contact->generated || '' === $contact->password ) {
 			$marks['default_password_nag'] = '1';
 		}
-		return $marks + Spillway_Connector_Tags::first_mark( $contact );
+		return $marks + Spillway_Connector_Password::seen( $contact, $hash ) + Spillway_Connector_Tags::first_mark( $contact );
 	}
 
 	/**
