@@ -2,9 +2,14 @@ package plugintest
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -132,6 +137,69 @@ func TestHeaderThatTheServerKeepsBackDoesNoHarm(t *testing.T) {
 
 	neither := wptest.Start(t, wptest.Options{NginxServer: behind(`fastcgi_param HTTP_AUTHORIZATION ""; fastcgi_param HTTP_X_SPILLWAY_AUTHORIZATION "";`)})
 	requireHindered(t, "no_credentials", status(t, neither, nil))
+}
+
+// Without .htaccess nothing tells Apache to hand the header to PHP.
+func TestApacheThatReadsNoAccessFileIsNoHindrance(t *testing.T) {
+	t.Parallel()
+	wp := wptest.Start(t, wptest.Options{})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := listener.Addr().String()
+	require.NoError(t, listener.Close())
+	wp.StartApache(addr, wptest.Apache{
+		Host: "<Directory " + wp.Dir() + "/www>\nAllowOverride None\nFallbackResource /index.php\n</Directory>",
+	})
+	by := func(header string) string {
+		user, password := wp.Credentials()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+statusPath, nil)
+		require.NoError(t, err)
+		request.SetBasicAuth(user, password)
+		credentials := request.Header.Get("Authorization")
+		request.Header.Del("Authorization")
+		request.Header.Set(header, credentials)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		defer response.Body.Close()
+		content, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		return string(content)
+	}
+	require.Contains(t, by("Authorization"), `"code":"spillway_no_credentials"`)
+	require.Contains(t, by("X-Spillway-Authorization"), `"protocol":`)
+	require.NoError(t, status(t, wp, func(o *site.Options) { o.URL = "http://" + addr }))
+}
+
+// The second header opens the connector's routes and no other.
+func TestSecondHeaderOpensNothingElse(t *testing.T) {
+	t.Parallel()
+	wp := wptest.Start(t, wptest.Options{})
+	user, password := wp.Credentials()
+	own := "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	for _, path := range []string{
+		"/wp-json/wp/v2/users/me", "/?rest_route=/wp/v2/users/me",
+		statusPath + "?rest_route=/wp/v2/users/me", "/wp-json/wp/v2/users/me?x=/spillway/v1/status",
+	} {
+		require.Equal(t, http.StatusUnauthorized, secondHeader(t, wp, http.MethodGet, path, own, ""), path)
+	}
+	require.Equal(t, http.StatusUnauthorized, secondHeader(t, wp, http.MethodPost, statusPath, own, "rest_route=/wp/v2/settings"))
+	require.Equal(t, http.StatusOK, secondHeader(t, wp, http.MethodGet, "/?rest_route=/spillway/v1/status", own, ""))
+	require.Equal(t, http.StatusOK, secondHeader(t, wp, http.MethodGet, "/index.php"+statusPath, own, ""))
+}
+
+// secondHeader sends a form, or nothing, with the second header alone.
+func secondHeader(t *testing.T, wp *wptest.Site, method, path, value, form string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, wp.URL()+path, strings.NewReader(form))
+	require.NoError(t, err)
+	request.Header.Set("X-Spillway-Authorization", value)
+	if form != "" {
+		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response.StatusCode
 }
 
 func TestProxyThatKeepsHTTPSToItselfIsNamed(t *testing.T) {

@@ -178,7 +178,7 @@ final class Spillway_Connector_Contact {
 			$contact->$member = isset( $data[ $member ] ) ? self::texts( $data[ $member ], $member ) : array();
 		}
 		if ( ! in_array( $contact->action, array( 'add', 'update', 'update_tags', 'confirm' ), true ) ) {
-			throw new Spillway_Connector_Failure( 'unknown_action', __( 'The action is none of add, update, update_tags, confirm.', 'spillway-connector' ) );
+			throw new Spillway_Connector_Failure( 'unknown_action', 'The action is none of add, update, update_tags, confirm.' );
 		}
 		if ( isset( $data['tags'] ) ) {
 			$contact->tags = array_values( array_unique( self::texts( $data['tags'], 'tags' ) ) );

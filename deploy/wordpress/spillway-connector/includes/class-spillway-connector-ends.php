@@ -92,7 +92,7 @@ final class Spillway_Connector_Ends {
 		if ( in_array( 'wpdb', $classes, true ) || did_action( 'shutdown' ) ) {
 			return $handler;
 		}
-		throw Spillway_Connector_Failure::ended( __( 'a plugin calls wp_die() while this user is stored', 'spillway-connector' ) . $this->caller() );
+		throw Spillway_Connector_Failure::ended( 'a plugin calls wp_die() while this user is stored' . $this->caller() );
 	}
 
 	/**
@@ -124,15 +124,14 @@ final class Spillway_Connector_Ends {
 		if ( self::is_dying() ) {
 			$error = error_get_last();
 			$known = preg_match( '/^(Allowed memory size|Maximum execution time) of \d+ \w+ (exhausted|exceeded)/', $error['message'], $parts ) ? " ($parts[0])" : '';
-			/* translators: 1: file name and line number, 2: the error, in brackets */
-			return sprintf( __( 'PHP dies at %1$s%2$s while this user is stored', 'spillway-connector' ), basename( $error['file'] ) . ':' . $error['line'], $known ) . $this->hook();
+			return sprintf( 'PHP dies at %1$s%2$s while this user is stored', basename( $error['file'] ) . ':' . $error['line'], $known ) . $this->hook();
 		}
 		foreach ( headers_list() as $header ) {
 			if ( 0 === stripos( $header, 'location:' ) ) {
 				return $this->redirects( trim( substr( $header, 9 ) ) ) . $this->hook();
 			}
 		}
-		return __( 'a plugin ends the request while this user is stored', 'spillway-connector' ) . $this->hook();
+		return 'a plugin ends the request while this user is stored' . $this->hook();
 	}
 
 	/**
@@ -143,8 +142,7 @@ final class Spillway_Connector_Ends {
 	 */
 	private function redirects( $location ) {
 		$host = (string) wp_parse_url( $location, PHP_URL_HOST );
-		/* translators: %s: host name */
-		return sprintf( __( 'a plugin redirects while this user is stored (to host %s)', 'spillway-connector' ), '' === $host ? (string) wp_parse_url( home_url(), PHP_URL_HOST ) : $host );
+		return sprintf( 'a plugin redirects while this user is stored (to host %s)', '' === $host ? (string) wp_parse_url( home_url(), PHP_URL_HOST ) : $host );
 	}
 
 	/**
@@ -180,8 +178,7 @@ final class Spillway_Connector_Ends {
 		foreach ( isset( $wp_filter[ $hook ]->callbacks[ $priority ] ) ? $wp_filter[ $hook ]->callbacks[ $priority ] : array() as $callback ) {
 			$places[] = $this->place( $callback['function'] );
 		}
-		/* translators: 1: name of a hook, 2: file names and line numbers */
-		return sprintf( __( ', in the hook %1$s (%2$s)', 'spillway-connector' ), $hook, implode( ', ', array_slice( array_filter( $places ), 0, 3 ) ) );
+		return sprintf( ', in the hook %1$s (%2$s)', $hook, implode( ', ', array_slice( array_filter( $places ), 0, 3 ) ) );
 	}
 
 	/**

@@ -68,7 +68,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function database() {
-		return new self( 'database', __( 'The database did not store the contact; nothing of it was kept. Send it again.', 'spillway-connector' ), false );
+		return new self( 'database', 'The database did not store the contact; nothing of it was kept. Send it again.', false );
 	}
 
 	/**
@@ -77,7 +77,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function superseded() {
-		return new self( 'superseded', __( 'A newer pass of the contact is stored already; nothing was changed.', 'spillway-connector' ), false );
+		return new self( 'superseded', 'A newer pass of the contact is stored already; nothing was changed.', false );
 	}
 
 	/**
@@ -87,7 +87,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function changed_here() {
-		return new self( 'superseded', __( 'The site has just changed the contact\'s tags itself, and the CRM does not show it yet; nothing was changed. Read the CRM again.', 'spillway-connector' ), false );
+		return new self( 'superseded', 'The site has just changed the contact\'s tags itself, and the CRM does not show it yet; nothing was changed. Read the CRM again.', false );
 	}
 
 	/**
@@ -96,7 +96,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function invalid_email() {
-		return new self( 'invalid_email', __( 'The e-mail address is not valid.', 'spillway-connector' ) );
+		return new self( 'invalid_email', 'The e-mail address is not valid.' );
 	}
 
 	/**
@@ -105,7 +105,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function email_taken() {
-		return new self( 'email_taken', __( 'The e-mail address belongs to another user.', 'spillway-connector' ) );
+		return new self( 'email_taken', 'The e-mail address belongs to another user.' );
 	}
 
 	/**
@@ -114,7 +114,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function login_taken() {
-		return new self( 'user_login_taken', __( 'The login name belongs to another user.', 'spillway-connector' ) );
+		return new self( 'user_login_taken', 'The login name belongs to another user.' );
 	}
 
 	/**
@@ -123,7 +123,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function login_invalid() {
-		return new self( 'user_login_invalid', __( 'The login name is longer than 60 characters, or has characters that WordPress does not accept.', 'spillway-connector' ) );
+		return new self( 'user_login_invalid', 'The login name is longer than 60 characters, or has characters that WordPress does not accept.' );
 	}
 
 	/**
@@ -133,8 +133,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function invalid_contact( $member ) {
-		/* translators: %s: name of a member of a JSON object */
-		return new self( 'invalid_contact', sprintf( __( 'The contact\'s "%s" is not of the expected type.', 'spillway-connector' ), $member ) );
+		return new self( 'invalid_contact', sprintf( 'The contact\'s "%s" is not of the expected type.', $member ) );
 	}
 
 	/**
@@ -143,7 +142,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function no_locks() {
-		return new self( 'no_locks', __( 'The database refuses named locks (GET_LOCK), so nothing can be stored. On Percona XtraDB Cluster they need another pxc_strict_mode, behind ProxySQL they need multiplexing off.', 'spillway-connector' ), false );
+		return new self( 'no_locks', 'The database refuses named locks (GET_LOCK), so nothing can be stored. On Percona XtraDB Cluster they need another pxc_strict_mode, behind ProxySQL they need multiplexing off.', false );
 	}
 
 	/**
@@ -152,7 +151,7 @@ final class Spillway_Connector_Failure extends Exception {
 	 * @return self
 	 */
 	public static function deleted() {
-		return new self( 'refused', __( 'A plugin deleted the user while it was stored; the contact was left out.', 'spillway-connector' ) );
+		return new self( 'refused', 'A plugin deleted the user while it was stored; the contact was left out.' );
 	}
 
 	/**
@@ -188,8 +187,7 @@ final class Spillway_Connector_Failure extends Exception {
 				return self::database();
 		}
 		$code = substr( preg_replace( '/[^a-z0-9_-]/', '', strtolower( $code ) ), 0, 40 );
-		/* translators: %s: error code of WordPress or of a plugin */
-		return new self( 'refused', sprintf( __( 'WordPress refused the user with the error code "%s".', 'spillway-connector' ), $code ) );
+		return new self( 'refused', sprintf( 'WordPress refused the user with the error code "%s".', $code ) );
 	}
 
 	/**
@@ -204,8 +202,7 @@ final class Spillway_Connector_Failure extends Exception {
 			return $thrown;
 		}
 		$place = basename( $thrown->getFile() ) . ':' . $thrown->getLine();
-		/* translators: 1: PHP class name, 2: file name and line number */
-		$text = sprintf( __( 'A plugin or WordPress threw %1$s at %2$s.', 'spillway-connector' ), get_class( $thrown ), $place );
+		$text = sprintf( 'A plugin or WordPress threw %1$s at %2$s.', get_class( $thrown ), $place );
 		return new self( 'exception', $text, false );
 	}
 }

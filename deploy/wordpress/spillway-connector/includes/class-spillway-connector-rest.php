@@ -103,7 +103,7 @@ final class Spillway_Connector_Rest {
 			return $this->bad_request( '"roles_allowed" is no list of texts, or "default_role" is no text.' );
 		}
 		if ( ! in_array( $logins, Spillway_Connector_Logins::FORMATS, true ) ) {
-			return $this->bad_request( __( '"login_format" is none of email, flname, fnamenum.', 'spillway-connector' ) );
+			return $this->bad_request( '"login_format" is none of email, flname, fnamenum.' );
 		}
 		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ), $logins ) );
 	}

@@ -69,7 +69,7 @@ final class Spillway_Connector_User {
 	 */
 	public function check_email( Spillway_Connector_Contact $contact ) {
 		if ( '' === $contact->email ) {
-			throw new Spillway_Connector_Failure( 'no_email', __( 'The contact has no e-mail address, and a user needs one.', 'spillway-connector' ) );
+			throw new Spillway_Connector_Failure( 'no_email', 'The contact has no e-mail address, and a user needs one.' );
 		}
 		if ( ! Spillway_Connector_Fields::is_email( $contact->email ) ) {
 			throw Spillway_Connector_Failure::invalid_email();
