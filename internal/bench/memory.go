@@ -51,7 +51,7 @@ func smallRedis(ctx context.Context, s *stage) []Row {
 	server := redistest.Start(s, append(everySecond(), "--maxmemory", "64mb")...)
 	stand := s.startCRM(sandbox.CRMOptions{}, burst)
 	site, siteURL := s.startSite(sandbox.SiteOptions{StartCost: -1, ContactCost: -1})
-	ingest, webhooks, _ := s.ingest(ctx, server.URL(), nil)
+	ingest, webhooks, admin := s.ingest(ctx, server.URL(), nil)
 	defer ingest.stop()
 
 	_, rdb := s.contacts(server.Addr)
@@ -72,7 +72,7 @@ func smallRedis(ctx context.Context, s *stage) []Row {
 		"SPILLWAY_CRM_RATE": "10000", "SPILLWAY_CRM_CONCURRENCY": "64",
 	})
 	defer p.stop()
-	side := &side{name: "64 MB", process: ingest, addr: webhooks}
+	side := &side{name: "64 MB", process: ingest, addr: webhooks, memory: "http://" + admin + "/metrics"}
 	seen := side.round(ctx, s, load{Connections: connections, Duration: time.Minute, Count: int64(burst), First: 1})
 	s.drained(ctx, contacts, 5*time.Minute)
 	after := s.stats(ctx, contacts)
