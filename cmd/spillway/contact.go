@@ -92,6 +92,9 @@ func printDossier(c *console, v dossier.Dossier) {
 // line is an event of the timeline for people.
 func line(event history.Event) string {
 	text := fmt.Sprintf("%s  %-8s %s", at(event.Time), event.Kind, event.Action)
+	if event.Times > 0 {
+		text += fmt.Sprintf(" %d times since %s", event.Times, at(event.First))
+	}
 	if event.Outcome != "" {
 		text += ": " + event.Outcome
 	}

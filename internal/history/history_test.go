@@ -2,8 +2,10 @@ package history_test
 
 import (
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -58,21 +60,75 @@ func TestTimelineKeepsTheNewestEventsAndTheLastSync(t *testing.T) {
 	require.Equal(t, "r1", events[0].Webhooks[0].RequestID)
 	require.WithinDuration(t, time.Now(), events[0].Webhooks[0].At, time.Minute)
 
-	for range 40 {
+	fail := func(code string) {
 		pass(t, contacts, rdb, func(claim *pending.Claim) error {
-			event := history.Event{Time: synced.Add(time.Hour), Kind: history.Retrying, Code: "outage"}
-			return claim.Retry(t.Context(), 0, false, pending.Failure{Code: "outage"}, event.Encode())
+			event := history.Event{Time: time.Now(), Kind: history.Retrying, Action: "update", Code: code, Error: "away", Covered: 1}
+			return claim.Retry(t.Context(), 0, false, pending.Failure{Code: code}, event.Encode())
 		})
+	}
+	began := time.Now()
+	for range 40 {
+		fail("outage")
+	}
+	events, _, err = timelines.Timeline(t.Context(), ref)
+	require.NoError(t, err)
+	require.Len(t, events, 2, "what repeats itself is counted")
+	require.Equal(t, "outage", events[0].Code)
+	require.Equal(t, 40, events[0].Times)
+	require.Equal(t, 40, events[0].Covered)
+	require.WithinDuration(t, began, events[0].First, time.Minute)
+	require.False(t, events[0].First.After(events[0].Time))
+
+	for n := range 40 {
+		fail("code_" + strconv.Itoa(n%2))
 	}
 	events, last, err = timelines.Timeline(t.Context(), ref)
 	require.NoError(t, err)
-	require.Len(t, events, 21, "20 and the last sync")
-	require.Equal(t, "outage", events[0].Code)
+	require.Len(t, events, 9, "8 and the last sync")
+	require.Equal(t, "code_1", events[0].Code)
+	require.Zero(t, events[0].Times)
 	require.Equal(t, synced, last)
 	for _, key := range []string{"spw:{spillway}:h:default:7", "spw:{spillway}:h:default:7:last"} {
 		ttl, err := rdb.TTL(t.Context(), key).Result()
 		require.NoError(t, err)
 		require.Positive(t, ttl, key)
+	}
+}
+
+func TestAnEventIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6000000, time.UTC)
+	for _, event := range []history.Event{
+		{
+			Time: at, Kind: history.Synced, Action: "add", Outcome: "created", UserID: 42, Role: "customer",
+			Notes: []string{"role_unknown", "field_kept:user_url"}, Waited: 1500, Took: 250, PasswordReturned: true, Covered: 12,
+			Webhooks: []contact.Receipt{
+				{At: at, Action: contact.Update}, {At: at, Action: contact.Add, RequestID: "r 1"}, {At: at, Action: contact.Add, RequestID: "r2"},
+			}, RequestID: "r2",
+		},
+		{Time: at, Kind: history.Retrying, Action: "update", Code: "outage", Error: `the site {"broke"} % off`, Waited: 1, Covered: 3, RequestID: "r3"},
+		{Time: at, Kind: history.Parked, Action: "add", Code: "no_email", Error: "the contact has none"},
+		{Time: at, Kind: history.Dropped, Action: "add", Notes: []string{"by the operator"}},
+	} {
+		read, ok := history.Decode(event.Encode())
+		require.True(t, ok)
+		require.Equal(t, event, read)
+	}
+
+	long := history.Event{Time: at, Kind: history.Parked, Error: strings.Repeat("ä", 400)}
+	for n := range 8 {
+		long.Webhooks = append(long.Webhooks, contact.Receipt{At: at, RequestID: strconv.Itoa(n)})
+	}
+	read, ok := history.Decode(long.Encode())
+	require.True(t, ok)
+	require.Len(t, read.Webhooks, 3)
+	require.Equal(t, "7", read.Webhooks[2].RequestID)
+	require.True(t, utf8.ValidString(read.Error))
+	require.Less(t, len(read.Error), 210)
+
+	for _, other := range []string{"", "event", "{}", `+{"time":"2026-01-02T03:04:05Z","kind":"synced"}`, "-x 1 {"} {
+		_, ok := history.Decode(other)
+		require.False(t, ok, other)
 	}
 }
 

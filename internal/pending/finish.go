@@ -11,15 +11,26 @@ import (
 )
 
 const (
-	timelineLength = 20                  // events of a contact
+	timelineLength = 8                   // events of a contact
 	timelineTTL    = 30 * 24 * time.Hour // after its last event
 )
 
 // rememberLua adds an event to a contact's timeline, which package shard
-// describes. The last sync is kept when many failures push it out.
+// describes. The last sync is kept when many failures push it out. A failure
+// like the one before it is counted there and takes no place of its own: package
+// history describes its head. A length of zero remembers nothing.
 const rememberLua = `
 local function remember(timeline, last, event, length, ttl)
-  if event == '' then return end
+  if event == '' or tonumber(length) == 0 then return end
+  local what, covered, rest = string.match(event, '^%` + shard.RetryingMark + `(%S+) %d+ %d+ (%d+) (.*)$')
+  if what then
+    local before, times, first, seen = string.match(redis.call('LINDEX', timeline, 0) or '', '^%` + shard.RetryingMark + `(%S+) (%d+) (%d+) (%d+) ')
+    if before == what then
+      redis.call('LSET', timeline, 0, string.format('` + shard.RetryingMark + `%s %d %s %d %s', what, times + 1, first, seen + covered, rest))
+      redis.call('EXPIRE', timeline, ttl)
+      return
+    end
+  end
   if redis.call('LPUSH', timeline, event) > tonumber(length) then
     local old = redis.call('RPOP', timeline)
     if string.sub(old, 1, 1) == '` + shard.SyncedMark + `' then redis.call('SET', last, old) end

@@ -59,8 +59,12 @@ func Timeline(queue string, ref contact.Ref) string { return Prefix(queue) + "h:
 // too long to hold it.
 func LastSync(queue string, ref contact.Ref) string { return Timeline(queue, ref) + ":last" }
 
-// SyncedMark begins the text of an event that tells of a sync.
-const SyncedMark = "+"
+// SyncedMark begins the text of an event that tells of a sync, RetryingMark that
+// of a failure that is retried.
+const (
+	SyncedMark   = "+"
+	RetryingMark = "-"
+)
 
 // Counts begins the keys of the counts over time: hashes "m:HOUR" with a field
 // "MINUTE:NAME" for every minute of an hour, and "h:DAY" with a field
