@@ -83,3 +83,25 @@ func TestWhatStandsBeforeTheSiteIsNamed(t *testing.T) {
 		})
 	}
 }
+
+// A cache that keeps refusals would answer the old one after it was mended.
+func TestNoCacheAnswersForTheStatus(t *testing.T) {
+	t.Parallel()
+	kept := map[string]bool{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if kept[r.URL.String()] {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		kept[r.URL.String()] = true
+		_, _ = w.Write([]byte(`{"plugin":"0.3.0","protocol":2}`))
+	}))
+	t.Cleanup(server.Close)
+	client, err := site.New(site.Options{URL: server.URL, User: "spillway", AppPassword: "s3cret"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close(context.Background())) })
+	for range 3 {
+		_, err := client.Status(t.Context(), "first_name")
+		require.NoError(t, err)
+	}
+}
