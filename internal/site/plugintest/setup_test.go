@@ -3,7 +3,6 @@ package plugintest
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -62,15 +61,15 @@ func status(t *testing.T, wp *wptest.Site, change func(*site.Options)) error {
 
 // requireHindered checks which hindrance Spillway tells of, and that it names
 // no secret.
-func requireHindered(t *testing.T, code string, err error) *site.Hindered {
+func requireHindered(t *testing.T, code string, err error) site.Hindered {
 	t.Helper()
 	var hindered *site.Hindered
-	require.True(t, errors.As(err, &hindered), "%v", err)
+	require.ErrorAs(t, err, &hindered)
 	require.Equal(t, code, hindered.Code, "%v", err)
 	require.NotEmpty(t, hindered.Remedy)
 	_, isOutage := contact.AsOutage(err)
 	require.True(t, isOutage)
-	return hindered
+	return *hindered
 }
 
 func TestWhatKeepsSpillwayOutIsNamed(t *testing.T) {
