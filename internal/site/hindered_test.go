@@ -32,18 +32,21 @@ func TestWhatStandsBeforeTheSiteIsNamed(t *testing.T) {
 		says   string
 	}{
 		"Cloudflare's challenge": {
-			http.StatusForbidden, http.Header{"Cf-Mitigated": {"challenge"}},
+			http.StatusForbidden,
+			http.Header{"Cf-Mitigated": {"challenge"}},
 			`<!DOCTYPE html><html><head><title>Just a moment...</title></head></html>`, "challenge", "«Just a moment...»",
 		},
 		"SiteGround's captcha": {
-			http.StatusAccepted, http.Header{"Sg-Captcha": {"challenge"}},
+			http.StatusAccepted,
+			http.Header{"Sg-Captcha": {"challenge"}},
 			`<html><head><meta http-equiv="refresh" content="0;/.well-known/sgcaptcha/?r=%2Fwp-json%2F"></head></html>`, "challenge", "status 202",
 		},
 		"a challenge that answers 200": {
 			http.StatusOK, nil, `<html><head><title>Attention Required! | CDN</title></head></html>`, "challenge", "Attention Required",
 		},
 		"Basic authentication": {
-			http.StatusUnauthorized, http.Header{"Www-Authenticate": {`Basic realm="Staging"`}},
+			http.StatusUnauthorized,
+			http.Header{"Www-Authenticate": {`Basic realm="Staging"`}},
 			`<html><title>401 Authorization Required</title></html>`, "server_password", "USER:PASSWORD",
 		},
 		"a firewall's page":       {http.StatusForbidden, nil, `<html><title>Blocked &amp; logged</title></html>`, "refused_page", "«Blocked & logged»"},
