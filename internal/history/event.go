@@ -59,7 +59,7 @@ const (
 )
 
 // marks begin the text of an event of each kind.
-var marks = map[string]string{Synced: shard.SyncedMark, Retrying: shard.RetryingMark, Parked: "!", Dropped: "x"} //nolint:gochecknoglobals // a constant
+var marks = map[string]string{Synced: shard.SyncedMark, Retrying: shard.RetryingMark, Parked: "!", Dropped: "x"}
 
 // stored is what of an event is kept as JSON. Members are one letter long, and
 // times are in milliseconds since 1970.

@@ -213,11 +213,8 @@ var (
 
 // cleanLogin does what WordPress does to a login, but for accents, which
 // WordPress turns into plain letters.
-func cleanLogin(login string, strict bool) string {
-	login = tagOrEntity.ReplaceAllString(login, "")
-	if strict {
-		login = notInLogins.ReplaceAllString(login, "")
-	}
+func cleanLogin(login string) string {
+	login = notInLogins.ReplaceAllString(tagOrEntity.ReplaceAllString(login, ""), "")
 	return spaces.ReplaceAllString(strings.TrimSpace(login), " ")
 }
 

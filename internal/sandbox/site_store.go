@@ -107,7 +107,7 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 // newLogin picks a new user's login, and notes when it is not as the contact has
 // it.
 func (s *users) newLogin(in incoming) (login, note string, err error) {
-	if own := strings.TrimSpace(cut(cleanLogin(in.login, true), maxLogin)); own != "" {
+	if own := strings.TrimSpace(cut(cleanLogin(in.login), maxLogin)); own != "" {
 		if _, taken := s.byLogin[strings.ToLower(own)]; taken {
 			return "", "", permanent("user_login_taken", "The login name belongs to another user.")
 		}
@@ -125,9 +125,9 @@ func (s *users) newLogin(in incoming) (login, note string, err error) {
 func (in incoming) named() string {
 	first, last := joined(in.fields["first_name"]), joined(in.fields["last_name"])
 	switch {
-	case in.loginFormat == "flname" && cleanLogin(first+last, true) != "":
+	case in.loginFormat == "flname" && cleanLogin(first+last) != "":
 		return first + last
-	case in.loginFormat == "fnamenum" && cleanLogin(first, true) != "":
+	case in.loginFormat == "fnamenum" && cleanLogin(first) != "":
 		return first + strconv.Itoa(1+int(crc32.ChecksumIEEE([]byte(in.id))%99999))
 	}
 	return in.email

@@ -189,7 +189,7 @@ const maxLogin = 60
 
 // freeLogin makes a login from an e-mail address.
 func (s *users) freeLogin(email string) string {
-	email = cleanLogin(email, true)
+	email = cleanLogin(email)
 	login := cut(email, maxLogin)
 	for n := 1; ; n++ {
 		if _, taken := s.byLogin[strings.ToLower(login)]; !taken {

@@ -144,8 +144,9 @@ func (b *bundle) prepared(t *testing.T, parts *cutter, id int, action contact.Ac
 
 // requireRight checks what must hold after the creation of contact 1, however it
 // came about.
-func (b *bundle) requireRight(t *testing.T, email string) {
+func (b *bundle) requireRight(t *testing.T) {
 	t.Helper()
+	const email = "one@example.org"
 	require.Len(t, b.stand.Site.UsersByContact("1"), 1)
 	require.Len(t, b.stand.Site.UsersByEmail(email), 1)
 	require.Len(t, b.stand.Site.Mails(email), 1)
@@ -173,7 +174,7 @@ func TestPassCutOffAtAnyStepOfACreationIsMadeGoodByTheNext(t *testing.T) {
 				require.ErrorIs(t, err, errCut)
 				_, err = b.pass(t, b.parts(t, "k"), 1, contact.Add)
 				require.NoError(t, err)
-				b.requireRight(t, "one@example.org")
+				b.requireRight(t)
 				passwords := make(map[string]bool)
 				for _, update := range b.stand.CRM.Updates("1") {
 					passwords[update["wp_password"]] = true
@@ -200,7 +201,7 @@ func TestLostOrUnreadableVaultEntryGivesTheUnconfirmedUserANewPassword(t *testin
 			}
 			_, err = b.pass(t, b.parts(t, key), 1, contact.Add)
 			require.NoError(t, err)
-			b.requireRight(t, "one@example.org")
+			b.requireRight(t)
 		})
 	}
 }

@@ -154,7 +154,7 @@ func TestCreatedTagFollowsThePasswordOncePerCreation(t *testing.T) {
 	require.True(t, result.PasswordReturned)
 	require.Equal(t, []string{"update", "apply [55]"}, order.done)
 	b.requireTags(t, 4, 55)
-	b.requireRight(t, "one@example.org")
+	b.requireRight(t)
 	b.requireSettled(t)
 
 	// No tag for a user who was there, and none again after it was taken away.
@@ -190,7 +190,7 @@ func TestCreationCutOffAnywhereGetsItsTag(t *testing.T) {
 					require.NoError(t, err)
 					b.requireTags(t, 4, 55)
 					if !noReturn {
-						b.requireRight(t, "one@example.org")
+						b.requireRight(t)
 					}
 					b.requireSettled(t)
 				})
@@ -217,7 +217,7 @@ func TestCreatedTagWaitsForThePassword(t *testing.T) {
 	_, err = b.pass(t, b.parts(t, "k"), 1, contact.Add)
 	require.NoError(t, err)
 	b.requireTags(t, 55)
-	b.requireRight(t, "one@example.org")
+	b.requireRight(t)
 }
 
 func TestTagsThatTheCRMRefusesKeepNoPasswordUnconfirmed(t *testing.T) {
@@ -233,7 +233,7 @@ func TestTagsThatTheCRMRefusesKeepNoPasswordUnconfirmed(t *testing.T) {
 	_, err = b.pass(t, b.parts(t, "k"), 1, contact.Add)
 	require.NoError(t, err)
 	b.requireTags(t, 55)
-	b.requireRight(t, "one@example.org")
+	b.requireRight(t)
 }
 
 func TestCreatedTagIsFoundByNameAndAddsWaitWhileThereIsNone(t *testing.T) {
