@@ -17,8 +17,9 @@ import (
 const (
 	exitOK          = 0
 	exitFailed      = 1
-	exitUsage       = 2 // wrong arguments or settings
+	exitUsage       = 2 // wrong arguments
 	exitFindings    = 3 // the doctor found failures
+	exitSettings    = assembly.ExitSettings
 	exitInterrupted = 130
 )
 
@@ -26,7 +27,7 @@ const description = `Takes a CRM's webhooks in a WordPress site's place.
 
 Settings are read from the environment and from .env in this folder; ` + "`spillway env`" + ` prints them all. ` +
 	"Beside a `spillway run` in this folder the other commands find its Redis, and its stand-ins, by themselves. " +
-	`Exit codes: 0 done, 1 failed, 2 wrong arguments or settings, 3 the doctor found failures, 130 interrupted.`
+	`Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the doctor found failures, 78 wrong settings, 130 interrupted.`
 
 // usageError is a wrong use that kong cannot see.
 type usageError string

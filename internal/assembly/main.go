@@ -19,8 +19,8 @@ import (
 type Program func(ctx context.Context, settings config.Config, log zerolog.Logger) error
 
 // Main reads the settings, runs the program until SIGINT or SIGTERM, and
-// returns the exit code: 0 after a stop that was asked for, 2 for wrong
-// settings, 1 otherwise. A second signal ends the process at once. With the first
+// returns the exit code: 0 after a stop that was asked for, [ExitSettings] for
+// wrong settings, 1 otherwise. A second signal ends the process at once. With the first
 // argument "health" it asks a running one instead, and returns 0 or 1.
 func Main(role config.Role, run Program) int {
 	if len(os.Args) > 1 && os.Args[1] == healthCommand {
@@ -50,6 +50,11 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
+// ExitSettings is the exit code for wrong settings: EX_CONFIG of sysexits.h. It is
+// not 2, with which Go's runtime ends a program that panicked: that one is to be
+// started again, and wrong settings do not become right by themselves.
+const ExitSettings = 78
+
 // ExitCode writes an error of the settings for a person and returns the exit
 // code that belongs to it.
 func ExitCode(w io.Writer, err error) int {
@@ -64,7 +69,7 @@ func ExitCode(w io.Writer, err error) int {
 		for _, problem := range invalid.Problems {
 			_, _ = fmt.Fprintln(w, "  "+problem)
 		}
-		return 2
+		return ExitSettings
 	}
 	_, _ = fmt.Fprintln(w, err)
 	return 1

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/assembly"
 	"spillway/internal/site/sitetest"
 )
 
@@ -286,7 +287,7 @@ func TestWrongSettingsAreAllNamedBeforeAnythingListens(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			require.Fail(t, program+" started with wrong settings")
 		}
-		require.Equal(t, 2, p.cmd.ProcessState.ExitCode(), p.log)
+		require.Equal(t, assembly.ExitSettings, p.cmd.ProcessState.ExitCode(), p.log)
 		for _, name := range test.names {
 			require.Contains(t, p.log.String(), name)
 		}
