@@ -218,9 +218,9 @@ func judgePersistence(f facts) Finding {
 	case f.fsync == "no":
 		return Finding{check, Warn, "append-only file with appendfsync no: a crash of the machine may lose half a minute of webhooks", "redis-cli CONFIG SET appendfsync everysec, and in redis.conf"}
 	case f.fsync == "everysec":
-		return Finding{check, OK, "append-only file, fsync each second (a crash of the whole machine may lose that second; always closes the gap)", ""}
+		return Finding{check, Warn, "append-only file, fsync each second: a crash of the machine, and on a slow or busy disk a killed Redis, can lose up to two seconds of acknowledged webhooks", "redis-cli CONFIG SET appendfsync always, and in redis.conf: one fsync serves many webhooks"}
 	case f.fsync == "always":
-		return Finding{check, OK, "append-only file, fsync with each write", ""}
+		return Finding{check, OK, "append-only file, fsync with each write: what is acknowledged survives a killed Redis and a crash of its machine", ""}
 	}
 	return Finding{check, OK, "append-only file", ""}
 }

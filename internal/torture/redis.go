@@ -11,24 +11,46 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/redisconn/slowdisk"
 )
 
 // Mode is how Redis is run.
 type Mode string
 
 // The modes. With Always and EverySecond Redis is killed and comes back on its
-// append-only file. A kill loses nothing in either: what was written is in the
-// kernel's hands. EverySecond differs when the machine dies, by a second of
-// acknowledged webhooks at most, which no test on one machine can show.
+// append-only file. On a quick disk a kill loses nothing in either: what was
+// written is in the kernel's hands. EverySecond differs when the machine dies, by
+// a second of acknowledged webhooks at most, which no test on one machine can
+// show.
+//
+// On a slow disk, where each sync takes slowSync longer, Always still loses
+// nothing. EverySecond does: while a sync takes long, Redis keeps in its own
+// memory what it has acknowledged.
 const (
-	Always      Mode = "always"
-	EverySecond Mode = "everysec"
+	Always          Mode = "always"
+	EverySecond     Mode = "everysec"
+	SlowAlways      Mode = "slow-always"
+	SlowEverySecond Mode = "slow-everysec"
 	// Sentinel is a master with one replica and three Sentinels. The master is
 	// killed and the replica takes over. min-replicas-to-write is 1: a master
 	// without its replica takes no writes, so ingest refuses webhooks until the
 	// killed one is back.
 	Sentinel Mode = "sentinel"
 )
+
+// slowSync is by how much longer a sync takes on the slow disk: a small virtual
+// machine's, or one on which the append-only file is being rewritten.
+const slowSync = 300 * time.Millisecond
+
+// disk returns how often Redis syncs, and the variables of its disk.
+func (m Mode) disk(ctx context.Context, dir string) (fsync string, environ []string, err error) {
+	fsync, slow := strings.CutPrefix(string(m), "slow-")
+	if slow {
+		environ, err = slowdisk.Environ(ctx, dir, slowSync)
+	}
+	return fsync, environ, err
+}
 
 // store is the Redis of a run.
 type store interface {
@@ -108,11 +130,16 @@ type single struct {
 	*server
 }
 
-func newSingle(ctx context.Context, dir, fsync string) (*single, error) {
+func newSingle(ctx context.Context, dir string, mode Mode) (*single, error) {
+	fsync, environ, err := mode.disk(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
 	s, err := newServer("redis", dir, "appendonly yes", "appendfsync "+fsync)
 	if err != nil {
 		return nil, err
 	}
+	s.env = append(s.env, environ...)
 	return &single{s}, s.up(ctx)
 }
 

@@ -176,7 +176,7 @@ func (r *run) openStore(ctx context.Context) (err error) {
 		r.store, err = newSentinelSet(ctx, r.options.Dir)
 		return err
 	}
-	r.store, err = newSingle(ctx, r.options.Dir, string(r.options.Mode))
+	r.store, err = newSingle(ctx, r.options.Dir, r.options.Mode)
 	return err
 }
 

@@ -25,6 +25,7 @@ type Server struct {
 	tb   testing.TB
 	dir  string
 	args []string
+	env  []string
 	bus  int // port of the cluster bus, in a cluster
 	cmd  *exec.Cmd
 }
@@ -47,9 +48,15 @@ func Need(tb testing.TB) {
 // set. extra are further command-line options of redis-server.
 func Start(tb testing.TB, extra ...string) *Server {
 	tb.Helper()
+	return StartIn(tb, nil, extra...)
+}
+
+// StartIn is [Start] with further variables in the server's environment.
+func StartIn(tb testing.TB, environ []string, extra ...string) *Server {
+	tb.Helper()
 	Need(tb)
 	port := freePort(tb)
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), tb: tb, dir: tb.TempDir()}
+	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), tb: tb, dir: tb.TempDir(), env: environ}
 	s.args = append([]string{
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", s.dir,
 		"--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction",
@@ -84,6 +91,7 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.tb.Helper()
 	s.cmd = exec.Command("redis-server", s.args...)
+	s.cmd.Env = append(os.Environ(), s.env...)
 	require.NoError(s.tb, s.cmd.Start())
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	defer client.Close()

@@ -21,7 +21,7 @@ import (
 func main() {
 	seeds := flag.String("seeds", "1", "comma-separated numbers; each is a run of its own")
 	minutes := flag.Float64("minutes", 3, "how long things go wrong in each run")
-	modes := flag.String("redis", "always,everysec,sentinel", "how Redis is run")
+	modes := flag.String("redis", "always,everysec,sentinel", "how Redis is run; also slow-always and slow-everysec, on a slow disk")
 	without := flag.String("without", "", "take a guard out: "+strings.Join(torture.Guards(), ", "))
 	apart := flag.Duration("clocks", 0, "how far the programs' wall clocks go wrong, for instance 7m")
 	keep := flag.String("dir", "", "keep files and logs here")
