@@ -174,7 +174,7 @@ final class Spillway_Connector_Ledger {
 			return;
 		}
 		$this->results[ $place ] = $this->with_first_try( $place, $result );
-		if ( $this->created_first( $place ) === $user_id ) {
+		if ( $user_id > 0 && $this->created_first( $place ) === $user_id ) {
 			$created = $user_id;
 			$mails   = array_merge( $this->first[ $place ][2], $mails );
 		}
