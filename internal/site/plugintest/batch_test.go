@@ -219,6 +219,7 @@ func TestDatabaseThatRefusesNamedLocksIsNamed(t *testing.T) {
 const profileHooks = `<?php
 add_action( 'profile_update', function ( $user_id ) {
 	update_user_meta( $user_id, 'profile_updates', 1 + (int) get_user_meta( $user_id, 'profile_updates', true ) );
+	update_user_meta( $user_id, 'profile_copy', get_user_meta( $user_id, 'first_name', true ) . ' ' . get_userdata( $user_id )->user_email );
 } );
 `
 
@@ -246,5 +247,8 @@ func TestChangeOfANameIsAChangeOfTheProfile(t *testing.T) {
 	require.Equal(t, "1", meta(t, site, 1, "profile_updates"), "no part of the profile has changed")
 	expect(t, site, "updated", update(1, change{"first_name": "Newer", "display_name": "Newer"}))
 	require.Equal(t, "2", meta(t, site, 1, "profile_updates"), "WordPress has said so itself")
+	expect(t, site, "updated", update(1, change{"first_name": "Newest", "user_email": "new@example.com"}))
+	require.Equal(t, "3", meta(t, site, 1, "profile_updates"))
+	require.Equal(t, "Newest new@example.com", meta(t, site, 1, "profile_copy"), "a plugin that keeps a copy takes all of it")
 	requireClean(t, site)
 }

@@ -147,8 +147,15 @@ final class Spillway_Connector_Fields {
 		if ( null !== $fusion ) {
 			return self::store_with( $fusion, $user_id, $fields );
 		}
-		$notes = self::store_record( $user_id, array_intersect_key( $fields, self::RECORD ) );
-		return array_merge( $notes, self::store_meta( $user_id, array_diff_key( $fields, self::RECORD ) ) );
+		// The names come first: a change of the record fires profile_update, and
+		// plugins that keep a copy of the profile take it then.
+		$meta  = array_diff_key( $fields, self::RECORD );
+		$names = array_intersect_key( $meta, array_flip( Spillway_Connector_Profile::NAMES ) );
+		return array_merge(
+			self::store_meta( $user_id, $names ),
+			self::store_record( $user_id, array_intersect_key( $fields, self::RECORD ) ),
+			self::store_meta( $user_id, array_diff_key( $meta, $names ) )
+		);
 	}
 
 	/**
