@@ -63,9 +63,7 @@ func startWaiting(t *testing.T, change func(*ingest.Options)) *waiting {
 		cancel()
 		<-stopped
 	})
-	require.Eventually(t, func() bool {
-		return w.rdb.PubSubNumSub(t.Context(), "spw:endings").Val()["spw:endings"] == 1
-	}, 30*time.Second, 5*time.Millisecond)
+	require.Eventually(t, endings.Listening, longWait, 5*time.Millisecond)
 	w.address, w.stop = serve(t, w.server)
 	return w
 }

@@ -110,7 +110,7 @@ func NewEndings(intake *Intake, rdb redis.UniversalClient) *Endings {
 func (e *Endings) Submit(
 	ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt, patience time.Duration,
 ) (coalesced bool, wait *Wait, err error) {
-	if patience <= e.intake.contacts.settle || !e.listening.Load() {
+	if patience <= e.intake.contacts.settle || !e.Listening() {
 		coalesced, err = e.intake.Submit(ctx, ref, intent, receipt)
 		return coalesced, nil, err
 	}
@@ -205,6 +205,9 @@ const (
 	resubscribe = 250 * time.Millisecond
 )
 
+// Listening says whether the ends of passes are heard at the moment.
+func (e *Endings) Listening() bool { return e.listening.Load() }
+
 // Run keeps this process's one subscription until ctx ends. report is told why
 // nothing is heard at the moment, each time an attempt fails.
 func (e *Endings) Run(ctx context.Context, report func(error)) {
@@ -231,7 +234,7 @@ func (e *Endings) listen(ctx context.Context) error {
 	for {
 		message, err := subscription.ReceiveTimeout(ctx, silence)
 		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() && !asked && e.listening.Load() {
+		if errors.As(err, &timeout) && timeout.Timeout() && !asked && e.Listening() {
 			if err := subscription.Ping(ctx); err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ function ending( $user_id ) {
 }
 add_action( 'user_register', 'ending', 99 );
 add_action( 'updated_user_meta', function ( $meta_id, $user_id, $key ) {
-	if ( 'last_name' === $key ) {
+	if ( 'motto' === $key ) {
 		ending( $user_id );
 	}
 }, 10, 3 );
@@ -57,8 +57,8 @@ func TestHookThatRedirectsDiesOrDeletesFailsItsContactAlone(t *testing.T) {
 		t.Run(c.what, func(t *testing.T) {
 			base := 100 * (i + 1)
 			users(t, site, base, 3)
-			changed := update(base+1, change{"ending": c.what, "last_name": "New"})
-			site.PHP(`update_user_meta( get_user_by( 'email', '` + email(base+1) + `' )->ID, 'last_name', 'Old' );`)
+			changed := update(base+1, change{"ending": c.what, "motto": "New"})
+			site.PHP(`update_user_meta( get_user_by( 'email', '` + email(base+1) + `' )->ID, 'motto', 'Old' );`)
 			got := send(t, site,
 				update(base, change{"first_name": "New"}), changed, update(base+2, change{"first_name": "New"}),
 				add(base+3, change{"first_name": "New"}), add(base+4, change{"ending": c.what}), add(base+5, change{"first_name": "New"}),
@@ -74,7 +74,7 @@ func TestHookThatRedirectsDiesOrDeletesFailsItsContactAlone(t *testing.T) {
 				require.True(t, a.Error.Permanent)
 				require.Equal(t, c.message, a.Error.Message)
 			}
-			require.Equal(t, "Old", meta(t, site, base+1, "last_name"), "nothing of it is stored")
+			require.Equal(t, "Old", meta(t, site, base+1, "motto"), "nothing of it is stored")
 			require.Empty(t, site.UsersByEmail(email(base+4)))
 		})
 	}
