@@ -10,9 +10,6 @@ func (i *Intake) InLine() (n int) {
 	return n
 }
 
-// Listening says that the ends of passes are heard.
-func (e *Endings) Listening() bool { return e.listening.Load() }
-
 // Waiting is how many contacts somebody waits for.
 func (e *Endings) Waiting() int {
 	e.mu.Lock()
