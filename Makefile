@@ -28,7 +28,7 @@ run: build ## build and start everything in one process; without settings, with 
 
 test: packages ## run all tests with the race detector
 	$(GO) test -race -timeout 30m ./...
-	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race ./internal/site/plugintest; done
+	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race ./internal/lab/plugintest; done
 	cd deploy/check && $(GO) test -count=1 ./... # it reads files that the cache does not watch
 
 lint: ## check formatting, Go and PHP
@@ -44,10 +44,10 @@ build: ## build the three programs into ./bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ./bin/ ./cmd/...
 
 bench: packages build ## measure what the README's performance section states, in less than ten minutes
-	@./bin/spillway bench --json var/bench.json
+	@$(GO) run ./internal/lab/bench/run
 
 scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for deploy/SCALING.md
-	@./bin/spillway bench --only scale --json var/scale.json
+	@$(GO) run ./internal/lab/bench/run -only scale -json var/scale.json
 
 # Each seed is one run with each way to run Redis.
 SEEDS   ?= 1
@@ -57,7 +57,7 @@ REDIS   ?= always,everysec,sentinel
 CLOCKS  ?= 0
 
 torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3 CLOCKS=7m
-	$(GO) run ./internal/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)' -clocks '$(CLOCKS)'
+	$(GO) run ./internal/lab/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)' -clocks '$(CLOCKS)'
 
 outage: packages ## 100,000 contacts through a two-hour outage played fast, and minutes against an unknown limit
 	$(GO) test -tags torture -timeout 30m -v -run 'HundredThousand|ALimitOf25' ./internal/throttle

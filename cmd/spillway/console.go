@@ -14,9 +14,9 @@ import (
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
-	"spillway/internal/history"
-	"spillway/internal/localrun"
+	"spillway/internal/operate/localrun"
 	"spillway/internal/pending"
+	"spillway/internal/pending/history"
 	"spillway/internal/redisconn"
 )
 

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/dossier"
-	"spillway/internal/history"
+	"spillway/internal/pending/dossier"
+	"spillway/internal/pending/history"
 )
 
 type contactCommand struct {

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"spillway/internal/config"
-	"spillway/internal/doctor"
+	"spillway/internal/operate/doctor"
 )
 
 type doctorCommand struct {

@@ -21,14 +21,12 @@ type commands struct {
 	Parked  parkedCommand  `cmd:"" help:"List, retry or drop contacts that failed for good."`
 	Pause   pauseCommand   `cmd:"" help:"Let work wait. Webhooks are still accepted."`
 	Resume  resumeCommand  `cmd:"" help:"Let work go on after a pause."`
-	Bench   benchCommand   `cmd:"" help:"Measure everything that the README's performance section states, on this machine."`
 
 	Keys       keysCommand       `cmd:"" help:"Make an access key and a secret key."`
 	Env        envCommand        `cmd:"" help:"Print all settings as a commented .env file."`
 	Plugin     pluginCommand     `cmd:"" help:"Write the connector plugin for the WordPress site as a zip file."`
 	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`
 	Version    versionCommand    `cmd:"" help:"Print the version."`
-	BenchPart  benchPartCommand  `cmd:"" hidden:"" name:"bench-part"`
 
 	VersionFlag kong.VersionFlag `name:"version" help:"Print the version and exit."`
 }

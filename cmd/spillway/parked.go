@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"spillway/internal/contact"
-	"spillway/internal/dossier"
 	"spillway/internal/pending"
+	"spillway/internal/pending/dossier"
 )
 
 // parkedCommand groups the commands about contacts that failed for good.

@@ -14,8 +14,8 @@ import (
 	"spillway/internal/assembly"
 	"spillway/internal/config"
 	"spillway/internal/contact"
-	"spillway/internal/progress"
-	"spillway/internal/resync"
+	"spillway/internal/operate/progress"
+	"spillway/internal/operate/resync"
 	"spillway/internal/vault"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"spillway/internal/config"
-	"spillway/internal/localrun"
+	"spillway/internal/operate/localrun"
 )
 
 type runCommand struct {

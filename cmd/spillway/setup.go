@@ -12,9 +12,9 @@ import (
 	"runtime"
 
 	"spillway/deploy/wordpress"
-	"spillway/internal/completion"
 	"spillway/internal/config"
 	"spillway/internal/observe"
+	"spillway/internal/operate/completion"
 )
 
 type keysCommand struct {

@@ -18,9 +18,9 @@ import (
 	"spillway/internal/assembly"
 	"spillway/internal/config"
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
 )
 
 // call runs a command line and returns its exit code and what it printed.

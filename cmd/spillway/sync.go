@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/dossier"
 	"spillway/internal/pending"
+	"spillway/internal/pending/dossier"
 )
 
 type syncCommand struct {

@@ -10,21 +10,21 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"spillway/internal/addresses"
+	"spillway/internal/admin"
+	"spillway/internal/admin/addresses"
+	"spillway/internal/admin/roster"
 	"spillway/internal/config"
 	"spillway/internal/contact"
-	"spillway/internal/dashboard"
-	"spillway/internal/history"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
-	"spillway/internal/roster"
+	"spillway/internal/pending/history"
 )
 
 // newAdmin returns the admin address of an ingest process.
 func newAdmin(
-	rdb redis.UniversalClient, contacts *pending.Contacts, systems dashboard.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
-) *dashboard.Dashboard {
-	options := dashboard.Options{
+	rdb redis.UniversalClient, contacts *pending.Contacts, systems admin.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
+) *admin.Dashboard {
+	options := admin.Options{
 		Contacts: contacts, Timelines: history.New(rdb, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
 		Health: health, Site: contact.DefaultSite, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
@@ -32,7 +32,7 @@ func newAdmin(
 	if len(settings.SearchKey) > 0 {
 		options.Addresses = addresses.New(rdb, settings.SearchKey)
 	}
-	return dashboard.New(options)
+	return admin.New(options)
 }
 
 // shown are the settings as the dashboard shows them.

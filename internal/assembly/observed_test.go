@@ -22,9 +22,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"spillway/internal/config"
-	"spillway/internal/observe/logtest"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
 )
 
 const (

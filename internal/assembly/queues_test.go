@@ -9,10 +9,10 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/contact"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/polltest"
-	"spillway/internal/redisconn/redistest"
 )
 
 func TestAProgramThatStartedWithoutRedisChecksItsQueuesOnceRedisIsThere(t *testing.T) {

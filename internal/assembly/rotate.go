@@ -6,9 +6,9 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"spillway/internal/assembly/rotation"
 	"spillway/internal/config"
 	"spillway/internal/ingest"
-	"spillway/internal/rotation"
 	"spillway/internal/webhook"
 )
 

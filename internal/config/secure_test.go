@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/config"
-	"spillway/internal/redisconn/certtest"
+	"spillway/internal/lab/certtest"
 )
 
 func TestTrustedProxiesAreAddressesAndRanges(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/ingest"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
 )
 
 const tried = "/?wpf_action=test&access_key="

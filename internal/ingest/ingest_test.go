@@ -20,9 +20,9 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/ingest"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
 	"spillway/internal/webhook"
 )
 

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/pending/history"
 )
 
 // browse opens a webhook's address as a browser does.

@@ -13,8 +13,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
 	"spillway/internal/observe"
+	"spillway/internal/pending/history"
 	"spillway/internal/webhook"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/ingest"
-	"spillway/internal/observe/logtest"
-	"spillway/internal/redisconn/certtest"
+	"spillway/internal/lab/certtest"
+	"spillway/internal/lab/logtest"
 )
 
 func TestWebhooksArriveOverTLS(t *testing.T) {

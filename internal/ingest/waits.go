@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/pending/history"
 	"spillway/internal/webhook"
 )
 

@@ -17,11 +17,11 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/history"
 	"spillway/internal/ingest"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
+	"spillway/internal/pending/history"
 )
 
 // waiting is an ingest whose senders wait, before a real Redis; the test plays

@@ -8,8 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/redistest"
 	"spillway/internal/observe"
-	"spillway/internal/redisconn/redistest"
 )
 
 func TestRedisThatEvictsIsUnready(t *testing.T) {

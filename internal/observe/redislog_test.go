@@ -12,8 +12,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/logtest"
 	"spillway/internal/observe"
-	"spillway/internal/observe/logtest"
 )
 
 //nolint:paralleltest // the client's logger is the process's

@@ -11,8 +11,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/logtest"
 	"spillway/internal/observe"
-	"spillway/internal/observe/logtest"
 )
 
 // serve runs a server and returns its address, a function that stops it, and

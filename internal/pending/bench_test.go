@@ -14,10 +14,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/pendingtest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/pending/pendingtest"
 	"spillway/internal/redisconn"
-	"spillway/internal/redisconn/redistest"
 )
 
 // figures are what a load found.

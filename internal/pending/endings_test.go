@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
+	"spillway/internal/pending/shard"
 	"spillway/internal/redisconn"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/shard"
 )
 
 // patience is what senders have here: far more than anything takes.

@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
+	"spillway/internal/pending/shard"
 	"spillway/internal/redisconn"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/shard"
 )
 
 // promised submits contacts until n are on a replica as well, and returns them.

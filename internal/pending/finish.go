@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"spillway/internal/shard"
+	"spillway/internal/pending/shard"
 )
 
 const (

@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/pendingtest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/pending/pendingtest"
-	"spillway/internal/redisconn/redistest"
 )
 
 // mostBytes is the bound on Redis's memory per pending contact, all keys

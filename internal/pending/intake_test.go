@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/polltest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/polltest"
-	"spillway/internal/redisconn/redistest"
 )
 
 func TestIntakeRecordsEveryWebhookInFewScripts(t *testing.T) {

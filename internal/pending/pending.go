@@ -31,7 +31,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
-	"spillway/internal/shard"
+	"spillway/internal/pending/shard"
 )
 
 const (

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
 )
 
 type bundle struct {

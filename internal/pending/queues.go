@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"spillway/internal/shard"
+	"spillway/internal/pending/shard"
 )
 
 // queuesKey holds the number of queues of the installation. It lies where it

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/contact"
-	"spillway/internal/shard"
+	"spillway/internal/pending/shard"
 )
 
 // Pause makes work wait on every worker: webhooks are still accepted, passes

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/pendingtest"
 	"spillway/internal/pending"
-	"spillway/internal/pending/pendingtest"
 )
 
 func TestPausedContactsStillTakeWebhooks(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
 )
 
 // asynqKeys returns what asynq's keys hold, with the times that differ from one

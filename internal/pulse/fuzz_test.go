@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/redistest"
 )
 
 // planted stands for what a CRM may quote in any answer: a token or personal

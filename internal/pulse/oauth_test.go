@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/redistest"
 	"spillway/internal/vault"
 )
 

@@ -7,8 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/certtest"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/certtest"
 )
 
 // The CRM's certificate is verified by the authority that was named, and a

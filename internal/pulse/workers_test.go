@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/redistest"
 	"spillway/internal/vault"
 )
 

@@ -7,8 +7,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/redistest"
 	"spillway/internal/redisconn"
-	"spillway/internal/redisconn/redistest"
 )
 
 func TestParseReadsEveryForm(t *testing.T) {

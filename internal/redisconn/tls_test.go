@@ -8,9 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/certtest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/redisconn"
-	"spillway/internal/redisconn/certtest"
-	"spillway/internal/redisconn/redistest"
 )
 
 // A password goes to no Redis whose certificate is not verified, by the

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/redisconn/certtest"
+	"spillway/internal/lab/certtest"
 	"spillway/internal/site"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
-	"spillway/internal/sandbox"
 	"spillway/internal/syncer"
 )
 

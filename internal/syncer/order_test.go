@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/sandbox"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/site"
 	"spillway/internal/syncer"
 )

@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
 	"spillway/internal/site"
 	"spillway/internal/syncer"
 	"spillway/internal/vault"

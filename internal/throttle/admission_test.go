@@ -11,10 +11,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/polltest"
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
-	"spillway/internal/polltest"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
 	"spillway/internal/throttle"
 	"spillway/internal/worker"
 )

@@ -10,9 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pulse"
-	"spillway/internal/redisconn/redistest"
-	"spillway/internal/sandbox"
 	"spillway/internal/throttle"
 )
 

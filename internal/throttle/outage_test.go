@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
-	"spillway/internal/sandbox"
 	"spillway/internal/throttle"
 )
 

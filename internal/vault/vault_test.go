@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/redisconn/redistest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/vault"
 )
 

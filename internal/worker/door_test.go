@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
 	"spillway/internal/pending"
 )
 

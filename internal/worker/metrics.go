@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
 
-	"spillway/internal/history"
+	"spillway/internal/pending/history"
 )
 
 type metrics struct {

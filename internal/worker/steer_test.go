@@ -12,9 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/observe/logtest"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/pending"
-	"spillway/internal/polltest"
 	"spillway/internal/worker"
 )
 

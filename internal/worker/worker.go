@@ -24,8 +24,8 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
 	"spillway/internal/pending"
+	"spillway/internal/pending/history"
 	"spillway/internal/syncer"
 )
 

@@ -14,9 +14,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
-	"spillway/internal/history"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/redisconn/redistest"
+	"spillway/internal/pending/history"
 	"spillway/internal/worker"
 )
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/redisconn/redistest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/site/guard"
 )
 

@@ -10,8 +10,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"spillway/internal/polltest"
-	"spillway/internal/redisconn/redistest"
+	"spillway/internal/lab/polltest"
+	"spillway/internal/lab/redistest"
 	"spillway/internal/site/guard"
 )
 

@@ -1,0 +1,51 @@
+package plugintest
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/wptest"
+)
+
+// checks counts how often passwords of contacts' users are compared.
+const checks = `<?php
+add_filter( 'check_password', function ( $right, $password, $hash, $user_id ) {
+	if ( $user_id && 'spillway' !== get_userdata( $user_id )->user_login ) {
+		update_option( 'checks', 1 + (int) get_option( 'checks' ) );
+	}
+	return $right;
+}, 10, 4 );
+`
+
+func TestPasswordIsComparedWhenItOrTheUsersHasChanged(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"checks.php": checks}})
+	users(t, site, 1, 1)
+	pass := func(outcome string, contact change, password, compared string) {
+		t.Helper()
+		site.PHP(`update_option( 'checks', 0 );`)
+		contact["user_pass"] = password
+		expect(t, site, outcome, contact)
+		require.Equal(t, compared, site.PHP(`wp_cache_flush(); echo get_option( 'checks' );`))
+	}
+	pass("unchanged", update(1, nil), "old-Pass-1", "1")
+	pass("unchanged", update(1, nil), "old-Pass-1", "0")
+	pass("unchanged", add(1, nil), "old-Pass-1", "0")
+	pass("updated", update(1, nil), "new-Pass-2", "1")
+	pass("unchanged", update(1, nil), "new-Pass-2", "0")
+	require.True(t, site.PasswordWorks("user1", "new-Pass-2"))
+
+	// The password in the CRM logs in, whoever has changed the site's.
+	site.SetPassword(site.UsersByContact("1")[0].ID, "chosen-Pass-3")
+	pass("updated", update(1, nil), "new-Pass-2", "1")
+	require.True(t, site.PasswordWorks("user1", "new-Pass-2"))
+
+	pass("created", add(2, nil), "given-Pass-4", "0")
+	pass("unchanged", update(2, nil), "given-Pass-4", "0")
+	require.NotContains(t, meta(t, site, 2, "spillway_pass_seen"), "given")
+
+	got := expect(t, site, "unchanged", update(2, change{"spillway_pass_seen": "x"}))
+	require.Equal(t, []string{"field_refused:spillway_pass_seen"}, got.Notes)
+	requireClean(t, site)
+}

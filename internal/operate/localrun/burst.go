@@ -1,0 +1,107 @@
+package localrun
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"spillway/internal/config"
+	"spillway/internal/lab/sandbox"
+	"spillway/internal/operate/progress"
+	"spillway/internal/pending"
+)
+
+// connections is how many webhooks the CRM is taken to send at once.
+const connections = 50
+
+// show sends the burst, waits until it has drained, and says what happened.
+func show(ctx context.Context, options Options, settings config.Config, stand *sandbox.Running) error {
+	stand.CRM.Seed(options.Contacts)
+	before, err := readStats(ctx, settings)
+	if err != nil {
+		return err
+	}
+	say(options.Out, "Sending %d webhooks over %d contacts, %d at once.\n", options.Webhooks, options.Contacts, connections)
+	shown := progress.New(options.Out)
+	defer shown.Wait()
+	sending := shown.Bar("accepted", 0, int64(options.Webhooks))
+	began := time.Now()
+	result, err := sandbox.Burst(ctx, sandbox.BurstOptions{
+		URL: "http://" + settings.IngestAddr, Key: settings.AccessKeys[0],
+		Webhooks: options.Webhooks, Contacts: options.Contacts, Connections: connections,
+		Progress: func(_, accepted int) { sending.Set(int64(accepted)) },
+	})
+	if err != nil {
+		return err
+	}
+	absorbed := time.Since(began)
+	sending.Set(int64(result.Accepted))
+	if err = drain(ctx, settings, shown); err != nil {
+		return err
+	}
+	took := time.Since(began)
+	shown.Wait()
+	after, err := readStats(ctx, settings)
+	if err != nil {
+		return err
+	}
+	site, crm := stand.Site.Stats(), stand.CRM.Stats()
+	say(options.Out, "\n")
+	row := func(name, format string, args ...any) {
+		say(options.Out, "  %-20s %s\n", name, fmt.Sprintf(format, args...))
+	}
+	row("webhooks accepted", "%d of %d in %.1f s (%.0f/s); latency p50 %s, p99 %s",
+		result.Accepted, options.Webhooks, absorbed.Seconds(), result.PerSecond, millis(result.P50), millis(result.P99))
+	row("coalesced", "%d of them, into contacts that had outstanding work", after.Coalesced-before.Coalesced)
+	row("passes synced", "%d, all done %.1f s after the first webhook", after.Synced-before.Synced, took.Seconds())
+	row("passes failed", "%d; parked contacts %d", after.Failed-before.Failed, after.Parked)
+	row("site requests", "%d for %d contacts (%.1f each)", site.Requests, site.Contacts, ratio(site.Contacts, site.Requests))
+	row("CRM calls", "%d", crm.Total)
+	row("users on the site", "%d", site.Users)
+	row("passwords returned", "%d", stand.CRM.Received(settings.ReturnPasswordField))
+	return nil
+}
+
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
+}
+
+func ratio(a, b int64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}
+
+func readStats(ctx context.Context, settings config.Config) (pending.Stats, error) {
+	// Not through the admin API: it may ask for a password.
+	return statsOf(ctx, settings.RedisURL, settings.Queues)
+}
+
+// drain waits until no contact has outstanding work but parked ones.
+func drain(ctx context.Context, settings config.Config, shown *progress.Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	var syncing *progress.Bar
+	var total int64
+	for {
+		stats, err := readStats(ctx, settings)
+		if err != nil {
+			return err
+		}
+		left := stats.Pending + stats.Active + stats.Retrying
+		if syncing == nil {
+			total = max(left, 1)
+			syncing = shown.Bar("synced", 0, total)
+		}
+		syncing.Set(total - left)
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting until the contacts are synced: %w (%d left)", ctx.Err(), left)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}

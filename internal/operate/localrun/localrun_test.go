@@ -1,0 +1,145 @@
+package localrun_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/config"
+	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
+	"spillway/internal/operate/localrun"
+)
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+// addresses are settings for free ports.
+func addresses(t *testing.T) (environ []string, webhooks string) {
+	t.Helper()
+	webhooks = freeAddr(t)
+	return []string{
+		"SPILLWAY_INGEST_ADDR=" + webhooks, "SPILLWAY_ADMIN_ADDR=" + freeAddr(t), "SPILLWAY_WORKER_ADDR=" + freeAddr(t),
+	}, webhooks
+}
+
+func status(t *testing.T, url string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0
+	}
+	defer response.Body.Close()
+	return response.StatusCode
+}
+
+// run starts a run and returns what ends it and waits for the end.
+func run(t *testing.T, options localrun.Options) (stop func()) {
+	t.Helper()
+	seen := &logtest.Log{}
+	options.Out = seen
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- localrun.Run(ctx, options) }()
+	var once sync.Once
+	stop = func() {
+		once.Do(func() {
+			cancel()
+			require.NoError(t, <-done, "%s", seen)
+		})
+	}
+	t.Cleanup(stop)
+	return stop
+}
+
+func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
+	t.Parallel()
+	for name, redis := range map[string]struct{ setting, says string }{
+		"embedded Redis": {"embedded", "IT KEEPS NOTHING"},
+		"private Redis":  {"", "append-only file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if redis.setting == "" {
+				redistest.Need(t)
+			}
+			environ, _ := addresses(t)
+			out := &logtest.Log{}
+			err := localrun.Run(t.Context(), localrun.Options{
+				Environ: append(environ, "SPILLWAY_REDIS_URL="+redis.setting),
+				EnvFile: filepath.Join(t.TempDir(), ".env"), Folder: t.TempDir(),
+				Webhooks: 200, Contacts: 20, Exit: true, Out: out,
+			})
+			require.NoError(t, err, "%s", out)
+			require.Contains(t, out.String(), redis.says)
+			require.Contains(t, out.String(), "200 of 200 in")
+			require.Contains(t, out.String(), "parked contacts 0")
+		})
+	}
+}
+
+func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {
+	t.Parallel()
+	redistest.Need(t)
+	stand, err := sandbox.Serve(sandbox.Options{
+		CRM:  sandbox.CRMOptions{Token: "a-token"},
+		Site: sandbox.SiteOptions{User: "spillway", AppPassword: "an app password"},
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	stand.CRM.Put("7", map[string]any{"email": "seven@example.org"}, []int{3})
+
+	folder := t.TempDir()
+	envFile := filepath.Join(folder, "settings.env")
+	require.NoError(t, os.WriteFile(envFile, []byte(strings.Join([]string{
+		"SPILLWAY_ACCESS_KEYS=a-long-access-key",
+		"SPILLWAY_CRM_URL=" + stand.CRMURL, "SPILLWAY_CRM_TOKEN=a-token",
+		"SPILLWAY_SITE_URL=" + stand.SiteURL, "SPILLWAY_SITE_USER=spillway", "SPILLWAY_SITE_APP_PASSWORD='an app password'",
+		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password",
+		"SPILLWAY_SECRET_KEY=MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	}, "\n")), 0o600))
+	environ, webhooks := addresses(t)
+	options := localrun.Options{Environ: environ, EnvFile: envFile, EnvFileAsked: true, Folder: filepath.Join(folder, "var")}
+
+	// The CRM is away, so the webhook waits; then everything is restarted.
+	require.NoError(t, stand.CRM.FailNext(1000, http.StatusServiceUnavailable))
+	stop := run(t, options)
+	hook := fmt.Sprintf("http://%s/?wpf_action=add&access_key=a-long-access-key&contact_id=7", webhooks)
+	require.Eventually(t, func() bool { return status(t, hook) == http.StatusOK }, 20*time.Second, 50*time.Millisecond)
+	stop()
+	require.Empty(t, stand.Site.UsersByContact("7"))
+
+	stand.CRM.ClearFaults()
+	run(t, options)
+	require.Eventually(t, func() bool { return stand.CRM.Received("wp_password") == 1 }, 60*time.Second, 50*time.Millisecond)
+	require.Len(t, stand.Site.UsersByContact("7"), 1)
+}
+
+func TestRunRefusesWrongSettingsAndAMissingFile(t *testing.T) {
+	t.Parallel()
+	err := localrun.Run(t.Context(), localrun.Options{
+		Environ: []string{"SPILLWAY_CRM_URL=htp://x"}, EnvFile: filepath.Join(t.TempDir(), ".env"), Out: &logtest.Log{},
+	})
+	var invalid *config.Invalid
+	require.ErrorAs(t, err, &invalid)
+	require.Greater(t, len(invalid.Problems), 1)
+	err = localrun.Run(t.Context(), localrun.Options{EnvFile: filepath.Join(t.TempDir(), "none.env"), EnvFileAsked: true, Out: &logtest.Log{}})
+	require.ErrorContains(t, err, "none.env")
+}
