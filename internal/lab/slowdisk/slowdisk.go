@@ -29,7 +29,7 @@ func Environ(ctx context.Context, dir string, delay time.Duration) ([]string, er
 	if err := os.WriteFile(code, source, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the slow disk's source: %w", err)
 	}
-	build := exec.CommandContext(ctx, "cc", "-shared", "-fPIC", "-O1", "-o", library, code, "-ldl") //nolint:gosec // paths of our own
+	build := exec.CommandContext(ctx, "cc", "-shared", "-fPIC", "-O1", "-o", library, code, "-ldl")
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the slow disk with cc: %w: %s", err, out)
 	}
