@@ -46,7 +46,7 @@ build: ## build the three programs into ./bin
 bench: packages build ## measure what the README's performance section states, in less than ten minutes
 	@$(GO) run ./internal/lab/bench/run
 
-scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for deploy/SCALING.md
+scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for docs/scaling.md
 	@$(GO) run ./internal/lab/bench/run -only scale -json var/scale.json
 
 # Each seed is one run with each way to run Redis.

@@ -115,7 +115,7 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 		var mounted []string
 		for _, item := range pod.Volumes[0].Secret.Items {
 			mounted = append(mounted, pod.Containers[0].VolumeMounts[0].MountPath+"/"+item.Path)
-			require.Contains(t, read(t, "README.md"), "--from-file="+item.Key, "the command that makes the secret")
+			require.Contains(t, read(t, "../docs/deploy.md"), "--from-file="+item.Key, "the command that makes the secret")
 		}
 		require.ElementsMatch(t, mounted, filesOf(environment), "kubernetes: the secrets that %s mounts and reads", deployment.Name)
 	}
@@ -130,7 +130,7 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 		for _, path := range filesOf(environment) {
 			name := filepath.Base(path)
 			origin := "/etc/spillway/secrets/" + name
-			require.Contains(t, read(t, "README.md"), "> "+origin, "the commands that write the secrets")
+			require.Contains(t, read(t, "../docs/deploy.md"), "> "+origin, "the commands that write the secrets")
 			if strings.HasPrefix(path, "%d/") {
 				require.Contains(t, unit, "\nLoadCredential="+name+":"+origin+"\n", file)
 				continue

@@ -55,7 +55,7 @@ func alerts(t *testing.T) []string {
 
 func TestEveryAlertHasATestAndAParagraphInTheRunbook(t *testing.T) {
 	t.Parallel()
-	tests, runbook := read(t, "prometheus/spillway.test.yml")+read(t, "prometheus/silence.test.yml"), read(t, "RUNBOOK.md")
+	tests, runbook := read(t, "prometheus/spillway.test.yml")+read(t, "prometheus/silence.test.yml"), read(t, "../docs/runbook.md")
 	for _, name := range alerts(t) {
 		require.Regexp(t, `alertname: `+name+`\n +exp_alerts:`, tests, "no test makes %s fire", name)
 		require.Regexp(t, `(?m)^### `+name+`\n\n(.|\n)*?\*\*Means\*\*(.|\n)*?\*\*Look\*\*(.|\n)*?\*\*Do\*\*`, runbook, "no paragraph for %s", name)

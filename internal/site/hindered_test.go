@@ -19,7 +19,7 @@ import (
 // plugintest; here is what stands in front of it, and what others answer.
 func TestWhatStandsBeforeTheSiteIsNamed(t *testing.T) {
 	t.Parallel()
-	page, err := os.ReadFile("../../deploy/ERRORS.md")
+	page, err := os.ReadFile("../../docs/errors.md")
 	require.NoError(t, err)
 	_, documented, ok := strings.Cut(string(page), "# What keeps Spillway out of the site")
 	require.True(t, ok)

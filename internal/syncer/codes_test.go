@@ -17,11 +17,11 @@ import (
 
 const root = "../.."
 
-// errorsPage reads the tables of deploy/ERRORS.md on passes: of codes and of
+// errorsPage reads the tables of docs/errors.md on passes: of codes and of
 // notes.
 func errorsPage(t *testing.T) (codes, notes string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root, "deploy/ERRORS.md"))
+	text, err := os.ReadFile(filepath.Join(root, "docs/errors.md"))
 	require.NoError(t, err)
 	codes, notes, ok := strings.Cut(string(text), "\n# What a note says")
 	require.True(t, ok)

@@ -55,7 +55,7 @@ const (
 
 // Codes are all codes that a failed pass can have, with the verdict that goes
 // with each. Those of a [contact.Refusal] come from the CRM's client, the site's client
-// and the connector plugin; deploy/ERRORS.md explains them to operators.
+// and the connector plugin; docs/errors.md explains them to operators.
 func Codes() map[string]Verdict {
 	return map[string]Verdict{
 		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait, CodeNoLocks: Wait, CodeAbsent: Wait,

@@ -109,7 +109,7 @@ var forWordPress = map[string]any{
 	"/?wpf_action=updates&" + keyed:                                `"updates"`,
 	"/?wpf_action=update_tag&" + keyed:                             `"update_tag"`,
 	"/?wpf_action=&" + keyed:                                       `""`,
-	"/?wpf_action=up%64ate&" + keyed:                               `"update"`, // the limit that deploy/README.md states
+	"/?wpf_action=up%64ate&" + keyed:                               `"update"`, // the limit that docs/deploy.md states
 	"/?wpf_action=update&wpf_action=thrivecart&" + keyed:           `"thrivecart"`,
 	"/?wpf_action[]=update&" + keyed:                               `["update"]`,
 	"/wp-admin/admin-ajax.php?action=wpf_update_user&contact_id=1": nil,

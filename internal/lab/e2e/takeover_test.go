@@ -103,7 +103,7 @@ func testLeavesTheRest(t *testing.T, f *front, client *http.Client) {
 	got := send(t, client, http.MethodGet, f.site+"/.spillway", "")
 	require.Equal(t, http.StatusNotFound, got.status, got.body)
 
-	// The limit that deploy/README.md states: the servers do not look into bodies.
+	// The limit that docs/deploy.md states: the servers do not look into bodies.
 	got = send(t, client, http.MethodPost, f.site+"/", "wpf_action=update&contact_id=1&"+keyed, "Content-Type", "application/x-www-form-urlencoded")
 	require.Equal(t, `WordPress saw "update"`, got.body)
 }
