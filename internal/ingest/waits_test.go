@@ -19,6 +19,7 @@ import (
 
 	"spillway/internal/ingest"
 	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
@@ -109,6 +110,15 @@ func (w *waiting) claim(t *testing.T, id string) *pending.Claim {
 		return err == nil
 	}, longWait, 5*time.Millisecond)
 	return claim
+}
+
+// recorded waits until a contact's last webhook, the nth, is in Redis. A sender
+// counts as waiting before that.
+func (w *waiting) recorded(t *testing.T, id, nth string) {
+	t.Helper()
+	polltest.Until(t, longWait, func() bool {
+		return w.rdb.HGet(t.Context(), "spw:{spillway}:c:default:"+id, "gen").Val() == nth
+	}, "the webhook is recorded")
 }
 
 func (w *waiting) finish(t *testing.T, claim *pending.Claim, event history.Event) {
@@ -220,7 +230,7 @@ func TestWeakerPassIsNoAnswer(t *testing.T) {
 	answers := w.send(t.Context(), "wpf_action=add&contact_id=5")
 	claim := w.claim(t, "5")
 	second := w.send(t.Context(), "wpf_action=add&contact_id=5") // so that the claim goes on
-	w.awaits(t, 2)
+	w.recorded(t, "5", "2")
 	for _, event := range []history.Event{{Kind: history.Synced, Action: "update", Outcome: "skipped"}, created()} {
 		again, err := claim.Finish(t.Context(), event.Encode())
 		require.NoError(t, err)
@@ -341,7 +351,7 @@ func TestNobodyWaitsWhilePassesAreHeldBack(t *testing.T) {
 func TestRecordingDoesNotDependOnWaiting(t *testing.T) {
 	w := startWaiting(t, nil)
 	answers := w.send(t.Context(), "wpf_action=add&contact_id=5&wait=2")
-	w.awaits(t, 1)
+	w.recorded(t, "5", "1")
 	w.redis.Kill()
 	lost := <-answers
 	require.NoError(t, lost.err)

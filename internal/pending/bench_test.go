@@ -132,6 +132,38 @@ func BenchmarkWaysToSubmit(b *testing.B) {
 	}
 }
 
+// BenchmarkConfirmed compares gathered webhooks on a master with a replica that
+// were confirmed by the replica (min-replicas-to-write 1) and that were not.
+func BenchmarkConfirmed(b *testing.B) {
+	const lasts, rounds = time.Second, 5
+	server := redistest.StartSentinel(b).Master
+	rdb := open(b, server)
+	receipt := contact.Receipt{RequestID: "0123456789a"}
+	for b.Loop() {
+		for _, callers := range []int{1, 256} {
+			var found [2]figures
+			for range rounds {
+				for needed := range found {
+					require.NoError(b, rdb.ConfigSet(context.Background(), "min-replicas-to-write", strconv.Itoa(needed)).Err())
+					require.NoError(b, rdb.FlushAll(context.Background()).Err())
+					intake := pending.NewIntake(pending.New(rdb, pending.Options{}))
+					one := load(b, callers, lasts, func(ctx context.Context, n int) error {
+						_, err := intake.Submit(ctx, numbered(n), upd, receipt)
+						return err
+					})
+					found[needed].rate += one.rate / rounds
+					found[needed].p50 += one.p50 / rounds
+					found[needed].p99 += one.p99 / rounds
+				}
+			}
+			for needed, one := range found {
+				b.Logf("%3d callers, min-replicas-to-write %d: %6.0f/s  p50 %v  p99 %v  %4.2f of the rate", callers, needed, one.rate,
+					one.p50.Round(10*time.Microsecond), one.p99.Round(10*time.Microsecond), one.rate/found[0].rate)
+			}
+		}
+	}
+}
+
 // BenchmarkGrowth compares gathered webhooks, and a single one's latency, with
 // 1,000, 100,000 and 1,000,000 contacts pending. Bound: within 1.2 of each
 // other.

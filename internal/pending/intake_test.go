@@ -59,7 +59,7 @@ func TestIntakeRecordsEveryWebhookInFewScripts(t *testing.T) {
 	}
 }
 
-// gatedHook holds every command up until the gate opens.
+// gatedHook holds every script up until the gate opens.
 type gatedHook struct {
 	open    chan struct{}
 	scripts atomic.Int64 // that came so far
@@ -74,8 +74,8 @@ func (g *gatedHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if cmd.Name() == "evalsha" {
 			g.scripts.Add(1)
+			<-g.open
 		}
-		<-g.open
 		return next(ctx, cmd)
 	}
 }

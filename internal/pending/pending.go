@@ -5,7 +5,9 @@
 // at a time, over all processes; a claim that began before a Submit cannot
 // finish the contact. It relies on Redis keeping what it acknowledged
 // (append-only file, no eviction) and on a claim's holder giving up before its
-// lock ends.
+// lock ends. Where Redis was told to write only with a replica in step
+// (min-replicas-to-write), Submit returns nil only after a replica has the
+// contact too, so a failover keeps it.
 //
 // Every contact with outstanding work has one record, and every record has a
 // wake-up: an asynq task named SITE:ID:EPOCH that says "look at this record
@@ -118,6 +120,8 @@ type queue struct {
 	// asynq's keys.
 	task, waiting, scheduled, retries, lease, paused string
 	message                                          message
+
+	replicas replicas // of the master that has the keys
 }
 
 func newQueue(name string) *queue {

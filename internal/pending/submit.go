@@ -270,7 +270,7 @@ func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []We
 		args = append(args, &refs[i], &epochs[i], what, &w.Intent.Role, &w.Receipt.RequestID, &w.Receipt.Trace)
 	}
 	keys := []string{q.due, q.retrying, q.parked, q.stats, q.fixed, q.waiting, q.scheduled, q.paused}
-	answer, err := submitScript.Run(ctx, c.rdb, keys, args...).Text()
+	answer, err := c.record(ctx, q, submitScript, keys, args...)
 	if err != nil {
 		if kept, other := strings.CutPrefix(err.Error(), "QUEUES "); other {
 			err = &OtherQueues{Kept: kept, Asked: fmt.Sprint(len(c.queues))}

@@ -16,6 +16,7 @@ import (
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/lab/sitetest"
@@ -246,6 +247,28 @@ func TestRedisThatLosesWebhooksIsFound(t *testing.T) {
 		}
 		require.NoError(t, client.ConfigSet(t.Context(), setting, before[setting]).Err())
 	}
+}
+
+func TestRedisThatLosesWebhooksInAFailoverIsFound(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sandbox.SiteOptions{})
+	const check = "Redis role"
+	requireFinding(t, b.examine(t), check, doctor.OK, "0 replicas")
+
+	sentinel := redistest.StartSentinel(t)
+	b.environ["SPILLWAY_REDIS_URL"] = sentinel.URL()
+	requireFinding(t, b.examine(t), check, doctor.Warn, "min-replicas-to-write is 0")
+	master := sentinel.Master.Client()
+	require.NoError(t, master.ConfigSet(t.Context(), "min-replicas-to-write", "1").Err())
+	polltest.Until(t, time.Minute, func() bool {
+		finding, _ := b.examine(t).Find(check)
+		return finding.Status == doctor.OK
+	}, "the replica is in step")
+	sentinel.Replica.Kill()
+	polltest.Until(t, time.Minute, func() bool {
+		finding, _ := b.examine(t).Find(check)
+		return finding.Status == doctor.Fail
+	}, "the replica is missed")
 }
 
 func TestRedisThatFillsUpIsFound(t *testing.T) {

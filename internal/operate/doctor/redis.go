@@ -198,9 +198,22 @@ func judgeRole(f facts) Finding {
 		return Finding{check, Fail, "it is a replica, which takes no writes", "set SPILLWAY_REDIS_URL to the master, or to the Sentinels (redis-sentinel://)"}
 	case f.info["loading"] == "1":
 		return Finding{check, Fail, "it is still loading its data", "wait until it has"}
-	default:
-		return Finding{check, OK, fmt.Sprintf("master, %d replicas", int(f.info.Number("connected_slaves"))), ""}
 	}
+	replicas := int(f.info.Number("connected_slaves"))
+	text := fmt.Sprintf("master, %d replicas", replicas)
+	// Redis counts those in step only where it was told how many it needs.
+	switch inStep, needed := f.info["min_slaves_good_slaves"]; {
+	case needed && inStep == "0":
+		return Finding{check, Fail, text + ", none of them in step, and min-replicas-to-write is set: webhooks are refused", "start the replica, and see that it reaches its master (INFO replication)"}
+	case needed:
+		return Finding{check, OK, text + "; what is acknowledged survives a failover (min-replicas-to-write)", ""}
+	case replicas > 0:
+		return Finding{
+			check, Warn, text + ", and min-replicas-to-write is 0: a failover may lose acknowledged webhooks that the replica had not received",
+			"redis-cli CONFIG SET min-replicas-to-write 1 on master and replicas, and in redis.conf",
+		}
+	}
+	return Finding{check, OK, text, ""}
 }
 
 func judgePersistence(f facts) Finding {
