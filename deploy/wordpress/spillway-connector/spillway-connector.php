@@ -1,7 +1,7 @@
 <?php
 /**
  * Plugin Name:       Spillway Connector
- * Description:       Lets Spillway store CRM contacts on this site in batches, through two REST routes.
+ * Description:       Lets Spillway store CRM contacts on this site in batches, through REST routes of its own.
  * Version:           0.3.0
  * Requires at least: 5.6
  * Requires PHP:      7.4

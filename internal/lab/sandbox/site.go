@@ -114,8 +114,8 @@ func NewSite(options SiteOptions) *Site {
 		poisoned: map[string]bool{},
 	}
 	site.SetCosts(options.StartCost, options.ContactCost)
-	site.mux.HandleFunc("/wp-json/spillway/v1/contacts", site.request("contacts", http.MethodPost, site.storeContacts))
-	site.mux.HandleFunc("/wp-json/spillway/v1/status", site.request("status", http.MethodGet, site.status))
+	site.mux.HandleFunc("/wp-json/spillway/v1/contacts", site.request("contacts", "", uncached(site.contacts)))
+	site.mux.HandleFunc("/wp-json/spillway/v1/status", site.request("status", http.MethodGet, uncached(site.status)))
 	site.mux.HandleFunc("/wp-json/", site.request("page", "", noRoute))
 	site.mux.HandleFunc("/", site.request("page", "", site.page))
 	site.serveControl()
@@ -173,12 +173,15 @@ func (s *Site) request(route, method string, act func(r *http.Request, body []by
 			if method != "" && r.Method != method {
 				return noRoute(r, body)
 			}
-			a := act(r, body)
-			if method != "" { // one of the connector's
-				a = a.with("Cache-Control", "no-store, private, max-age=0")
-			}
-			return a
+			return act(r, body)
 		}, s.failure)
+	}
+}
+
+// uncached makes the answers of one of the connector's routes.
+func uncached(act func(r *http.Request, body []byte) answer) func(r *http.Request, body []byte) answer {
+	return func(r *http.Request, body []byte) answer {
+		return act(r, body).with("Cache-Control", "no-store, private, max-age=0")
 	}
 }
 

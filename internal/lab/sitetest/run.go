@@ -41,6 +41,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		{"Order", orderRules},
 		{"Mail", mailRules},
 		{"Status", statusRules},
+		{"Listing", listingRules},
 	}
 	if *about.WPFusion == "" {
 		groups = append(groups, group{"Values", valueRules})

@@ -36,11 +36,24 @@ final class Spillway_Connector_Order {
 		if ( $contact->as_of <= 0 ) {
 			return false;
 		}
-		$mark = (string) get_user_meta( $user_id, self::MARK, true );
-		return preg_match( '/^(.+) (\d+) (\d+)(?:\.\d+)?$/s', $mark, $parts )
-			&& $parts[1] === $contact->id
-			&& (float) $parts[2] > $contact->as_of
-			&& abs( time() - (int) $parts[3] ) < HOUR_IN_SECONDS;
+		$last = self::read( (string) get_user_meta( $user_id, self::MARK, true ), $contact->id );
+		return $last['as_of'] > $contact->as_of && abs( time() - $last['stored_at'] ) < HOUR_IN_SECONDS;
+	}
+
+	/**
+	 * Reads the note of a contact's pass.
+	 *
+	 * @param string $mark       What stands on the user.
+	 * @param string $contact_id The contact; a note of another one does not count.
+	 * @return array The pass's number by "as_of", and when it was stored, in
+	 *               seconds since 1970, by "stored_at"; zeros without a note.
+	 */
+	public static function read( $mark, $contact_id ) {
+		$known = preg_match( '/^(.+) (\d+) (\d+)(?:\.\d+)?$/s', $mark, $parts ) && $parts[1] === $contact_id;
+		return array(
+			'as_of'     => $known ? (float) $parts[2] : 0.0,
+			'stored_at' => $known ? (int) $parts[3] : 0,
+		);
 	}
 
 	/**

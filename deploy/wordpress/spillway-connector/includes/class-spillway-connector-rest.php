@@ -1,6 +1,6 @@
 <?php
 /**
- * The two REST routes.
+ * The REST routes.
  *
  * @package Spillway_Connector
  */
@@ -24,9 +24,16 @@ final class Spillway_Connector_Rest {
 			self::ROUTES,
 			'/contacts',
 			array(
-				'methods'             => 'POST',
-				'callback'            => array( $this, 'contacts' ),
-				'permission_callback' => array( $this, 'may_use' ),
+				array(
+					'methods'             => 'POST',
+					'callback'            => array( $this, 'contacts' ),
+					'permission_callback' => array( $this, 'may_use' ),
+				),
+				array(
+					'methods'             => 'GET',
+					'callback'            => array( $this, 'listing' ),
+					'permission_callback' => array( $this, 'may_use' ),
+				),
 			)
 		);
 		register_rest_route(
@@ -109,6 +116,36 @@ final class Spillway_Connector_Rest {
 	}
 
 	/**
+	 * GET /contacts: lists what the site stores of contacts.
+	 *
+	 * @param WP_REST_Request $request The request.
+	 * @return WP_REST_Response|WP_Error
+	 */
+	public function listing( WP_REST_Request $request ) {
+		$asked = $request->get_query_params();
+		$after = isset( $asked['after'] ) ? $asked['after'] : '0';
+		$limit = isset( $asked['limit'] ) ? $asked['limit'] : (string) Spillway_Connector_Listing::MAX_USERS;
+		$ids   = isset( $asked['contact_ids'] ) ? $asked['contact_ids'] : null;
+		if ( ! $this->is_number( $after ) || ! $this->is_number( $limit ) || (int) $limit < 1 || (int) $limit > Spillway_Connector_Listing::MAX_USERS ) {
+			return $this->bad_request( '"after" is no user id, or "limit" is none of 1 to ' . Spillway_Connector_Listing::MAX_USERS . '.' );
+		}
+		$contacts = is_string( $ids ) ? explode( ',', $ids ) : array();
+		if ( null !== $ids && ( array() === $contacts || count( $contacts ) > Spillway_Connector_Listing::MAX_CONTACTS || in_array( '', $contacts, true ) ) ) {
+			return $this->bad_request( '"contact_ids" is no list of 1 to ' . Spillway_Connector_Listing::MAX_CONTACTS . ' contacts with commas between them.' );
+		}
+		return $this->undisturbed(
+			function () use ( $after, $limit, $contacts ) {
+				try {
+					$body = array() === $contacts ? Spillway_Connector_Listing::page( (int) $after, (int) $limit ) : Spillway_Connector_Listing::of_contacts( $contacts );
+				} catch ( Spillway_Connector_Failure $failure ) {
+					return new WP_Error( 'spillway_database', 'The database did not answer. Ask again.', array( 'status' => 503 ) );
+				}
+				return rest_ensure_response( $body );
+			}
+		);
+	}
+
+	/**
 	 * GET /status: tells what this site is and, of the keys in ?fields=, whether
 	 * it knows them.
 	 *
@@ -146,7 +183,7 @@ final class Spillway_Connector_Rest {
 	}
 
 	/**
-	 * Stores the contacts while nothing that others print can reach the answer.
+	 * Stores the contacts.
 	 *
 	 * @param array                    $contacts The contacts' members.
 	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
@@ -154,18 +191,37 @@ final class Spillway_Connector_Rest {
 	 * @return array The answer's body.
 	 */
 	private function store( array $contacts, Spillway_Connector_Roles $roles, $logins ) {
-		global $wpdb;
 		$started = microtime( true );
 		// A batch that the caller no longer waits for still ends in one piece.
 		ignore_user_abort( true );
+		$results = $this->undisturbed(
+			function () use ( $contacts, $roles, $logins, $started ) {
+				$batch   = new Spillway_Connector_Batch( $contacts, $roles, $logins, $started );
+				$results = $batch->run();
+				Spillway_Connector_Visits::note( $results );
+				return $results;
+			}
+		);
+		return array(
+			'results'    => $results,
+			'elapsed_ms' => (int) round( 1000 * ( microtime( true ) - $started ) ),
+		);
+	}
+
+	/**
+	 * Works while nothing that others print can reach the answer.
+	 *
+	 * @param callable $work The work.
+	 * @return mixed What it returns.
+	 */
+	private function undisturbed( callable $work ) {
+		global $wpdb;
 		$level = ob_get_level();
 		ob_start();
 		$showed     = $wpdb->hide_errors();
 		$suppressed = $wpdb->suppress_errors( true );
 		try {
-			$batch   = new Spillway_Connector_Batch( $contacts, $roles, $logins, $started );
-			$results = $batch->run();
-			Spillway_Connector_Visits::note( $results );
+			return $work();
 		} finally {
 			$wpdb->suppress_errors( $suppressed );
 			$wpdb->show_errors( $showed );
@@ -173,10 +229,6 @@ final class Spillway_Connector_Rest {
 				continue;
 			}
 		}
-		return array(
-			'results'    => $results,
-			'elapsed_ms' => (int) round( 1000 * ( microtime( true ) - $started ) ),
-		);
 	}
 
 	/**
@@ -187,6 +239,16 @@ final class Spillway_Connector_Rest {
 	 */
 	private function bad_request( $message ) {
 		return new WP_Error( 'spillway_bad_request', $message, array( 'status' => 400 ) );
+	}
+
+	/**
+	 * Whether a parameter is a whole number from zero on.
+	 *
+	 * @param mixed $value The parameter.
+	 * @return bool
+	 */
+	private function is_number( $value ) {
+		return is_string( $value ) && 1 === preg_match( '/^\d{1,18}$/D', $value );
 	}
 
 	/**

@@ -9,7 +9,7 @@ defined( 'ABSPATH' ) || exit;
 
 /**
  * One capability, in a role of its own. WordPress's functions that store users
- * ask for none, so an application password of that role opens the two routes
+ * ask for none, so an application password of that role opens its routes
  * and nothing else on the site.
  *
  * Each site of a network has its own role. Activation and an update make it:
