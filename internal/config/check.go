@@ -12,7 +12,11 @@ import (
 
 // require reports a setting that is needed and not given at all.
 func (s *settings) require(needed bool, name, remedy string) {
-	if needed && !s.given(name) {
+	switch path, isEmpty := s.empty[name]; {
+	case !needed || s.given(name):
+	case isEmpty:
+		s.problem(name, " is missing, the file %s is empty: %s", path, remedy)
+	default:
 		s.problem(name, " is missing: %s", remedy)
 	}
 }
@@ -124,6 +128,10 @@ func (s *settings) checkBase(name, raw, extra, carried string) string {
 	}
 	if u.Scheme == "http" && carried != "" && !isLoopback(u.Hostname()) {
 		s.wrong(name, raw, "%s would travel in plain text, use https://", carried)
+		return ""
+	}
+	if label, _, _ := strings.Cut(strings.TrimPrefix(u.Hostname(), "app."), "."); label == "ACCOUNT" {
+		s.wrong(name, raw, "ACCOUNT stands for your account's name, write that")
 		return ""
 	}
 	base := strings.TrimRight(raw, "/")

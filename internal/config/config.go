@@ -3,8 +3,8 @@
 //
 // A setting NAME has one value. The flag (--redis-url for SPILLWAY_REDIS_URL)
 // comes before the variable NAME, and NAME_FILE names a file that holds the
-// value; NAME and NAME_FILE together are a mistake. An empty variable counts
-// as unset. Secrets have no flag, since other users of a machine can read the
+// value; NAME and NAME_FILE together are a mistake. An empty variable or
+// file counts as unset. Secrets have no flag, since other users of a machine can read the
 // arguments of its processes.
 //
 // It guarantees that a [Config] without an error has passed every check that

@@ -202,10 +202,10 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"unknown setting":        {config.Ingest, complete("SPILLWAY_ACCES_KEYS=x"), []string{`SPILLWAY_ACCES_KEYS: unknown setting, did you mean SPILLWAY_ACCESS_KEYS?`}},
 		"unknown setting's file": {config.Ingest, complete("SPILLWAY_CRM_TOKENS_FILE=x"), []string{`SPILLWAY_CRM_TOKENS_FILE: unknown setting, did you mean SPILLWAY_CRM_TOKEN_FILE?`}},
 		"unlike any setting":     {config.Ingest, complete("SPILLWAY_FAVOURITE_COLOUR=red"), []string{`SPILLWAY_FAVOURITE_COLOUR: unknown setting, remove it; --help and the README list the settings`}},
-		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel:// or redis-cluster://`}},
+		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or unix://`}},
 		"redis without host":     {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://:s3cret@/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis://HOST:PORT`}},
 		"redis with wrong port":  {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-cluster://a:1,b:x/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis-cluster://HOST:PORT`}},
-		"redis with two hosts":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://a:1,b:2/0"), []string{`SPILLWAY_REDIS_URL: several hosts, use redis-sentinel:// or redis-cluster://`}},
+		"redis with two hosts":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://a:1,b:2/0"), []string{`SPILLWAY_REDIS_URL: several hosts, use redis-sentinel://, redis-cluster:// or unix://`}},
 		"sentinels of nothing":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-sentinel://:s3cret@a,b/"), []string{`SPILLWAY_REDIS_URL: no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME`}},
 		"embedded for a part":    {config.Ingest, complete("SPILLWAY_REDIS_URL=embedded"), []string{`SPILLWAY_REDIS_URL: embedded works in one process only, and this one is not alone: use redis://HOST:PORT/0`}},
 	} {
@@ -352,22 +352,49 @@ func TestASettingMayStandInAFile(t *testing.T) {
 	require.Equal(t, "from-file", c.CRM.Token)
 	require.Equal(t, 9, c.Site.Batch)
 
-	empty, missing := write("empty", "\n"), filepath.Join(dir, "missing")
+	missing := filepath.Join(dir, "missing")
 	long := write("long", strings.Repeat("s3cret", 20000))
 	_, err = config.Load(config.All, nil, complete(
 		"SPILLWAY_CRM_TOKEN_FILE="+write("both", "x"),
 		"SPILLWAY_SECRET_KEY_FILE="+missing,
-		"SPILLWAY_ADMIN_PASSWORD_FILE="+empty,
 		"SPILLWAY_LOG_LEVEL_FILE="+dir,
 		"SPILLWAY_LOG_FORMAT_FILE="+long,
 	))
 	require.Equal(t, []string{
 		"SPILLWAY_CRM_TOKEN and SPILLWAY_CRM_TOKEN_FILE are both set: remove one of them",
 		fmt.Sprintf("SPILLWAY_SECRET_KEY_FILE %q: the file does not exist, check the path", missing),
-		fmt.Sprintf("SPILLWAY_ADMIN_PASSWORD_FILE %q: the file is empty, write the value into it", empty),
 		fmt.Sprintf("SPILLWAY_LOG_LEVEL_FILE %q: the file cannot be read, name a plain file", dir),
 		fmt.Sprintf("SPILLWAY_LOG_FORMAT_FILE %q: the file is longer than 64 KiB, name the one that holds the value alone", long),
 	}, problems(t, err))
+}
+
+// A deployment has the same files for everybody: what is not needed is empty.
+func TestAnEmptyFileCountsAsUnset(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "empty")
+	require.NoError(t, os.WriteFile(empty, []byte(" \n"), 0o600))
+	c, err := config.Load(config.All, nil, complete(
+		"SPILLWAY_SEARCH_KEY_FILE="+empty, "SPILLWAY_SECRET_KEY_FILE="+empty, "SPILLWAY_ADMIN_PASSWORD_FILE="+empty,
+		"SPILLWAY_CRM_CLIENT_ID_FILE="+empty, "SPILLWAY_CRM_CLIENT_SECRET_FILE="+empty, "SPILLWAY_CRM_REFRESH_TOKEN_FILE="+empty,
+		"SPILLWAY_ACCESS_KEYS_FILE="+empty, // beside the variable, which counts
+	))
+	require.NoError(t, err)
+	require.Nil(t, c.SearchKey)
+	require.Nil(t, c.SecretKey)
+	require.False(t, c.CRM.OAuth())
+	require.Equal(t, []string{"abcdefgh12"}, c.AccessKeys)
+
+	_, err = config.Load(config.Ingest, nil, []string{"SPILLWAY_ACCESS_KEYS_FILE=" + empty, "SPILLWAY_ADMIN_ADDR=:8081", "SPILLWAY_ADMIN_PASSWORD_FILE=" + empty})
+	require.Equal(t, []string{
+		"SPILLWAY_ACCESS_KEYS is missing, the file " + empty + " is empty: set it to the access key that the CRM's webhooks carry",
+		`SPILLWAY_ADMIN_ADDR ":8081": open to other machines without a password, set SPILLWAY_ADMIN_PASSWORD or listen on 127.0.0.1`,
+	}, problems(t, err))
+}
+
+func TestAPlaceholderCannotStart(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(config.Worker, nil, complete("SPILLWAY_CRM_URL=https://app.ACCOUNT.thepulsespot.com"))
+	require.Equal(t, []string{`SPILLWAY_CRM_URL "https://app.ACCOUNT.thepulsespot.com": ACCOUNT stands for your account's name, write that`}, problems(t, err))
 }
 
 func TestKubernetesServiceVariablesAreNoSettings(t *testing.T) {

@@ -18,11 +18,12 @@ const maxFile = 64 << 10
 type settings struct {
 	flags    map[string]string // by variable
 	environ  map[string]string
+	empty    map[string]string // files without a value, by the variable that they are for
 	problems []string
 }
 
 func newSettings(flags Flags, environ []string) *settings {
-	s := &settings{flags: flags.values(), environ: make(map[string]string)}
+	s := &settings{flags: flags.values(), environ: make(map[string]string), empty: make(map[string]string)}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		// As in the process's own environment, the first of two counts.
@@ -30,7 +31,24 @@ func newSettings(flags Flags, environ []string) *settings {
 			s.environ[name] = value
 		}
 	}
+	s.dropEmptyFiles()
 	return s
+}
+
+// dropEmptyFiles lets a file without a value count as an unset variable, as an
+// empty variable does: a deployment then has the same files for everybody, and
+// whoever does not need one leaves it empty.
+func (s *settings) dropEmptyFiles() {
+	for variable, path := range s.environ {
+		name, isFile := strings.CutSuffix(variable, "_FILE")
+		if !isFile || path == "" {
+			continue
+		}
+		if value, err := readFile(path); err == nil && strings.TrimSpace(value) == "" {
+			s.empty[name] = path
+			delete(s.environ, variable)
+		}
+	}
 }
 
 func (s *settings) given(name string) bool {
@@ -100,7 +118,7 @@ func (s *settings) read(name string) string {
 	return value
 }
 
-// readFile returns a file's content without the line break at its end. Its
+// readFile returns a file's content, empty or not, without the line break at its end. Its
 // errors never show content.
 func readFile(path string) (string, error) {
 	file, err := os.Open(path)
@@ -115,8 +133,6 @@ func readFile(path string) (string, error) {
 		return "", errors.New("the file " + reason(err))
 	case len(content) > maxFile:
 		return "", fmt.Errorf("the file is longer than %d KiB, name the one that holds the value alone", maxFile>>10)
-	case strings.TrimSpace(value) == "":
-		return "", errors.New("the file is empty, write the value into it")
 	}
 	return value, nil
 }

@@ -16,7 +16,7 @@ import (
 // the environment. group is the heading in --help and in [Example], example a
 // value for a setting that has no default.
 type Flags struct {
-	RedisURL            string `name:"redis-url" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://, or embedded (default redis://127.0.0.1:6379/0). One with a password belongs in the environment." group:"Redis"`
+	RedisURL            string `name:"redis-url" placeholder:"URL" help:"Redis: redis://, rediss://, redis-sentinel://, redis-cluster://, unix:///PATH of a socket, or embedded (default redis://127.0.0.1:6379/0). One with a password belongs in the environment." group:"Redis"`
 	CRMURL              string `name:"crm-url" placeholder:"URL" help:"The CRM account, such as https://app.ACCOUNT.thepulsespot.com." group:"The CRM" example:"https://app.ACCOUNT.thepulsespot.com"`
 	CRMTokenURL         string `name:"crm-token-url" placeholder:"URL" help:"Where OAuth tokens are renewed (default: the CRM's portal)." group:"The CRM"`
 	CRMRate             string `name:"crm-rate" placeholder:"N" help:"CRM calls per second over all replicas (default 40)." group:"The CRM"`

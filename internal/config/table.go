@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -77,15 +78,16 @@ const exampleHead = `# Settings of Spillway, as ` + "`spillway env`" + ` prints 
 # belong into .env, for systemd (deploy/systemd) into /etc/spillway/env, for
 # deploy/compose.yaml into deploy/env.
 #
-# Lines are NAME=value; # begins a comment, and a line that begins with #SPILLWAY
-# shows the default, or nothing. Each NAME is also available as NAME_FILE, the
-# path of a file that holds the value: where secrets (marked) are files of their
-# own, leave them out here. A value with a $, a # or quotes belongs between
-# single quotes.
+# Lines are NAME=value; # begins a comment. A line that begins with #SPILLWAY
+# shows the default, or nothing; where it is marked as needed, an example. Each
+# NAME is also available as NAME_FILE, the path of a file that holds the value
+# (an empty file counts as unset): where secrets (marked) are files of their own,
+# leave them out here. A value with a $, a # or quotes belongs between single
+# quotes.
 `
 
-// Example returns all settings as the text of a file for [WithEnvFile]. What an
-// installation must be told is not commented out, but for the secrets.
+// Example returns all settings as the text of a file for [WithEnvFile]. All are
+// commented out: a file that nobody has edited starts nothing.
 func Example() string {
 	var text strings.Builder
 	text.WriteString(exampleHead)
@@ -96,15 +98,14 @@ func Example() string {
 			fmt.Fprintf(&text, "\n# --- %s ---\n", group)
 		}
 		help := entry.Help
-		if entry.Secret {
+		switch {
+		case entry.Secret:
 			help = "(secret) " + help
+		case entry.Example != "":
+			help = "(needed) " + help
 		}
 		text.WriteString(comment(help))
-		if entry.Example != "" {
-			fmt.Fprintf(&text, "%s=%s\n", entry.Name, entry.Example)
-		} else {
-			fmt.Fprintf(&text, "#%s=%s\n", entry.Name, entry.Default)
-		}
+		fmt.Fprintf(&text, "#%s=%s\n", entry.Name, cmp.Or(entry.Example, entry.Default))
 	}
 	return text.String()
 }

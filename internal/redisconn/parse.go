@@ -17,6 +17,9 @@ var errNotURL = errors.New("not a URL, use redis://HOST:PORT/0")
 // Parse reads the forms that [Open] takes. Its errors repeat nothing of the
 // URL, which may hold a password.
 func Parse(rawURL string) (*redis.UniversalOptions, error) {
+	if strings.HasPrefix(rawURL, socketScheme) {
+		return parseSocket(rawURL)
+	}
 	u, hosts, err := split(rawURL)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func Parse(rawURL string) (*redis.UniversalOptions, error) {
 			return nil, errors.New("a Redis Cluster has database 0 only, leave the database out")
 		}
 	default:
-		return nil, errors.New("unknown scheme, use redis://, rediss://, redis-sentinel:// or redis-cluster://")
+		return nil, errors.New("unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or unix://")
 	}
 	if len(path) > most {
 		return nil, errors.New("the path has too many parts, write …/0 (for Sentinel …/NAME/0)")
@@ -71,6 +74,31 @@ func Parse(rawURL string) (*redis.UniversalOptions, error) {
 	if secure {
 		// The server's name is taken from each address that is dialled.
 		options.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return options, nil
+}
+
+const socketScheme = "unix://"
+
+// parseSocket reads unix:///PATH?db=N. A socket's mode says who may use it, so
+// there is no password in it, and nothing travels.
+func parseSocket(rawURL string) (*redis.UniversalOptions, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host != "" || u.User != nil || len(u.Path) < 2 || u.Fragment != "" {
+		return nil, errors.New("not the path of a socket, write unix:///run/redis.sock")
+	}
+	options := &redis.UniversalOptions{Addrs: []string{u.Path}}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("what follows the ? cannot be read, write ?db=0")
+	}
+	for name, values := range query {
+		if name != "db" || len(values) > 1 {
+			return nil, errors.New("unknown parameter or one given twice, only db may follow the ? of a socket")
+		}
+		if options.DB, err = strconv.Atoi(values[0]); err != nil || options.DB < 0 {
+			return nil, errors.New("the database is not a number, write ?db=0")
+		}
 	}
 	return options, nil
 }

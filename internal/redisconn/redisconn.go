@@ -43,6 +43,7 @@ func WithRoots(roots *x509.CertPool) Option {
 //	rediss://…                                            the same over TLS
 //	redis-sentinel://[user:password@]host[:26379],…/NAME  the master NAME ("/NAME/db" for a database)
 //	redis-cluster://[user:password@]host[:6379],…         a cluster, database 0
+//	unix:///PATH[?db=N]                                   one server on this machine, by its socket
 //
 // Sentinel and Cluster take ?tls=true; Sentinel also ?sentinel_password=. With
 // TLS the server's certificate is always verified. The error never holds the

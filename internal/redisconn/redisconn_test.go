@@ -2,6 +2,7 @@ package redisconn_test
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -32,6 +33,8 @@ func TestParseReadsEveryForm(t *testing.T) {
 		{"redis://a/0?tls=false", []string{"a:6379"}, "", 0, false},
 		{"rediss://a?tls=t", []string{"a:6379"}, "", 0, true},
 		{"redis-sentinel://a/mymaster/?sentinel_password=s", []string{"a:26379"}, "mymaster", 0, false},
+		{"unix:///run/spillway-redis/redis.sock", []string{"/run/spillway-redis/redis.sock"}, "", 0, false},
+		{"unix:///run/r.sock?db=2", []string{"/run/r.sock"}, "", 2, false},
 		{"redis-cluster://a:7000,b:7001", []string{"a:7000", "b:7001"}, "", 0, false},
 	} {
 		t.Run(test.url, func(t *testing.T) {
@@ -58,6 +61,11 @@ func TestParseNamesTheRemedyAndNotThePassword(t *testing.T) {
 		"hunter2":                          "not a URL",
 		"redis://:hunter2@":                "no host",
 		"redis://:hunter2@x:%zz":           "wrong port",
+
+		"unix://:hunter2@x/run/r.sock":       "path of a socket",
+		"unix://run/r.sock?password=hunter2": "path of a socket",
+		"unix:///r.sock?password=hunter2":    "only db",
+		"unix:///r.sock?db=one":              "?db=0",
 
 		"redis-cluster://:hunter2@a,b?tls=on":                     "?tls=true",
 		"redis-sentinel://:hunter2@a/m?tls=yes":                   "?tls=true",
@@ -97,4 +105,17 @@ func TestOpenSingleClusterNodeGivesClusterClient(t *testing.T) {
 	require.NoError(t, err)
 	require.IsType(t, &redis.ClusterClient{}, client)
 	require.NoError(t, client.Close())
+}
+
+func TestOpenReachesASocket(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "redis.sock")
+	server := redistest.Start(t, "--unixsocket", socket)
+	require.NoError(t, server.Client().Set(t.Context(), "k", "v", 0).Err())
+	client, err := redisconn.Open("unix://"+socket+"?db=0", redisconn.ForWorker)
+	require.NoError(t, err)
+	defer client.Close()
+	value, err := client.Get(t.Context(), "k").Result()
+	require.NoError(t, err)
+	require.Equal(t, "v", value)
 }
