@@ -27,7 +27,7 @@ func answerRows(ctx context.Context, s *stage) []Row {
 	rounds := pick(s, 15, 5)
 	const warming = 2
 	stand := s.startCRM(sandbox.CRMOptions{Latency: crmLatency}, 2*(rounds+warming))
-	site := s.wordpress(stand.url, false)
+	site := s.wordpress(stand.url, false, "")
 	server := redistest.Start(s, everySecond()...)
 	target := site.target(server.URL(), stand.url)
 	_, webhooks, _ := s.ingest(ctx, server.URL(), nil)

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/wptest"
 )
 
 // pluginBatch is how many contacts a request holds under load.
@@ -21,9 +23,40 @@ const pluginBatch = 50
 
 // pluginRows measure what a contact costs inside WordPress: alone, and with
 // WP Fusion's own functions, for which a stub stands that does what WP Fusion
-// does when it stores.
+// does when it stores. The machine's WordPress and the newest that tests have
+// take turns, so that the machine's other work falls on both.
 func pluginRows(ctx context.Context, s *stage) []Row {
-	return append(s.plugin(ctx, false), s.plugin(ctx, true)...)
+	var rows []Row
+	for _, fusion := range []bool{false, true} {
+		trials := []*pluginTrial{s.pluginTrial(ctx, "", fusion)}
+		newest := wptest.Fetched("sid")
+		if newest != "" {
+			trials = append(trials, s.pluginTrial(ctx, newest, fusion))
+		}
+		rounds := pick(s, 8, 4)
+		for round := range rounds + 1 {
+			for _, t := range trials {
+				t.round(ctx, round, round == rounds)
+			}
+		}
+		for _, t := range trials {
+			rows = append(rows, t.rows(s)...)
+		}
+		if newest != "" {
+			rows = append(rows, Row{
+				What:  "the plugin's time for a new contact on WordPress " + trials[1].version + " against " + trials[0].version + fusionSuffix(fusion),
+				Value: median(trials[1].created().inside) / median(trials[0].created().inside), Sense: AtMost, Bound: 2,
+			})
+		}
+	}
+	return rows
+}
+
+func fusionSuffix(fusion bool) string {
+	if fusion {
+		return ", with WP Fusion's functions"
+	}
+	return ""
 }
 
 // wireContact is a contact as the connector's protocol has it.
@@ -50,22 +83,32 @@ type pluginCase struct {
 	asked                  map[string][2]float64
 }
 
-func (s *stage) plugin(ctx context.Context, fusion bool) []Row {
-	site := s.wordpress("", fusion)
-	// The contacts 1 to 50 exist and have all that a batch stores.
-	update := func(round int, mark string) []wireContact {
-		contacts := make([]wireContact, 0, pluginBatch)
-		for id := 1; id <= pluginBatch; id++ {
-			contacts = append(contacts, wireContactOf(id, "update", mark, []string{"7", idOf(100 + round)}))
-		}
-		return contacts
+// pluginTrial is one WordPress with its kinds of batches.
+type pluginTrial struct {
+	site    *wordpress
+	version string
+	fusion  bool
+	cases   []*pluginCase
+}
+
+// stored is a batch of contacts that exist and have all that it stores.
+func stored(round int, mark string) []wireContact {
+	contacts := make([]wireContact, 0, pluginBatch)
+	for id := 1; id <= pluginBatch; id++ {
+		contacts = append(contacts, wireContactOf(id, "update", mark, []string{"7", idOf(100 + round)}))
 	}
-	site.addUsers(pluginBatch)
-	site.post(ctx, update(0, "same"), "")
-	cases := []*pluginCase{
-		{name: "unchanged", bound: 5, want: "unchanged", make: func(int) []wireContact { return update(0, "same") }},
+	return contacts
+}
+
+func (s *stage) pluginTrial(ctx context.Context, wordPressDir string, fusion bool) *pluginTrial {
+	t := &pluginTrial{site: s.wordpress("", fusion, wordPressDir), fusion: fusion}
+	t.version = t.site.PHP(`echo get_bloginfo( 'version' );`)
+	t.site.addUsers(pluginBatch)
+	t.site.post(ctx, stored(0, "same"), "")
+	t.cases = []*pluginCase{
+		{name: "unchanged", bound: 5, want: "unchanged", make: func(int) []wireContact { return stored(0, "same") }},
 		{name: "lightly changed (a field and a tag)", bound: 5, want: "updated", make: func(round int) []wireContact {
-			return update(round+1, fmt.Sprintf("edit %d", round+1))
+			return stored(round+1, fmt.Sprintf("edit %d", round+1))
 		}},
 		{name: "new", want: "created", make: func(round int) []wireContact {
 			// Fewer, since a creation takes many times as long and a request works
@@ -79,30 +122,33 @@ func (s *stage) plugin(ctx context.Context, fusion bool) []Row {
 			return contacts
 		}},
 	}
-	rounds := pick(s, 8, 4)
-	for round := range rounds + 1 {
-		for _, c := range cases {
-			c.round(ctx, site, round, round == rounds)
-			if c.want == "updated" {
-				site.post(ctx, update(0, "same"), "")
-			}
+	return t
+}
+
+// created is the case of new contacts.
+func (t *pluginTrial) created() *pluginCase { return t.cases[len(t.cases)-1] }
+
+func (t *pluginTrial) round(ctx context.Context, round int, counted bool) {
+	for _, c := range t.cases {
+		c.round(ctx, t.site, round, counted)
+		if c.want == "updated" {
+			t.site.post(ctx, stored(0, "same"), "")
 		}
 	}
+}
+
+func (t *pluginTrial) rows(s *stage) []Row {
 	var rows []Row
-	suffix := ""
-	if fusion {
-		suffix = ", with WP Fusion's functions"
-	}
-	for _, c := range cases {
+	for _, c := range t.cases {
 		row := Row{
-			What: "the plugin's time per contact, " + c.name + suffix, Value: median(c.inside), Unit: "ms",
+			What:  "the plugin's time per contact, " + c.name + ", WordPress " + t.version + fusionSuffix(t.fusion),
+			Value: median(c.inside), Unit: "ms",
 			Note: fmt.Sprintf("WordPress's start included %.1f ms; %.1f queries", median(c.whole), median(c.queries)),
 		}
 		if c.bound > 0 {
 			row.Sense, row.Bound = AtMost, c.bound
 		} else {
-			hashing := site.hashing()
-			row.Note += fmt.Sprintf("; hashing the password %.1f ms of it", hashing)
+			row.Note += fmt.Sprintf("; WordPress's own hash of a password takes %.1f ms", t.site.hashing())
 		}
 		rows = append(rows, row)
 		if s.options.Verbose {

@@ -88,7 +88,7 @@ const siteCRMConcurrency = 64
 func (s *stage) siteStand(ctx context.Context, users, contacts int) *siteStand {
 	stand := &siteStand{s: s}
 	stand.crm = s.startCRM(sandbox.CRMOptions{Latency: crmLatency}, contacts)
-	stand.site = s.wordpress(stand.crm.url, false)
+	stand.site = s.wordpress(stand.crm.url, false, "")
 	stand.site.addUsers(users)
 	server := redistest.Start(s, everySecond()...)
 	stand.contacts, _ = s.contacts(server.Addr)

@@ -35,14 +35,15 @@ type wordpress struct {
 	s *stage
 }
 
-func (s *stage) wordpress(crmURL string, fusion bool) *wordpress {
+// wordpress starts a site; dir is its WordPress's tree, empty for the machine's.
+func (s *stage) wordpress(crmURL string, fusion bool, dir string) *wordpress {
 	source := func(name string) string {
 		text, err := php.ReadFile("php/" + name)
 		require.NoError(s, err)
 		return strings.NewReplacer("{{.CRM}}", crmURL, "{{.Token}}", crmToken).Replace(string(text))
 	}
 	site := wptest.Start(s, wptest.Options{
-		PHPWorkers: phpWorkers, WPFusion: fusion,
+		PHPWorkers: phpWorkers, WPFusion: fusion, WordPressDir: dir,
 		Plugins: map[string]string{"bench-timing.php": source("timing.php"), "bench-baseline.php": source("baseline.php")},
 	})
 	return &wordpress{Site: site, s: s}

@@ -149,6 +149,20 @@ func wordPressDir() (string, error) {
 	return filepath.Join(root, "var", "wordpress", name), err
 }
 
+// Fetched returns the tree of the WordPress that .ci/wordpress has fetched of a
+// Debian suite, or "" when there is none.
+func Fetched(suite string) string {
+	root, err := repository()
+	if err != nil {
+		return ""
+	}
+	dir := filepath.Join(root, "var", "wordpress", suite)
+	if _, err := os.Stat(filepath.Join(dir, "wp-load.php")); err != nil {
+		return ""
+	}
+	return dir
+}
+
 // mainFile finds the file that makes a folder a plugin.
 func mainFile(dir string) (string, error) {
 	found, err := filepath.Glob(filepath.Join(dir, "*.php"))
