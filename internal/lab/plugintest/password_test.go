@@ -49,3 +49,30 @@ func TestPasswordIsComparedWhenItOrTheUsersHasChanged(t *testing.T) {
 	require.Equal(t, []string{"field_refused:spillway_pass_seen"}, got.Notes)
 	requireClean(t, site)
 }
+
+func TestGeneratedPasswordIsHashedCheaplyUntilItsFirstLogin(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{})
+	const generated = "made-of-twenty-letter"
+	made, chosen := add(1, nil), add(2, nil)
+	made["user_pass"], made["generated_pass"], made["request_id"] = generated, true, "r1"
+	chosen["user_pass"] = generated
+	expect(t, site, "created", made)
+	expect(t, site, "created", chosen)
+	hash := func(id int) string {
+		return site.PHP(`echo get_user_by( 'email', '` + email(id) + `' )->user_pass;`)
+	}
+	const cheap = "$wp$2y$04$"
+	if site.PHP(`echo version_compare( get_bloginfo( 'version' ), '6.8', '<' ) ? 'old' : 'new';`) == "old" {
+		// WordPress's hash had one cost then, which is low.
+		require.Regexp(t, `^\$P\$B`, hash(1))
+	} else {
+		require.Contains(t, hash(1), cheap)
+		require.Regexp(t, `^\$wp\$2y\$1`, hash(2), "a password that a person chose")
+	}
+	require.True(t, site.PasswordWorks(email(1), generated))
+	require.True(t, site.Login(email(1), generated))
+	require.NotContains(t, hash(1), cheap)
+	require.True(t, site.PasswordWorks(email(1), generated))
+	requireClean(t, site)
+}
