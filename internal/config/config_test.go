@@ -205,7 +205,7 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or unix://`}},
 		"redis without host":     {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://:s3cret@/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis://HOST:PORT`}},
 		"redis with wrong port":  {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-cluster://a:1,b:x/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis-cluster://HOST:PORT`}},
-		"redis with two hosts":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://a:1,b:2/0"), []string{`SPILLWAY_REDIS_URL: several hosts, use redis-sentinel://, redis-cluster:// or unix://`}},
+		"redis with two hosts":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://a:1,b:2/0"), []string{`SPILLWAY_REDIS_URL: several hosts, use redis-sentinel:// or redis-cluster://`}},
 		"sentinels of nothing":   {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-sentinel://:s3cret@a,b/"), []string{`SPILLWAY_REDIS_URL: no name of a master, write redis-sentinel://HOST:PORT,HOST:PORT/NAME`}},
 		"embedded for a part":    {config.Ingest, complete("SPILLWAY_REDIS_URL=embedded"), []string{`SPILLWAY_REDIS_URL: embedded works in one process only, and this one is not alone: use redis://HOST:PORT/0`}},
 	} {
