@@ -147,5 +147,5 @@ func (c *console) installation(flags redisFlags) (*installation, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &installation{rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Queues)}, nil
+	return &installation{rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Name, settings.Queues)}, nil
 }

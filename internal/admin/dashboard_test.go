@@ -55,7 +55,7 @@ func setup(t *testing.T, password string) *bundle {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client()
-	b := &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), redis: server, log: &logtest.Log{}}
+	b := &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, contact.DefaultSite, 1), redis: server, log: &logtest.Log{}}
 	b.url = b.replica(t, password)
 	return b
 }

@@ -14,7 +14,6 @@ import (
 	"spillway/internal/admin/addresses"
 	"spillway/internal/admin/roster"
 	"spillway/internal/config"
-	"spillway/internal/contact"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
@@ -25,8 +24,8 @@ func newAdmin(
 	rdb redis.UniversalClient, contacts *pending.Contacts, systems admin.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
 ) *admin.Dashboard {
 	options := admin.Options{
-		Contacts: contacts, Timelines: history.New(rdb, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
-		Health: health, Site: contact.DefaultSite, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
+		Contacts: contacts, Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
+		Health: health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
 	}
 	if len(settings.SearchKey) > 0 {

@@ -22,7 +22,6 @@ import (
 	"spillway/internal/admin/roster"
 	"spillway/internal/assembly/metrics"
 	"spillway/internal/config"
-	"spillway/internal/contact"
 	"spillway/internal/ingest"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
@@ -69,7 +68,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return err
 	}
 	registry := observe.NewRegistry()
-	systems, refused := Systems(patient), refusals.New(patient)
+	systems, refused := Systems(patient, settings), refusals.New(patient)
 	registry.MustRegister(
 		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
 		metrics.Queues(patient, contacts.Queues()),
@@ -85,7 +84,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	server := ingest.New(ingest.Options{
 		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: intake, Refusals: refused,
 		Endings: endings, AnswerWait: settings.AnswerWait, AnswerWaiters: settings.AnswerWaiters, Held: held(systems),
-		Site: contact.DefaultSite, Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
+		Site: settings.Name, Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
 		Log: log, Registerer: registry,
 	})
 	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
@@ -132,7 +131,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	if err != nil {
 		return err
 	}
-	systems := Systems(rdb)
+	systems := Systems(rdb, settings)
 	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
 	if err != nil {
 		return err
@@ -182,7 +181,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 const unwatched = "Redis's memory is not watched"
 
 func newContacts(rdb redis.UniversalClient, settings config.Config, room pending.Room) *pending.Contacts {
-	return pending.New(rdb, pending.Options{Queues: settings.Queues, Settle: settings.Settle, Room: room})
+	return pending.New(rdb, pending.Options{Site: settings.Name, Queues: settings.Queues, Settle: settings.Settle, Room: room})
 }
 
 // adopt refuses a start with another number of queues than Redis holds contacts
@@ -237,9 +236,9 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 			return nil, fmt.Errorf("SPILLWAY_SECRET_KEY: %w", err)
 		}
 	}
-	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, 10)
+	crmBreaker := throttle.NewBreaker(rdb, throttle.CRM, settings.Name, 10)
 	// A request to the site carries many contacts: fewer of them tell as much.
-	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, 5)
+	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, settings.Name, 5)
 	crm, budget, err := CRM(CRMOptions{
 		Settings: settings.CRM, Redis: rdb, Vault: secrets, Roots: settings.Roots,
 		Breaker: crmBreaker, Observe: metrics.CRMCalls(registry),
@@ -247,12 +246,12 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	if err != nil {
 		return nil, err
 	}
-	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
-	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, settings.Site.Concurrency)
+	places := throttle.NewPlaces(rdb, throttle.PlacesKey(settings.Name))
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey(settings.Name), settings.Site.Concurrency)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_CONCURRENCY: %w", err)
 	}
-	pressing, err := guard.New(rdb, settings.Site.Batch)
+	pressing, err := guard.New(rdb, settings.Name, settings.Site.Batch)
 	if err != nil {
 		return nil, fmt.Errorf("SPILLWAY_SITE_BATCH: %w", err)
 	}
@@ -281,7 +280,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	var source syncer.CRM = crm
 	if len(settings.SearchKey) > 0 {
 		source = addresses.Noting{
-			CRM: crm, Index: addresses.New(rdb, settings.SearchKey), Site: contact.DefaultSite,
+			CRM: crm, Index: addresses.New(rdb, settings.SearchKey), Site: settings.Name,
 			Field: settings.Fields.CRMField("user_email", "email"), Missed: seldom(log, "a contact cannot be found by its address yet"),
 		}
 	}

@@ -40,6 +40,14 @@ type CRMOptions struct {
 	Observe func(pulse.Call) // is told of every call; nil: nobody is
 }
 
+// tokensName is that of the vault's entry that holds OAuth's tokens.
+func tokensName(tokens string) string {
+	if tokens == "" {
+		return "oauth"
+	}
+	return "oauth." + tokens
+}
+
 // CRM returns a client of the CRM, whose calls are taken from the budget of all.
 // The budget is nil without Redis.
 func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
@@ -50,7 +58,7 @@ func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 	var budget *throttle.Budget
 	if o.Redis != nil {
 		var err error
-		if budget, err = throttle.NewBudget(o.Redis, throttle.BudgetKey, o.Settings.Rate, 0); err != nil {
+		if budget, err = throttle.NewBudget(o.Redis, throttle.BudgetKey(o.Settings.Account), o.Settings.Rate, 0); err != nil {
 			return nil, nil, fmt.Errorf("SPILLWAY_CRM_RATE: %w", err)
 		}
 		options.Budget = budget
@@ -65,7 +73,7 @@ func CRM(o CRMOptions) (*pulse.Client, *throttle.Budget, error) {
 		}
 		tokens, err := pulse.NewOAuth(pulse.OAuthOptions{
 			ClientID: o.Settings.ClientID, ClientSecret: o.Settings.ClientSecret, RefreshToken: o.Settings.RefreshToken,
-			TokenURL: tokenURL, Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP, Roots: o.Roots, Observe: o.Observe,
+			TokenURL: tokenURL, Name: tokensName(o.Settings.Tokens), Vault: o.Vault, Redis: o.Redis, HTTP: o.HTTP, Roots: o.Roots, Observe: o.Observe,
 		})
 		if err != nil {
 			return nil, nil, err

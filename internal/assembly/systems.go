@@ -7,14 +7,15 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/config"
 	"spillway/internal/observe"
 	"spillway/internal/site/guard"
 	"spillway/internal/throttle"
 )
 
-// Systems reads what the replicas share about the CRM and the site.
-func Systems(rdb redis.UniversalClient) *throttle.Statuses {
-	return throttle.NewStatuses(rdb, throttle.SiteFacts{Key: guard.Key, Read: guard.Facts})
+// Systems reads what the replicas share about the CRM and the site of settings.
+func Systems(rdb redis.UniversalClient, settings config.Config) *throttle.Statuses {
+	return throttle.NewStatuses(rdb, settings.Name, settings.CRM.Account, throttle.SiteFacts{Key: guard.Key(settings.Name), Read: guard.Facts})
 }
 
 // systemChecks show in /readyz when the CRM or the site is not called. That

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/config"
+	"spillway/internal/contact"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/throttle"
 )
@@ -14,10 +16,10 @@ func TestNobodyIsToWaitWhileNoPassBegins(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	rdb := server.Client()
-	held := held(Systems(rdb))
+	held := held(Systems(rdb, config.Config{OfSite: config.OfSite{Name: contact.DefaultSite}}))
 	require.False(t, held(t.Context()))
 
-	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, 40, 0)
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey(""), 40, 0)
 	require.NoError(t, err)
 	budget.Limited(t.Context(), time.Minute)
 	require.True(t, held(t.Context()), "the CRM holds everybody back")

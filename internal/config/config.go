@@ -50,18 +50,23 @@ func (r Role) listens() bool { return r != Operator }
 
 // Config is what the settings say, checked and with their defaults. Settings
 // that the role does not need are zero.
+//
+// It holds those of the installation and those of one site. With SitesFolder
+// set the latter are zero until [Config.WithSite].
 type Config struct {
+	OfSite
+
 	RedisURL   string // "embedded" only for All
 	RedisGiven bool   // set by someone, not the default
+	Queues     int    // over how many queues a site's contacts are spread
 
-	Queues int           // over how many queues contacts are spread
-	Settle time.Duration // for which a contact must have been without a webhook
+	// SitesFolder holds a file of settings for each site; empty: there is one
+	// site, [contact.DefaultSite], and its settings are here.
+	SitesFolder string
 
-	AccessKeys []string
 	// TrustedProxies are believed in what X-Forwarded-For says of a client.
 	TrustedProxies []netip.Prefix
 	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
-	AnswerWait     time.Duration    // for which the answer to an add waits for its pass; 0: not at all
 	AnswerWaiters  int              // how many answers wait at a time; 0: none
 	Files          Files
 
@@ -69,20 +74,8 @@ type Config struct {
 	// system's do.
 	Roots *x509.CertPool
 
-	CRM  CRM
-	Site Site
-
-	Fields              contact.FieldMap
-	ReturnPasswordField string            // CRM field; empty: generated passwords are not returned
-	ReturnFields        map[string]string // "user_login" and "user_id" → CRM field
-	CreatedTag          string            // a tag's id or name; empty: none
-	RolesAllowed        []string
-	DefaultRole         string // empty: the site's own
-	Login               string // what logins are made of: "email", "flname" or "fnamenum"
-	NotifyAlways        bool   // every new user gets the login details, asked for or not
-	ClearDeleted        bool   // tags of users whose contact is gone are cleared
-	SecretKey           []byte // 32 bytes, or nil when nothing needs it
-	SearchKey           []byte // 32 bytes, or nil: contacts are found by id only
+	SecretKey []byte // 32 bytes, or nil when nothing needs it
+	SearchKey []byte // 32 bytes, or nil: contacts are found by id only
 
 	PublicURL         string // where webhooks reach Spillway from outside; empty: not known
 	IngestAddr        string
@@ -96,6 +89,32 @@ type Config struct {
 	LogFormat string // "json" or "console"
 }
 
+// OfSite are the settings of one site.
+type OfSite struct {
+	Name string // of the site
+
+	Settle     time.Duration // for which a contact must have been without a webhook
+	AccessKeys []string
+	AnswerWait time.Duration // for which the answer to an add waits for its pass; 0: not at all
+
+	CRM  CRM
+	Site Site
+
+	Fields              contact.FieldMap
+	ReturnPasswordField string            // CRM field; empty: generated passwords are not returned
+	ReturnFields        map[string]string // "user_login" and "user_id" → CRM field
+	CreatedTag          string            // a tag's id or name; empty: none
+	RolesAllowed        []string
+	DefaultRole         string // empty: the site's own
+	Login               string // what logins are made of: "email", "flname" or "fnamenum"
+	NotifyAlways        bool   // every new user gets the login details, asked for or not
+	ClearDeleted        bool   // tags of users whose contact is gone are cleared
+
+	// SitePassword opens this site's part of the admin address; empty, as for
+	// the only site of an installation: the installation's password does.
+	SitePassword string
+}
+
 // CRM says where the CRM is and how to call it. Either Token is set, or
 // ClientID, ClientSecret and RefreshToken are.
 type CRM struct {
@@ -107,6 +126,11 @@ type CRM struct {
 	TokenURL     string  // empty: derived from URL
 	Rate         float64 // calls per second over all replicas
 	Concurrency  int     // calls at once per worker
+
+	// Account names the account that the calls are counted for, and Tokens its
+	// OAuth tokens, in Redis: package sites finds out which sites share them.
+	// Empty: those of the installation's only site.
+	Account, Tokens string
 }
 
 // OAuth reports whether tokens are fetched with the refresh token.
@@ -169,20 +193,31 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	s := newSettings(f, environ)
 	s.refuseUnknown()
 
-	var c Config
+	c := Config{OfSite: OfSite{Name: contact.DefaultSite}}
 	s.redis(&c, role)
 	c.Roots = s.roots()
 	c.Queues = s.number("SPILLWAY_QUEUES", 1, 1, 256)
-	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
+	c.SitesFolder = s.folder("SPILLWAY_SITES")
+	alone := c.SitesFolder == ""
 	// Without a CRM and a site there is nobody to send webhooks either.
-	firstRun := role == All && !s.anyGiven(connectionSettings())
+	firstRun := role == All && alone && !s.anyGiven(connectionSettings())
 	needed := !firstRun && role != Operator
+	if alone {
+		s.intake(&c.OfSite, role, needed)
+	} else {
+		s.refuseScope(ScopeSite, "belongs into the file of a site, since SPILLWAY_SITES is set: move it there")
+	}
 	if role.ingests() {
-		s.ingest(&c, needed)
-		s.admin(&c, role)
+		s.ingest(&c)
+		c.MonitorWritable = s.flag("SPILLWAY_MONITOR_WRITABLE")
 	}
 	if role.works() {
-		s.worker(&c, needed)
+		if alone {
+			s.passes(&c.OfSite, needed)
+			s.seals(needed)
+		}
+		c.SecretKey = s.key("SPILLWAY_SECRET_KEY")
+		c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 512)
 	}
 	if role.listens() {
 		s.addresses(&c, role)
@@ -190,6 +225,30 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	c.SearchKey = s.key("SPILLWAY_SEARCH_KEY")
 	s.logging(&c)
 
+	if len(s.problems) > 0 {
+		return Config{}, &Invalid{Problems: s.problems}
+	}
+	return c, nil
+}
+
+// WithSite returns the settings with those of one site of SitesFolder, which
+// environ holds: NAME=value, or NAME_FILE=path. The error is an [*Invalid].
+func (c Config) WithSite(role Role, name string, environ []string) (Config, error) {
+	s := newSettings(Flags{}, environ)
+	s.refuseUnknown()
+	s.refuseScope(ScopeInstallation, "belongs to the whole installation: set it in the environment of the programs")
+	needed := role != Operator
+	c.OfSite = OfSite{Name: name}
+	s.intake(&c.OfSite, role, needed)
+	if role.works() {
+		s.passes(&c.OfSite, needed)
+		if c.SecretKey == nil {
+			s.seals(needed)
+		}
+	}
+	if role.ingests() {
+		c.SitePassword = s.secret("SPILLWAY_ADMIN_PASSWORD")
+	}
 	if len(s.problems) > 0 {
 		return Config{}, &Invalid{Problems: s.problems}
 	}

@@ -47,21 +47,24 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 	c, err := config.Load(config.All, nil, complete())
 	require.NoError(t, err)
 	want := config.Config{
-		RedisURL:   "redis://127.0.0.1:6379/0",
-		Queues:     1,
-		AnswerWait: 4 * time.Second, AnswerWaiters: 200,
-		AccessKeys: []string{"abcdefgh12"},
-		CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
-		Site: config.Site{
-			URL: "https://www.example.com", User: "spillway", AppPassword: "abcd efgh ijkl mnop qrst uvwx",
-			Batch: 50, Concurrency: 1,
+		RedisURL:      "redis://127.0.0.1:6379/0",
+		Queues:        1,
+		AnswerWaiters: 200,
+		OfSite: config.OfSite{
+			Name: "default", AnswerWait: 4 * time.Second,
+			AccessKeys: []string{"abcdefgh12"},
+			CRM:        config.CRM{URL: "https://app.example.thepulsespot.com", Token: "crm-token", Rate: 40, Concurrency: 16},
+			Site: config.Site{
+				URL: "https://www.example.com", User: "spillway", AppPassword: "abcd efgh ijkl mnop qrst uvwx",
+				Batch: 50, Concurrency: 1,
+			},
+			Fields: contact.FieldMap{
+				{WordPress: "user_email", CRM: "email", Type: contact.Text},
+				{WordPress: "first_name", CRM: "first_name", Type: contact.Text},
+				{WordPress: "last_name", CRM: "last_name", Type: contact.Text},
+			},
+			RolesAllowed: []string{"subscriber", "customer"}, Login: "email",
 		},
-		Fields: contact.FieldMap{
-			{WordPress: "user_email", CRM: "email", Type: contact.Text},
-			{WordPress: "first_name", CRM: "first_name", Type: contact.Text},
-			{WordPress: "last_name", CRM: "last_name", Type: contact.Text},
-		},
-		RolesAllowed: []string{"subscriber", "customer"}, Login: "email",
 		IngestAddr: ":8080", AdminAddr: "127.0.0.1:8081", WorkerAddr: "127.0.0.1:8082",
 		WorkerConcurrency: 64,
 		LogLevel:          zerolog.InfoLevel, LogFormat: "json",
@@ -106,25 +109,28 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 	require.Equal(t, plain{
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
-		Queues: 4, Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond, AnswerWaiters: 20,
-		AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
-		CRM: config.CRM{
-			URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
-			TokenURL: "https://portal.example.com/oauth/token", Rate: 2.5, Concurrency: 3,
+		Queues: 4, AnswerWaiters: 20,
+		OfSite: config.OfSite{
+			Name: "default", Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond,
+			AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
+			CRM: config.CRM{
+				URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
+				TokenURL: "https://portal.example.com/oauth/token", Rate: 2.5, Concurrency: 3,
+			},
+			Site: config.Site{
+				URL: "http://localhost:8088/wp", User: "u", AppPassword: "p", Batch: 100, Concurrency: 2,
+				ProbeURL: "http://www.example.com/shop/?p=1",
+			},
+			Fields: contact.FieldMap{
+				{WordPress: "user_email", CRM: "email", Type: contact.Text},
+				{WordPress: "interests", CRM: "topics", Type: contact.Multiselect},
+			},
+			ReturnPasswordField: "wp_password",
+			ReturnFields:        map[string]string{"user_login": "wp_login", "user_id": "wp_id"},
+			CreatedTag:          "Account created",
+			RolesAllowed:        []string{"customer", "student"}, DefaultRole: "student",
+			Login: "flname", NotifyAlways: true, ClearDeleted: true,
 		},
-		Site: config.Site{
-			URL: "http://localhost:8088/wp", User: "u", AppPassword: "p", Batch: 100, Concurrency: 2,
-			ProbeURL: "http://www.example.com/shop/?p=1",
-		},
-		Fields: contact.FieldMap{
-			{WordPress: "user_email", CRM: "email", Type: contact.Text},
-			{WordPress: "interests", CRM: "topics", Type: contact.Multiselect},
-		},
-		ReturnPasswordField: "wp_password",
-		ReturnFields:        map[string]string{"user_login": "wp_login", "user_id": "wp_id"},
-		CreatedTag:          "Account created",
-		RolesAllowed:        []string{"customer", "student"}, DefaultRole: "student",
-		Login: "flname", NotifyAlways: true, ClearDeleted: true,
 		SecretKey: counting, SearchKey: counting, MonitorWritable: true,
 		PublicURL:  "https://hooks.example.com",
 		IngestAddr: "[::]:9000", AdminAddr: ":9001", WorkerAddr: "0.0.0.0:9002", WorkerConcurrency: 7,

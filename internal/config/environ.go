@@ -137,6 +137,23 @@ func readFile(path string) (string, error) {
 	return value, nil
 }
 
+// folder reads the path of a folder that exists.
+func (s *settings) folder(name string) string {
+	path := s.text(name)
+	if path == "" {
+		return ""
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		s.wrong(name, path, "the folder %s", reason(err))
+		return ""
+	case !info.IsDir():
+		s.wrong(name, path, "a file, name the folder that holds a NAME.env for each site")
+		return ""
+	}
+	return path
+}
+
 func reason(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -34,11 +34,24 @@ func (s *settings) redis(c *Config, role Role) {
 	s.checkRedisURL(name, c.RedisURL, role)
 }
 
-func (s *settings) ingest(c *Config, needed bool) {
+// intake reads what ingest needs to know of a site. The addresses of the CRM and
+// the site are for the dashboard's links only; a worker needs and checks them.
+func (s *settings) intake(c *OfSite, role Role, needed bool) {
+	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
+	if !role.ingests() {
+		return
+	}
 	c.AccessKeys = s.accessKeys(needed)
+	c.AnswerWait = s.duration("SPILLWAY_ANSWER_WAIT", 4*time.Second, longestAnswer)
+	if !role.works() {
+		c.CRM.URL = s.baseURL("SPILLWAY_CRM_URL", "/api/v1", "")
+		s.siteURL(&c.Site, "")
+	}
+}
+
+func (s *settings) ingest(c *Config) {
 	c.TrustedProxies = s.trustedProxies()
 	c.PublicURL = s.baseURL("SPILLWAY_PUBLIC_URL", "", "the access key")
-	c.AnswerWait = s.duration("SPILLWAY_ANSWER_WAIT", 4*time.Second, longestAnswer)
 	c.AnswerWaiters = s.number("SPILLWAY_ANSWER_WAITERS", 200, 0, 100_000)
 	c.Certificate = s.certificate()
 	c.Files = s.files()
@@ -64,29 +77,20 @@ func (s *settings) accessKeys(needed bool) (keys []string) {
 	return keys
 }
 
-// admin reads what the dashboard shows and allows. The addresses of the CRM and
-// the site are for its links only; a worker needs and checks them.
-func (s *settings) admin(c *Config, role Role) {
-	if !role.works() {
-		c.CRM.URL = s.baseURL("SPILLWAY_CRM_URL", "/api/v1", "")
-		s.siteURL(&c.Site, "")
-	}
-	c.MonitorWritable = s.flag("SPILLWAY_MONITOR_WRITABLE")
-}
-
-func (s *settings) worker(c *Config, connected bool) {
+// passes reads what a worker needs to know of a site.
+func (s *settings) passes(c *OfSite, connected bool) {
 	s.crm(&c.CRM, connected)
 	s.site(&c.Site, connected)
 	s.fields(c)
 	s.roles(c)
+}
 
+// seals checks that there is a key for what is kept sealed in Redis: generated
+// passwords under way and renewed tokens.
+func (s *settings) seals(needed bool) {
 	const name = "SPILLWAY_SECRET_KEY"
-	c.SecretKey = s.key(name)
-	// Generated passwords under way and renewed tokens are kept in Redis.
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
-	s.require(connected && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
-
-	c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 512)
+	s.require(needed && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
 }
 
 func (s *settings) crm(c *CRM, needed bool) {
@@ -129,7 +133,7 @@ func (s *settings) site(c *Site, needed bool) {
 	c.ProbeURL = s.pageURL("SPILLWAY_SITE_PROBE_URL")
 }
 
-func (s *settings) fields(c *Config) {
+func (s *settings) fields(c *OfSite) {
 	const name = "SPILLWAY_FIELDS"
 	mapping := s.text(name)
 	if mapping == "" {
@@ -196,7 +200,7 @@ func (s *settings) createdTag() string {
 	return tag
 }
 
-func (s *settings) returnFields(c *Config) {
+func (s *settings) returnFields(c *OfSite) {
 	const name = "SPILLWAY_RETURN_FIELDS"
 	taken := map[string]string{c.ReturnPasswordField: "the password"}
 	for _, element := range splitList(s.text(name)) {
@@ -220,7 +224,7 @@ func (s *settings) returnFields(c *Config) {
 	}
 }
 
-func (s *settings) roles(c *Config) {
+func (s *settings) roles(c *OfSite) {
 	const name = "SPILLWAY_ROLES_ALLOWED"
 	c.RolesAllowed = splitList(s.text(name))
 	if !s.given(name) {

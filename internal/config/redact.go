@@ -20,18 +20,44 @@ func (c Config) Settings() []Setting {
 	list := []Setting{
 		{"SPILLWAY_REDIS_URL", withoutCredentials(c.RedisURL)},
 		{"SPILLWAY_QUEUES", count(c.Queues)},
-		{"SPILLWAY_SETTLE", c.Settle.String()},
-		{"SPILLWAY_ACCESS_KEYS", count(len(c.AccessKeys))},
+		{"SPILLWAY_SITES", c.SitesFolder},
 		{"SPILLWAY_TRUSTED_PROXIES", strings.Trim(fmt.Sprint(c.TrustedProxies), "[]")},
 	}
 	if c.Certificate != nil {
 		list = append(list, Setting{"SPILLWAY_TLS_CERT", hidden("x")}, Setting{"SPILLWAY_TLS_KEY", hidden("x")})
 	}
 	if c.AnswerWait > 0 || c.AnswerWaiters > 0 {
-		list = append(list, Setting{"SPILLWAY_ANSWER_WAIT", c.AnswerWait.String()}, Setting{"SPILLWAY_ANSWER_WAITERS", strconv.Itoa(c.AnswerWaiters)})
+		list = append(list, Setting{"SPILLWAY_ANSWER_WAITERS", strconv.Itoa(c.AnswerWaiters)})
 	}
 	if c.Roots != nil {
 		list = append(list, Setting{"SPILLWAY_CA", hidden("x")})
+	}
+	list = append(list, c.OfSite.settings(c.AnswerWaiters > 0)...)
+	list = append(list, []Setting{
+		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
+		{"SPILLWAY_PUBLIC_URL", c.PublicURL},
+		{"SPILLWAY_SEARCH_KEY", hidden(string(c.SearchKey))},
+		{"SPILLWAY_INGEST_ADDR", c.IngestAddr},
+		{"SPILLWAY_ADMIN_ADDR", c.AdminAddr},
+		{"SPILLWAY_WORKER_ADDR", c.WorkerAddr},
+		{"SPILLWAY_WORKER_CONCURRENCY", count(c.WorkerConcurrency)},
+		{"SPILLWAY_ADMIN_PASSWORD", hidden(c.AdminPassword + c.SitePassword)},
+		{"SPILLWAY_MONITOR_WRITABLE", on(c.MonitorWritable)},
+		{"SPILLWAY_LOG_LEVEL", c.LogLevel.String()},
+		{"SPILLWAY_LOG_FORMAT", c.LogFormat},
+	}...)
+	return withoutEmpty(list)
+}
+
+// settings lists what stands in the file of a site. waits says that a wait of
+// none is worth showing.
+func (c OfSite) settings(waits bool) []Setting {
+	list := []Setting{
+		{"SPILLWAY_SETTLE", c.Settle.String()},
+		{"SPILLWAY_ACCESS_KEYS", count(len(c.AccessKeys))},
+	}
+	if c.AnswerWait > 0 || waits {
+		list = append(list, Setting{"SPILLWAY_ANSWER_WAIT", c.AnswerWait.String()})
 	}
 	list = append(list, c.CRM.settings()...)
 	list = append(list, c.Site.settings()...)
@@ -43,7 +69,7 @@ func (c Config) Settings() []Setting {
 		returned = append(returned, key+"="+field)
 	}
 	slices.Sort(returned)
-	list = append(list, []Setting{
+	return append(list, []Setting{
 		{"SPILLWAY_FIELDS", strings.Join(fields, ",")},
 		{"SPILLWAY_RETURN_PASSWORD_FIELD", c.ReturnPasswordField},
 		{"SPILLWAY_RETURN_FIELDS", strings.Join(returned, ",")},
@@ -53,19 +79,7 @@ func (c Config) Settings() []Setting {
 		{"SPILLWAY_LOGIN", c.Login},
 		{"SPILLWAY_NOTIFY", chosen(c.NotifyAlways, notifyChoices)},
 		{"SPILLWAY_DELETED_CONTACTS", chosen(c.ClearDeleted, deletedChoices)},
-		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
-		{"SPILLWAY_PUBLIC_URL", c.PublicURL},
-		{"SPILLWAY_SEARCH_KEY", hidden(string(c.SearchKey))},
-		{"SPILLWAY_INGEST_ADDR", c.IngestAddr},
-		{"SPILLWAY_ADMIN_ADDR", c.AdminAddr},
-		{"SPILLWAY_WORKER_ADDR", c.WorkerAddr},
-		{"SPILLWAY_WORKER_CONCURRENCY", count(c.WorkerConcurrency)},
-		{"SPILLWAY_ADMIN_PASSWORD", hidden(c.AdminPassword)},
-		{"SPILLWAY_MONITOR_WRITABLE", on(c.MonitorWritable)},
-		{"SPILLWAY_LOG_LEVEL", c.LogLevel.String()},
-		{"SPILLWAY_LOG_FORMAT", c.LogFormat},
 	}...)
-	return withoutEmpty(list)
 }
 
 func (c CRM) settings() []Setting {
@@ -116,6 +130,14 @@ func (c Config) MarshalZerologObject(e *zerolog.Event) {
 		e.Str(setting.Name, setting.Value)
 	}
 }
+
+func (c OfSite) String() string { return join(c.settings(false)) }
+
+// GoString is String, for %#v.
+func (c OfSite) GoString() string { return c.String() }
+
+// MarshalJSON shows what a Config shows of it.
+func (c OfSite) MarshalJSON() ([]byte, error) { return marshal(c.settings(false)) }
 
 func (c CRM) String() string { return join(c.settings()) }
 

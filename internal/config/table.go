@@ -8,9 +8,17 @@ import (
 	"strings"
 )
 
+// Whose settings there are.
+const (
+	ScopeInstallation = "installation"
+	ScopeSite         = "site" // in the file of a site, if there is a folder of them
+	ScopeBoth         = "both"
+)
+
 // Entry is a setting as people read about it.
 type Entry struct {
 	Name    string `json:"name"`
+	Scope   string `json:"scope"`
 	Group   string `json:"group"`
 	Help    string `json:"help"`
 	Default string `json:"default,omitempty"`
@@ -22,23 +30,24 @@ type Entry struct {
 type flaglessSetting struct {
 	Name, After, Help string // After names the setting that it follows in the table
 	Secret            bool
+	Scope             string
 }
 
 // flaglessSettings are the secrets and the certificates.
 func flaglessSettings() []flaglessSetting {
 	return []flaglessSetting{
-		{"SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_URL", "A token of the CRM's API.", true},
-		{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_TOKEN", "Or OAuth in its place, with a client that nothing else uses; needs SPILLWAY_SECRET_KEY.", true},
-		{"SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_CLIENT_ID", "OAuth: the client's secret.", true},
-		{"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_CRM_CLIENT_SECRET", "OAuth: for the first renewal; the tokens after it are kept in Redis.", true},
-		{"SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SITE_USER", "That user's application password.", true},
-		{"SPILLWAY_SECRET_KEY", "SPILLWAY_DEFAULT_ROLE", "32 bytes in base64: seals returned passwords and OAuth tokens in Redis. Make one with: spillway keys", true},
-		{"SPILLWAY_SEARCH_KEY", "SPILLWAY_SECRET_KEY", "32 bytes in base64, the same on ingest and workers: the dashboard then finds contacts by e-mail address, of which Redis holds keyed hashes.", true},
-		{"SPILLWAY_ACCESS_KEYS", "SPILLWAY_PUBLIC_URL", "The keys that webhooks carry, comma-separated, 8 characters or more each; WP Fusion's own may be kept, two while one is being replaced. Make one with: spillway keys", true},
-		{"SPILLWAY_ADMIN_PASSWORD", "SPILLWAY_ADMIN_ADDR", "Password of the user admin; without one the admin address must be a loopback one.", true},
-		{"SPILLWAY_CA", "SPILLWAY_REDIS_URL", "Certificates (PEM) of an authority of your own for Redis, the CRM and the site; name their file with SPILLWAY_CA_FILE.", false},
-		{"SPILLWAY_TLS_CERT", "SPILLWAY_INGEST_ADDR", "TLS without a proxy: the certificate (PEM); name its file with SPILLWAY_TLS_CERT_FILE. A file that changes is taken up without a restart.", false},
-		{"SPILLWAY_TLS_KEY", "SPILLWAY_TLS_CERT", "TLS without a proxy: the certificate's key (PEM); name its file with SPILLWAY_TLS_KEY_FILE.", true},
+		{"SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_URL", "A token of the CRM's API.", true, ScopeSite},
+		{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_TOKEN", "Or OAuth in its place, with a client that nothing else uses; needs SPILLWAY_SECRET_KEY.", true, ScopeSite},
+		{"SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_CRM_CLIENT_ID", "OAuth: the client's secret.", true, ScopeSite},
+		{"SPILLWAY_CRM_REFRESH_TOKEN", "SPILLWAY_CRM_CLIENT_SECRET", "OAuth: for the first renewal; the tokens after it are kept in Redis.", true, ScopeSite},
+		{"SPILLWAY_SITE_APP_PASSWORD", "SPILLWAY_SITE_USER", "That user's application password.", true, ScopeSite},
+		{"SPILLWAY_SECRET_KEY", "SPILLWAY_DEFAULT_ROLE", "32 bytes in base64: seals returned passwords and OAuth tokens in Redis. Make one with: spillway keys", true, ScopeInstallation},
+		{"SPILLWAY_SEARCH_KEY", "SPILLWAY_SECRET_KEY", "32 bytes in base64, the same on ingest and workers: the dashboard then finds contacts by e-mail address, of which Redis holds keyed hashes.", true, ScopeInstallation},
+		{"SPILLWAY_ACCESS_KEYS", "SPILLWAY_PUBLIC_URL", "The keys that webhooks carry, comma-separated, 8 characters or more each; WP Fusion's own may be kept, two while one is being replaced. Make one with: spillway keys", true, ScopeSite},
+		{"SPILLWAY_ADMIN_PASSWORD", "SPILLWAY_ADMIN_ADDR", "Password of the user admin; without one the admin address must be a loopback one. In a site's file: opens that site alone.", true, ScopeBoth},
+		{"SPILLWAY_CA", "SPILLWAY_REDIS_URL", "Certificates (PEM) of an authority of your own for Redis, the CRM and the site; name their file with SPILLWAY_CA_FILE.", false, ScopeInstallation},
+		{"SPILLWAY_TLS_CERT", "SPILLWAY_INGEST_ADDR", "TLS without a proxy: the certificate (PEM); name its file with SPILLWAY_TLS_CERT_FILE. A file that changes is taken up without a restart.", false, ScopeInstallation},
+		{"SPILLWAY_TLS_KEY", "SPILLWAY_TLS_CERT", "TLS without a proxy: the certificate's key (PEM); name its file with SPILLWAY_TLS_KEY_FILE.", true, ScopeInstallation},
 	}
 }
 
@@ -54,7 +63,7 @@ func Table() []Entry {
 		for at := len(table) - 1; at < len(table); at++ {
 			for _, setting := range flaglessSettings() {
 				if setting.After == table[at].Name {
-					table = append(table, Entry{Name: setting.Name, Group: entry.Group, Help: setting.Help, Secret: setting.Secret})
+					table = append(table, Entry{Name: setting.Name, Group: entry.Group, Help: setting.Help, Secret: setting.Secret, Scope: setting.Scope})
 				}
 			}
 		}
@@ -62,7 +71,7 @@ func Table() []Entry {
 	flags := reflect.TypeFor[Flags]()
 	for i := range flags.NumField() {
 		tag := flags.Field(i).Tag
-		entry := Entry{Name: variable(tag.Get("name")), Group: tag.Get("group"), Help: tag.Get("help"), Example: tag.Get("example")}
+		entry := Entry{Name: variable(tag.Get("name")), Scope: scopeOf(tag), Group: tag.Get("group"), Help: tag.Get("help"), Example: tag.Get("example")}
 		if match := defaultOf.FindStringSubmatch(entry.Help); match != nil {
 			entry.Default, entry.Help = match[1], strings.Replace(entry.Help, match[0], "", 1)
 		}
@@ -72,6 +81,23 @@ func Table() []Entry {
 		following(entry)
 	}
 	return table
+}
+
+// scopeOf reads the tag of a flag.
+func scopeOf(tag reflect.StructTag) string {
+	if scope := tag.Get("scope"); scope != "" {
+		return scope
+	}
+	return ScopeInstallation
+}
+
+// refuseScope reports settings that belong elsewhere.
+func (s *settings) refuseScope(scope, remedy string) {
+	for _, entry := range Table() {
+		if entry.Scope == scope && s.given(entry.Name) {
+			s.problem(entry.Name, " %s", remedy)
+		}
+	}
 }
 
 const exampleHead = `# Settings of Spillway, as ` + "`spillway env`" + ` prints them. For ` + "`spillway run`" + ` they

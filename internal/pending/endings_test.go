@@ -344,7 +344,7 @@ func TestEndingsAreHeardAllOverACluster(t *testing.T) {
 	masters := map[int]bool{}
 	for id := 1; len(masters) < len(cluster.Masters); id++ {
 		ref := contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}
-		masters[cluster.MasterOf("{"+shard.Over(6).Of(ref)+"}")] = true
+		masters[cluster.MasterOf("{"+shard.Over(contact.DefaultSite, 6).Of(ref)+"}")] = true
 		wait := waits(t, endings, ref)
 		finishOn(t, contacts, rdb, ref)
 		require.Equal(t, "event", hears(t, wait))
@@ -359,7 +359,7 @@ func TestEndingsAreHeardAllOverACluster(t *testing.T) {
 // finishOn runs a contact's pass.
 func finishOn(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClient, ref contact.Ref) {
 	t.Helper()
-	queue := shard.Over(len(contacts.Queues())).Of(ref)
+	queue := shard.Over(contact.DefaultSite, len(contacts.Queues())).Of(ref)
 	epoch, err := rdb.HGet(t.Context(), shard.Prefix(queue)+"c:"+ref.String(), "epoch").Result()
 	require.NoError(t, err)
 	claim, err := contacts.Claim(t.Context(), ref.String()+":"+epoch)

@@ -80,7 +80,7 @@ func TestClusterLosesNoReplicatedContactWithItsMaster(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	const queues = 6
 	contacts := pending.New(rdb, pending.Options{Queues: queues})
-	names := shard.Over(queues)
+	names := shard.Over(contact.DefaultSite, queues)
 	require.NoError(t, contacts.Adopt(t.Context()))
 
 	masters := make([]*redis.Client, len(cluster.Masters))
@@ -160,7 +160,7 @@ func TestSentinelFailoverLosesNoReplicatedContact(t *testing.T) {
 	t.Cleanup(func() { _ = rdb.Close() })
 	contacts := pending.New(rdb, pending.Options{})
 	master := lone(t, sentinel.Master.Addr)
-	refs := promised(t, shard.Over(1), func(string) *redis.Client { return master }, 100)
+	refs := promised(t, shard.Over(contact.DefaultSite, 1), func(string) *redis.Client { return master }, 100)
 
 	sentinel.Master.Kill()
 	sentinel.AwaitPromotion()

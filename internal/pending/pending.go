@@ -16,7 +16,7 @@
 // epoch and a new wake-up, and a wake-up whose epoch is not the record's finds
 // itself stale.
 //
-// Contacts are spread over queues. All keys of a queue, asynq's included, carry
+// A [Contacts] holds those of one site, spread over queues. All keys of a queue, asynq's included, carry
 // the queue's hash tag, so one script changes them together, in a cluster too:
 // a webhook is one script, which changes the record and writes the wake-up.
 package pending
@@ -53,6 +53,8 @@ const (
 
 // Options say how contacts are kept.
 type Options struct {
+	// Site is the site that the contacts belong to; empty: [contact.DefaultSite].
+	Site string
 	// Queues is over how many queues contacts are spread; zero: one. It is the
 	// same for every process of an installation, see [Contacts.Adopt].
 	Queues int
@@ -77,9 +79,10 @@ type Room interface {
 // but what passes need.
 var ErrFull = errors.New("the memory of Redis is used up (maxmemory): give it more, or wait until contacts have drained")
 
-// Contacts is the set of contacts with outstanding work.
+// Contacts is the set of a site's contacts with outstanding work.
 type Contacts struct {
 	rdb    redis.UniversalClient
+	site   string
 	names  shard.Queues
 	queues []*queue
 	settle time.Duration
@@ -89,9 +92,14 @@ type Contacts struct {
 	publishing atomic.Bool
 }
 
-// New returns the contacts kept in a Redis.
+// New returns the contacts of a site that are kept in a Redis.
 func New(rdb redis.UniversalClient, options Options) *Contacts {
-	c := &Contacts{rdb: rdb, names: shard.Over(options.Queues), settle: options.Settle, room: options.Room}
+	if options.Site == "" {
+		options.Site = contact.DefaultSite
+	}
+	c := &Contacts{
+		rdb: rdb, site: options.Site, names: shard.Over(options.Site, options.Queues), settle: options.Settle, room: options.Room,
+	}
 	for _, name := range c.names {
 		c.queues = append(c.queues, newQueue(name))
 	}

@@ -8,13 +8,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/contact"
 	"spillway/internal/pending/shard"
 )
 
-// queuesKey holds the number of queues of the installation. It lies where it
-// lies in a cluster; each queue has a copy beside its contacts, which every
-// webhook is checked against.
-const queuesKey = "spw:queues"
+// queuesKey holds the number of queues of a site. It lies where it lies in a
+// cluster; each queue has a copy beside its contacts, which every webhook is
+// checked against.
+func queuesKey(site string) string {
+	if site == contact.DefaultSite {
+		return "spw:queues"
+	}
+	return "spw:queues:" + site
+}
 
 // retireScript gives a queue another number of queues if it is empty.
 //
@@ -36,7 +42,7 @@ return n
 // finished. Whoever runs on with the old number is refused by
 // every Submit from then on, so no webhook goes where no worker looks.
 func (c *Contacts) Adopt(ctx context.Context) error {
-	asked := strconv.Itoa(len(c.queues))
+	asked, queuesKey := strconv.Itoa(len(c.queues)), queuesKey(c.site)
 	if err := c.rdb.SetNX(ctx, queuesKey, asked, 0).Err(); err != nil {
 		return fmt.Errorf("reading the number of queues from Redis: %w", err)
 	}
@@ -52,7 +58,7 @@ func (c *Contacts) Adopt(ctx context.Context) error {
 		return fmt.Errorf("the key %s in Redis holds %q, not a number of queues: delete it if nothing is pending", queuesKey, kept)
 	}
 	old := make([]*queue, 0, n)
-	for _, name := range shard.Over(n) {
+	for _, name := range shard.Over(c.site, n) {
 		old = append(old, newQueue(name))
 	}
 	contacts, err := c.countAll(ctx, old)
@@ -60,7 +66,7 @@ func (c *Contacts) Adopt(ctx context.Context) error {
 		return err
 	}
 	if contacts > 0 {
-		return &OtherQueues{Kept: kept, Asked: asked, Contacts: contacts}
+		return &OtherQueues{Site: c.site, Kept: kept, Asked: asked, Contacts: contacts}
 	}
 	return c.moveOver(ctx, old, kept, asked)
 }
@@ -74,7 +80,7 @@ func (c *Contacts) unfinished(ctx context.Context, asked string) error {
 			return fmt.Errorf("reading the number of queues of queue %s: %w", q.name, err)
 		}
 		if err == nil && fixed != asked {
-			return &OtherQueues{Kept: fixed, Asked: asked, Unfinished: true}
+			return &OtherQueues{Site: c.site, Kept: fixed, Asked: asked, Unfinished: true}
 		}
 	}
 	return nil
@@ -98,7 +104,7 @@ func (c *Contacts) moveOver(ctx context.Context, old []*queue, kept, asked strin
 	for i, q := range old {
 		contacts, err := retireScript.Run(ctx, c.rdb, []string{q.due, q.parked, q.fixed}, asked).Int64()
 		if err == nil && contacts > 0 {
-			err = &OtherQueues{Kept: kept, Asked: asked, Contacts: contacts}
+			err = &OtherQueues{Site: c.site, Kept: kept, Asked: asked, Contacts: contacts}
 		}
 		if err != nil {
 			for _, closed := range old[:i] {
@@ -112,7 +118,7 @@ func (c *Contacts) moveOver(ctx context.Context, old []*queue, kept, asked strin
 			return fmt.Errorf("opening queue %s: %w", q.name, err)
 		}
 	}
-	if err := c.rdb.Set(ctx, queuesKey, asked, 0).Err(); err != nil {
+	if err := c.rdb.Set(ctx, queuesKey(c.site), asked, 0).Err(); err != nil {
 		return fmt.Errorf("writing the number of queues to Redis: %w", err)
 	}
 	return nil

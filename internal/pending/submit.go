@@ -228,6 +228,7 @@ const existed = '1'
 // OtherQueues says that the contacts in Redis are spread over another number
 // of queues than this process was told.
 type OtherQueues struct {
+	Site        string
 	Kept, Asked string
 	// Contacts is how many there are; zero: not counted.
 	Contacts int64
@@ -240,8 +241,8 @@ func (e *OtherQueues) Error() string {
 		return fmt.Sprintf("a change of SPILLWAY_QUEUES from %s to %s was cut off: start with %s once, which finishes it, then change it back if you want %s",
 			e.Asked, e.Kept, e.Kept, e.Asked)
 	}
-	return fmt.Sprintf("Redis keeps contacts in %s queue(s), SPILLWAY_QUEUES says %s: set it to %s everywhere, or let all contacts drain and retry or drop the parked ones first",
-		e.Kept, e.Asked, e.Kept)
+	return fmt.Sprintf("Redis keeps contacts of site %s in %s queue(s), SPILLWAY_QUEUES says %s: set it to %s everywhere, or let all contacts drain and retry or drop the parked ones first",
+		e.Site, e.Kept, e.Asked, e.Kept)
 }
 
 // submit runs the script over webhooks of one queue and returns a character for
@@ -273,7 +274,7 @@ func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []We
 	answer, err := c.record(ctx, q, submitScript, keys, args...)
 	if err != nil {
 		if kept, other := strings.CutPrefix(err.Error(), "QUEUES "); other {
-			err = &OtherQueues{Kept: kept, Asked: fmt.Sprint(len(c.queues))}
+			err = &OtherQueues{Site: c.site, Kept: kept, Asked: fmt.Sprint(len(c.queues))}
 		}
 		return "", nil, fmt.Errorf("recording contact %s: %w", webhooks[0].Ref, err)
 	}

@@ -258,11 +258,11 @@ func TestPlacesAreThoseOfAllReplicas(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	gate := func(site steady) *throttle.Gate {
-		return throttle.NewGate(throttle.GateOptions{Places: throttle.NewPlaces(server.Client(), throttle.PlacesKey), Site: site})
+		return throttle.NewGate(throttle.GateOptions{Places: throttle.NewPlaces(server.Client(), throttle.PlacesKey(contact.DefaultSite)), Site: site})
 	}
 	// A replica that was killed is counted no longer.
 	rdb := server.Client()
-	require.NoError(t, rdb.HSet(t.Context(), throttle.PlacesKey, "killed", "1000 0.000 1700000000000").Err())
+	require.NoError(t, rdb.HSet(t.Context(), throttle.PlacesKey(contact.DefaultSite), "killed", "1000 0.000 1700000000000").Err())
 	begin := func(g *throttle.Gate) (end func()) {
 		t.Helper()
 		end, _, err := g.Begin(t.Context())

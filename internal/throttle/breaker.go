@@ -93,17 +93,15 @@ type copied struct {
 	prober  string
 }
 
-// NewBreaker returns the breaker of a system, which [Statuses] knows as "crm"
-// or "site". It takes the share of failures over so many calls or so, which
+// NewBreaker returns the breaker that keeps the passes of a site from a system,
+// which [Statuses] knows as "crm" or "site". It takes the share of failures over so many calls or so, which
 // should be the same for all replicas.
-func NewBreaker(rdb redis.UniversalClient, system string, calls float64) *Breaker {
+func NewBreaker(rdb redis.UniversalClient, system, site string, calls float64) *Breaker {
 	return &Breaker{
-		rdb: rdb, system: system, key: breakerKey(system), rules: rulesOver(calls),
+		rdb: rdb, system: system, key: breakerKey(system, site), rules: rulesOver(calls),
 		turn: make(chan struct{}, 1), copied: copied{state: Closed},
 	}
 }
-
-func breakerKey(system string) string { return "spw:{" + system + "}:breaker" }
 
 // Allow says whether a call may be made by a pass under way: nil, or an
 // [*Unavailable] while the breaker is open. It rarely asks Redis.

@@ -30,7 +30,7 @@ func breakers(t *testing.T, n int, options throttle.BreakerOptions) ([]*throttle
 	for i := range all {
 		all[i] = throttle.NewTestBreaker(server.Client(), throttle.CRM, options)
 	}
-	return all, throttle.NewStatuses(server.Client(), throttle.SiteFacts{})
+	return all, throttle.NewStatuses(server.Client(), contact.DefaultSite, "", throttle.SiteFacts{})
 }
 
 func status(t *testing.T, statuses *throttle.Statuses) throttle.Status {
@@ -312,7 +312,7 @@ func TestTwoBreakersBothLetAPassThrough(t *testing.T) {
 	defer cancel()
 	_, err := begin(ctx, gate)
 	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.Equal(t, throttle.Open, status(t, throttle.NewStatuses(server.Client(), throttle.SiteFacts{})).State,
+	require.Equal(t, throttle.Open, status(t, throttle.NewStatuses(server.Client(), contact.DefaultSite, "", throttle.SiteFacts{})).State,
 		"the CRM is not probed by a pass that the site would refuse")
 }
 
@@ -336,6 +336,6 @@ func TestBreakersFailSafeWithoutRedis(t *testing.T) {
 	server.Restart()
 	require.Eventually(t, func() bool { return b.Allow(t.Context()) != nil }, 5*time.Second, 50*time.Millisecond,
 		"what failed meanwhile is told when Redis is back")
-	_, err = throttle.NewStatuses(rdb, throttle.SiteFacts{}).Read(t.Context())
+	_, err = throttle.NewStatuses(rdb, contact.DefaultSite, "", throttle.SiteFacts{}).Read(t.Context())
 	require.NoError(t, err)
 }

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/contact"
 )
 
 // ClimbWithin shortens the climb, so that a test sees several.
@@ -14,7 +16,7 @@ type BreakerOptions breakerRules
 
 // NewTestBreaker returns a breaker with a test's rules.
 func NewTestBreaker(rdb redis.UniversalClient, system string, o BreakerOptions) *Breaker {
-	b := NewBreaker(rdb, system, orDefault(o.Memory, 10))
+	b := NewBreaker(rdb, system, contact.DefaultSite, orDefault(o.Memory, 10))
 	r := b.rules
 	b.rules = breakerRules{
 		Memory: r.Memory, Share: orDefault(o.Share, r.Share), Fade: orDefault(o.Fade, r.Fade),

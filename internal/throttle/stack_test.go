@@ -68,7 +68,7 @@ func newStack(t *testing.T, options stackOptions) *stack {
 	t.Cleanup(s.crm.Close)
 	t.Cleanup(s.site.Close)
 	s.crmURL = crm.URL
-	s.contacts, s.statuses = pending.New(s.rdb, pending.Options{}), throttle.NewStatuses(s.rdb, throttle.SiteFacts{})
+	s.contacts, s.statuses = pending.New(s.rdb, pending.Options{}), throttle.NewStatuses(s.rdb, contact.DefaultSite, "", throttle.SiteFacts{})
 	return s
 }
 
@@ -91,19 +91,19 @@ func (s *stack) work(t *testing.T) {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: s.rdb.Options().Addr, PoolSize: 2 * s.options.concurrency})
 	t.Cleanup(func() { _ = rdb.Close() })
-	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey, s.options.rate, 0)
+	budget, err := throttle.NewBudget(rdb, throttle.BudgetKey(""), s.options.rate, 0)
 	require.NoError(t, err)
 	s.budget = budget
-	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey, 1)
+	slots, err := throttle.NewSlots(rdb, throttle.SlotsKey(contact.DefaultSite), 1)
 	require.NoError(t, err)
-	pressing, err := guard.New(rdb, s.options.batch)
+	pressing, err := guard.New(rdb, contact.DefaultSite, s.options.batch)
 	require.NoError(t, err)
 	crmBreaker, siteBreaker := throttle.NewTestBreaker(rdb, throttle.CRM, s.options.breaker), throttle.NewTestBreaker(rdb, throttle.Site, s.options.breaker)
 	crm, err := pulse.New(pulse.Options{
 		URL: s.crmURL, Tokens: pulse.Fixed("token"), Budget: budget, Breaker: crmBreaker, Concurrency: s.options.concurrency,
 	})
 	require.NoError(t, err)
-	places := throttle.NewPlaces(rdb, throttle.PlacesKey)
+	places := throttle.NewPlaces(rdb, throttle.PlacesKey(contact.DefaultSite))
 	client, err := site.New(site.Options{
 		URL: s.web.URL, User: s.options.site.User, AppPassword: s.options.site.AppPassword, Batch: s.options.batch,
 		Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/contact"
 )
 
 // The systems that Spillway calls, as breakers and statuses name them.
@@ -17,18 +19,41 @@ const (
 	Site = "site"
 )
 
-// BudgetKey, SlotsKey and PlacesKey are where what the replicas share stands.
-const (
-	BudgetKey = "spw:{" + CRM + "}:budget"
-	SlotsKey  = "spw:{" + Site + "}:slots"
-	PlacesKey = "spw:{" + Site + "}:places"
-)
+// Where what the replicas share stands in Redis.
 
-// Statuses reads what the replicas share about the systems. It needs nothing
+// BudgetKey is that of a CRM account; empty: that of [contact.DefaultSite]'s.
+func BudgetKey(account string) string { return "spw:{" + of(CRM, account) + "}:budget" }
+
+// SlotsKey and PlacesKey are those of a site.
+func SlotsKey(site string) string  { return "spw:{" + of(Site, named(site)) + "}:slots" }
+func PlacesKey(site string) string { return "spw:{" + of(Site, named(site)) + "}:places" }
+
+func breakerKey(system, site string) string { return "spw:{" + of(system, named(site)) + "}:breaker" }
+
+// of is a hash tag: one node of a cluster has what belongs together.
+func of(system, whose string) string {
+	if whose == "" {
+		return system
+	}
+	return system + "." + whose
+}
+
+// named leaves the only site of an installation out of its keys, as they were
+// before there were several.
+func named(site string) string {
+	if site == contact.DefaultSite {
+		return ""
+	}
+	return site
+}
+
+// Statuses reads what the replicas share about the systems of a site. It needs nothing
 // but Redis, so any process can show it.
 type Statuses struct {
-	rdb  redis.UniversalClient
-	site SiteFacts
+	rdb     redis.UniversalClient
+	of      string
+	account string
+	site    SiteFacts
 }
 
 // SiteFacts are what else is known of how hard the site is pressed: a string in
@@ -38,9 +63,10 @@ type SiteFacts struct {
 	Read func(value string) map[string]float64
 }
 
-// NewStatuses returns a reader.
-func NewStatuses(rdb redis.UniversalClient, site SiteFacts) *Statuses {
-	return &Statuses{rdb: rdb, site: site}
+// NewStatuses returns a reader for a site, whose CRM account has a budget of its
+// own, see [BudgetKey].
+func NewStatuses(rdb redis.UniversalClient, site, account string, facts SiteFacts) *Statuses {
+	return &Statuses{rdb: rdb, of: site, account: account, site: facts}
 }
 
 // Read returns the CRM's status and the site's. It costs a handful of short
@@ -53,8 +79,8 @@ func (s *Statuses) Read(ctx context.Context) ([]Status, error) {
 	var pressed *redis.StringCmd
 	// In a cluster the keys are on several nodes; a pipeline may be, too.
 	_, err := s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		crm, site = pipe.HGetAll(ctx, breakerKey(CRM)), pipe.HGetAll(ctx, breakerKey(Site))
-		budget, inFlight = pipe.HGetAll(ctx, BudgetKey), pipe.ZCard(ctx, SlotsKey)
+		crm, site = pipe.HGetAll(ctx, breakerKey(CRM, s.of)), pipe.HGetAll(ctx, breakerKey(Site, s.of))
+		budget, inFlight = pipe.HGetAll(ctx, BudgetKey(s.account)), pipe.ZCard(ctx, SlotsKey(s.of))
 		if s.site.Key != "" {
 			pressed = pipe.Get(ctx, s.site.Key)
 		}

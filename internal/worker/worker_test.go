@@ -57,7 +57,7 @@ func setup(t *testing.T) *bundle {
 	t.Helper()
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	return &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, 1), rdb: rdb}
+	return &bundle{contacts: pending.New(rdb, pending.Options{}), timelines: history.New(rdb, contact.DefaultSite, 1), rdb: rdb}
 }
 
 // start runs a worker and returns a function that stops it and waits.

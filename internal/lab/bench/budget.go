@@ -107,7 +107,7 @@ func (s *stage) grants(ctx context.Context, addr string) (soFar func() []time.Ti
 	require.NoError(s, err)
 	var mu sync.Mutex
 	var times []time.Time
-	written := regexp.MustCompile(`"HSET" "` + regexp.QuoteMeta(throttle.BudgetKey) + `" .*"turn" "(\d+)\.(\d{3})"`)
+	written := regexp.MustCompile(`"HSET" "` + regexp.QuoteMeta(throttle.BudgetKey("")) + `" .*"turn" "(\d+)\.(\d{3})"`)
 	go func() {
 		for lines := bufio.NewScanner(connection); lines.Scan(); {
 			found := written.FindStringSubmatch(lines.Text())

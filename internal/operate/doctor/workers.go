@@ -32,7 +32,7 @@ func (e *examination) workers(ctx context.Context) {
 // systems tells whether the workers call the CRM and the site at present.
 func (e *examination) systems(ctx context.Context) {
 	const check = "breakers"
-	statuses, err := assembly.Systems(e.rdb).Read(ctx)
+	statuses, err := assembly.Systems(e.rdb, e.settings).Read(ctx)
 	if err != nil {
 		e.skip(check, "%v", err)
 		return

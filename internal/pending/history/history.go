@@ -27,9 +27,10 @@ type Timelines struct {
 	queues shard.Queues
 }
 
-// New returns the timelines of contacts that are spread over so many queues.
-func New(rdb redis.UniversalClient, queues int) *Timelines {
-	return &Timelines{rdb: rdb, queues: shard.Over(queues)}
+// New returns the timelines of a site's contacts, which are spread over so many
+// queues.
+func New(rdb redis.UniversalClient, site string, queues int) *Timelines {
+	return &Timelines{rdb: rdb, queues: shard.Over(site, queues)}
 }
 
 // Timeline returns a contact's events, the newest first, and when it was last

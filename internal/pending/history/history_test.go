@@ -33,7 +33,7 @@ func pass(t *testing.T, contacts *pending.Contacts, rdb *redis.Client, end func(
 func TestTimelineKeepsTheNewestEventsAndTheLastSync(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	timelines, contacts := history.New(rdb, 1), pending.New(rdb, pending.Options{})
+	timelines, contacts := history.New(rdb, contact.DefaultSite, 1), pending.New(rdb, pending.Options{})
 
 	events, last, err := timelines.Timeline(t.Context(), ref)
 	require.NoError(t, err)
@@ -135,7 +135,7 @@ func TestAnEventIsReadAsItWasWritten(t *testing.T) {
 func TestSeriesCountsWhatHappenedInAMinuteAndInAnHour(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	timelines, contacts := history.New(rdb, 1), pending.New(rdb, pending.Options{})
+	timelines, contacts := history.New(rdb, contact.DefaultSite, 1), pending.New(rdb, pending.Options{})
 	for range 2 {
 		_, err := contacts.Submit(t.Context(), ref, contact.Intent{Action: contact.Update}, contact.Receipt{})
 		require.NoError(t, err)

@@ -85,7 +85,7 @@ func TestNothingIsRememberedWhileRedisFillsUp(t *testing.T) {
 		_, err := claim.Finish(t.Context(), history.Event{Time: time.Now(), Kind: history.Synced}.Encode())
 		return err
 	})
-	events, _, err := history.New(rdb, 1).Timeline(t.Context(), ref)
+	events, _, err := history.New(rdb, contact.DefaultSite, 1).Timeline(t.Context(), ref)
 	require.NoError(t, err)
 	require.Empty(t, events)
 	stats, err := contacts.Stats(t.Context())

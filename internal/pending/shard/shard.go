@@ -2,9 +2,9 @@
 // the keys that more than one package shares.
 //
 // A queue's keys carry its name as their hash tag, so all of them live on one
-// node of a Redis Cluster and one script can change them together. More queues
-// use more nodes. A contact belongs to one queue for as long as the number of
-// queues stays what it is.
+// node of a Redis Cluster and one script can change them together. Each site has
+// queues of its own; more of them use more nodes. A contact belongs to one queue
+// for as long as the number of queues stays what it is.
 package shard
 
 import (
@@ -13,18 +13,24 @@ import (
 	"spillway/internal/contact"
 )
 
-// Queues are the names of an installation's queues.
+// Queues are the names of a site's queues.
 type Queues []string
 
-// Over returns the names of n queues: "spillway" alone, or "spillway-0" and so
-// on. Less than one is one.
-func Over(n int) Queues {
+// Over returns the names of the n queues of a site: "spillway" alone, or
+// "spillway-0" and so on, for [contact.DefaultSite]; "spillway.SITE", or
+// "spillway.SITE.0" and so on, for others, whose names hold no dot. Less than
+// one is one.
+func Over(site string, n int) Queues {
+	name, between := "spillway", "-"
+	if site != contact.DefaultSite {
+		name, between = name+"."+site, "."
+	}
 	if n <= 1 {
-		return Queues{"spillway"}
+		return Queues{name}
 	}
 	queues := make(Queues, n)
 	for i := range queues {
-		queues[i] = "spillway-" + strconv.Itoa(i)
+		queues[i] = name + between + strconv.Itoa(i)
 	}
 	return queues
 }

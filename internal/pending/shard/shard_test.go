@@ -12,8 +12,8 @@ import (
 
 func TestContactsAreSpreadEvenlyAndStay(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, shard.Queues{"spillway"}, shard.Over(0))
-	queues := shard.Over(8)
+	require.Equal(t, shard.Queues{"spillway"}, shard.Over(contact.DefaultSite, 0))
+	queues := shard.Over(contact.DefaultSite, 8)
 	counts := map[string]int{}
 	for i := range 80_000 {
 		counts[queues.Of(contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(1_000_000 + i)})]++

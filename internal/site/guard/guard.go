@@ -14,10 +14,17 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/contact"
 )
 
-// Key is where the guard's pressure stands in Redis.
-const Key = "spw:{site}:guard"
+// Key is where the pressure of a site stands in Redis.
+func Key(site string) string {
+	if site == contact.DefaultSite {
+		return "spw:{site}:guard"
+	}
+	return "spw:{site." + site + "}:guard"
+}
 
 // redisTimeout bounds one question to Redis, go-redis's repetitions included.
 const redisTimeout = 5 * time.Second
@@ -69,12 +76,12 @@ type Guard struct {
 	copied pressure
 }
 
-// New returns the guard of the site: requests hold most contacts at most.
-func New(rdb redis.UniversalClient, most int) (*Guard, error) {
+// New returns the guard of a site: requests hold most contacts at most.
+func New(rdb redis.UniversalClient, site string, most int) (*Guard, error) {
 	if most < 1 {
 		return nil, fmt.Errorf("a batch of %d contacts: use 1 or more", most)
 	}
-	return &Guard{rdb: rdb, key: Key, most: most, me: rand.Text()[:10], copied: newPressure(most)}, nil
+	return &Guard{rdb: rdb, key: Key(site), most: most, me: rand.Text()[:10], copied: newPressure(most)}, nil
 }
 
 // Batch returns how many contacts the next request may hold.

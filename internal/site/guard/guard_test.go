@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/contact"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/site/guard"
 )
@@ -13,9 +14,9 @@ import (
 func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	here, err := guard.New(server.Client(), 50)
+	here, err := guard.New(server.Client(), contact.DefaultSite, 50)
 	require.NoError(t, err)
-	there, err := guard.New(server.Client(), 50)
+	there, err := guard.New(server.Client(), contact.DefaultSite, 50)
 	require.NoError(t, err)
 	ctx := t.Context()
 
@@ -54,7 +55,7 @@ func TestTheGuardIsSharedAndFollowsLatency(t *testing.T) {
 
 func TestOnlyASiteWithProcessorsToSpareIsPressedAllTheTime(t *testing.T) {
 	t.Parallel()
-	g, err := guard.New(redistest.Start(t).Client(), 50)
+	g, err := guard.New(redistest.Start(t).Client(), contact.DefaultSite, 50)
 	require.NoError(t, err)
 	ctx := t.Context()
 	const page, slow, request = 50 * time.Millisecond, 70 * time.Millisecond, time.Second
@@ -84,7 +85,7 @@ func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
 	var guards [2]*guard.Guard
 	for i := range guards {
 		var err error
-		guards[i], err = guard.New(server.Client(), 50)
+		guards[i], err = guard.New(server.Client(), contact.DefaultSite, 50)
 		require.NoError(t, err)
 	}
 	busy := func() bool {
@@ -110,7 +111,7 @@ func TestAPageIsUsualOnlyWhileNoRequestOfAnyReplicaIsUnderWay(t *testing.T) {
 func TestTheGuardWorksOnWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	g, err := guard.New(server.Client(), 50)
+	g, err := guard.New(server.Client(), contact.DefaultSite, 50)
 	require.NoError(t, err)
 	g.Sending(t.Context())
 	batch := g.Batch()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/contact"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/site/guard"
@@ -19,7 +20,7 @@ import (
 // reports.
 func prober(t *testing.T, web *httptest.Server, path string, trusted bool) (g *guard.Guard, reports chan error) {
 	t.Helper()
-	g, err := guard.New(redistest.Start(t).Client(), 50)
+	g, err := guard.New(redistest.Start(t).Client(), contact.DefaultSite, 50)
 	require.NoError(t, err)
 	var p *guard.Prober
 	if trusted {
