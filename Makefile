@@ -71,7 +71,6 @@ fuzz: ## search the parsers with made-up input, FUZZTIME (1m) for each
 	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
 	$(GO) test -run='^$$' -fuzz='^FuzzTokenAnswers$$' -fuzztime=$(FUZZTIME) ./internal/pulse
 	$(GO) test -run='^$$' -fuzz='^FuzzAnswers$$' -fuzztime=$(FUZZTIME) ./internal/site
-	$(GO) test -run='^$$' -fuzz='^FuzzParseKey$$' -fuzztime=$(FUZZTIME) ./internal/vault
 
 vuln: ## look for known vulnerabilities in the dependencies
 	$(GOVULNCHECK) ./...

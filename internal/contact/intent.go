@@ -57,14 +57,3 @@ type Intent struct {
 	Role   string // slug or title of a WordPress role; empty: none asked for
 	Notify bool   // send WordPress's login-details mail to a user that gets created
 }
-
-// Merge returns the intent that does what both ask for: the stronger action,
-// the later non-empty role, the mail if either wants it. An add is therefore
-// never lost under a later update.
-func (i Intent) Merge(later Intent) Intent {
-	merged := Intent{Action: max(i.Action, later.Action), Role: i.Role, Notify: i.Notify || later.Notify}
-	if later.Role != "" {
-		merged.Role = later.Role
-	}
-	return merged
-}

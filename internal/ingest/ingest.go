@@ -142,16 +142,15 @@ func (s *Server) SetKeys(keys *webhook.Keyring) { s.keys.Store(keys) }
 // nothing for a server that was made without one.
 func (s *Server) SetCertificate(certificate *tls.Certificate) { s.shown.Store(certificate) }
 
-// Handler takes webhooks at any path, since CRMs call the path at which the
-// site's endpoint used to be. GET /healthz and /readyz without a wpf_action
-// answer 200 as long as the process does. Readiness does not ask for Redis: a
-// replica that is taken out of service while Redis is away would leave callers
-// without the 503 that tells them when to come back.
-func (s *Server) Handler() http.Handler { return s.handler }
-
 // Run listens on Options.Addr and serves until ctx ends. It then answers those
-// who wait at once, gives requests under way ten seconds and returns nil. The error is that of an address that
-// cannot be listened on.
+// who wait at once, gives requests under way ten seconds and returns nil. The
+// error is that of an address that cannot be listened on.
+//
+// Webhooks are taken at any path, since CRMs call the path at which the site's
+// endpoint used to be. GET /healthz and /readyz without a wpf_action answer 200
+// as long as the process does. Readiness does not ask for Redis: a replica that
+// is taken out of service while Redis is away would leave callers without the
+// 503 that tells them when to come back.
 func (s *Server) Run(ctx context.Context) error {
 	listener, err := observe.Listen(ctx, s.addr)
 	if err != nil {

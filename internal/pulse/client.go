@@ -78,7 +78,7 @@ type Breaker interface {
 
 // Call is one HTTP exchange, for metrics.
 type Call struct {
-	Route    string        // "contact", "tags", "update", "find", "tagged", "fields", "all_tags", "tag_apply", "untag", "token"
+	Route    string        // "contact", "tags", "update", "tagged", "fields", "all_tags", "tag_apply", "untag", "token"
 	Status   int           // 0 when there was no answer
 	Duration time.Duration // without the time spent waiting for a turn
 }

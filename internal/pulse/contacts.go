@@ -34,21 +34,6 @@ func (c *Client) Contact(ctx context.Context, id string) (map[string]any, error)
 	return record, nil
 }
 
-// Find reads the record of the contact with an e-mail address, as
-// [Client.Contact] does.
-func (c *Client) Find(ctx context.Context, email string) (map[string]any, error) {
-	r := request{
-		route: "find", attempt: "finding a contact by e-mail address", method: http.MethodPost,
-		path: "contact/find/", // it is not found without the slash at its end
-		body: []byte(url.Values{"email": {email}}.Encode()), kind: form, contact: true,
-	}
-	value, err := c.do(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return asRecord(r, value)
-}
-
 // Update changes fields of a contact. Without fields it makes no call.
 func (c *Client) Update(ctx context.Context, id string, fields map[string]string) error {
 	if err := checkID(id, "updating a contact"); err != nil {

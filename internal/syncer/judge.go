@@ -53,26 +53,6 @@ const (
 	CodeGivenUp = "too_many_attempts"
 )
 
-// Codes are all codes that a failed pass can have, with the verdict that goes
-// with each. Those of a [contact.Refusal] come from the CRM's client, the site's client
-// and the connector plugin; docs/errors.md explains them to operators.
-func Codes() map[string]Verdict {
-	return map[string]Verdict{
-		CodeOutage: Wait, CodeOutOfTime: Wait, CodeSuperseded: Wait, CodeNoLocks: Wait, CodeAbsent: Wait,
-		CodeFailed:  TryAgain,
-		CodeGivenUp: Park,
-
-		// The CRM's client.
-		"contact_not_found": Park, "invalid_contact_id": Park,
-		// The site's client.
-		"site_fatal": Park, "site_rejected": Park,
-		// The connector.
-		"no_email": Park, "invalid_email": Park, "email_taken": Park,
-		"user_login_taken": Park, "user_login_invalid": Park,
-		"refused": Park, "unknown_action": Park, "invalid_contact": Park,
-	}
-}
-
 // Judge is the one place that tells passing errors from permanent ones.
 // attempts are the counted failures before this one.
 func Judge(err error, attempts int) Judgement {

@@ -43,7 +43,7 @@ type Site interface {
 type Vault interface {
 	// SealOnce stores plain under the name unless something readable is
 	// stored there, and returns what is then stored.
-	SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, fresh bool, err error)
+	SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, err error)
 	Delete(ctx context.Context, name string) error
 }
 
@@ -248,7 +248,7 @@ func (s *Syncer) sealed(ctx context.Context, ref contact.Ref) (creation, error) 
 	if err != nil {
 		return creation{}, fmt.Errorf("encoding the creation of contact %s: %w", ref.ID, err)
 	}
-	stored, _, err := s.vault.SealOnce(ctx, vaultName(ref), plain, passwordTTL)
+	stored, err := s.vault.SealOnce(ctx, vaultName(ref), plain, passwordTTL)
 	if err != nil {
 		return creation{}, fmt.Errorf("sealing the password of contact %s: %w", ref.ID, err)
 	}

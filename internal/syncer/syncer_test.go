@@ -67,9 +67,9 @@ func (c *cutter) Store(ctx context.Context, change contact.Change) (result conta
 	return result, err
 }
 
-func (c *cutter) SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, fresh bool, err error) {
-	err = c.step(func() (err error) { stored, fresh, err = c.Vault.SealOnce(ctx, name, plain, ttl); return err })
-	return stored, fresh, err
+func (c *cutter) SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, err error) {
+	err = c.step(func() (err error) { stored, err = c.Vault.SealOnce(ctx, name, plain, ttl); return err })
+	return stored, err
 }
 
 func (c *cutter) Delete(ctx context.Context, name string) error {

@@ -44,9 +44,8 @@ const maxReplacements = 5
 // SealOnce stores plain under name, unless an entry that opens stands there:
 // then it returns that one's content and renews its ttl. Whoever calls it, at
 // the same time or later, gets the same bytes, until the entry is deleted or
-// expires. fresh says that plain was stored by this call. An entry that does
-// not open is replaced.
-func (v *Vault) SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, fresh bool, err error) {
+// expires. An entry that does not open is replaced.
+func (v *Vault) SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()
 	sealed := v.seal(name, plain)
@@ -55,21 +54,21 @@ func (v *Vault) SealOnce(ctx context.Context, name string, plain []byte, ttl tim
 		text, err := sealOnce.Run(ctx, v.rdb, []string{v.prefix + name}, sealed, milliseconds(ttl), unreadable).Text()
 		switch {
 		case errors.Is(err, redis.Nil):
-			return plain, true, nil
+			return plain, nil
 		case err != nil:
-			return nil, false, &Unavailable{Attempt: "sealing " + name, Err: err}
+			return nil, &Unavailable{Attempt: "sealing " + name, Err: err}
 		}
 		entry := []byte(text)
 		if bytes.Equal(entry, sealed) {
 			// go-redis repeated a call whose answer was lost.
-			return plain, true, nil
+			return plain, nil
 		}
 		if content, ok := v.open(name, entry); ok {
-			return content, false, nil
+			return content, nil
 		}
 		unreadable = entry
 	}
-	return nil, false, fmt.Errorf("sealing %s: another process keeps replacing it: %w", name, ErrUnreadable)
+	return nil, fmt.Errorf("sealing %s: another process keeps replacing it: %w", name, ErrUnreadable)
 }
 
 // milliseconds rounds up, so that a short life does not become an endless one.

@@ -40,6 +40,9 @@ const (
 	keyIDLength = 4
 	headLength  = 1 + keyIDLength
 
+	// KeyLength is the length of a secret key in bytes: AES-256's.
+	KeyLength = 32
+
 	// redisTimeout bounds one operation, go-redis's own repetitions included.
 	redisTimeout = 5 * time.Second
 )
@@ -53,7 +56,7 @@ type Vault struct {
 }
 
 // New returns the vault whose entries stand under prefix+NAME in Redis, such as
-// "spw:vault:default:123". key is what [ParseKey] returns.
+// "spw:v:default:123". key has [KeyLength] bytes.
 func New(rdb redis.UniversalClient, key []byte, prefix string) (*Vault, error) {
 	if len(key) != KeyLength {
 		return nil, fmt.Errorf("the vault's key has %d bytes, not %d", len(key), KeyLength)

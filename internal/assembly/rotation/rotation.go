@@ -20,8 +20,8 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Every is how often files are usually looked at.
-const Every = 2 * time.Second
+// every is how often files are looked at.
+const every = 2 * time.Second
 
 // largest bounds what is read of a file to tell whether it changed.
 const largest = 1 << 20
@@ -40,7 +40,6 @@ type Item struct {
 // Options say what is watched, and how.
 type Options struct {
 	Items []Item
-	Every time.Duration // zero: [Every]
 	// Signal asks to read all files at once. Nil: nobody does.
 	Signal <-chan os.Signal
 	Log    zerolog.Logger
@@ -49,15 +48,12 @@ type Options struct {
 // Watch takes up changes until ctx ends. What the files hold at its start
 // counts as taken up.
 func Watch(ctx context.Context, o Options) {
-	if o.Every == 0 {
-		o.Every = Every
-	}
 	watched := make([]*watch, len(o.Items))
 	for i, item := range o.Items {
 		now := contents(item.Files)
 		watched[i] = &watch{item: item, log: o.Log, taken: now, last: now}
 	}
-	ticker := time.NewTicker(o.Every)
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {

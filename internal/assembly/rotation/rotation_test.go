@@ -9,6 +9,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -28,7 +29,8 @@ type bundle struct {
 	loads int
 }
 
-// setup watches a file whose value may be anything but "wrong".
+// setup watches a file whose value may be anything but "wrong", in a bubble of
+// synctest.
 func setup(t *testing.T, path string) *bundle {
 	t.Helper()
 	b := &bundle{path: path, log: &logtest.Log{}, signal: make(chan os.Signal, 1)}
@@ -52,15 +54,22 @@ func setup(t *testing.T, path string) *bundle {
 	go func() {
 		defer close(done)
 		rotation.Watch(ctx, rotation.Options{
-			Items: []rotation.Item{{Name: "the value", Files: []string{path}, Load: load}, {Name: "the rest"}},
-			Every: 5 * time.Millisecond, Signal: b.signal, Log: zerolog.New(b.log),
+			Items:  []rotation.Item{{Name: "the value", Files: []string{path}, Load: load}, {Name: "the rest"}},
+			Signal: b.signal, Log: zerolog.New(b.log),
 		})
 	}()
 	t.Cleanup(func() { cancel(); <-done })
 	// Watching has begun when a signal is answered.
 	b.signal <- syscall.SIGHUP
-	require.Eventually(t, func() bool { return b.loaded() == 2 }, 10*time.Second, time.Millisecond)
+	synctest.Wait()
+	require.Equal(t, 2, b.loaded())
 	return b
+}
+
+// looks lets the watch look at the file several times.
+func looks() {
+	time.Sleep(10 * time.Second)
+	synctest.Wait()
 }
 
 func (b *bundle) current() string {
@@ -77,7 +86,8 @@ func (b *bundle) loaded() int {
 
 func (b *bundle) requireValue(t *testing.T, want string) {
 	t.Helper()
-	require.Eventually(t, func() bool { return b.current() == want }, 10*time.Second, time.Millisecond)
+	looks()
+	require.Equal(t, want, b.current())
 }
 
 func write(t *testing.T, path, text string) {
@@ -87,62 +97,68 @@ func write(t *testing.T, path, text string) {
 
 func TestAChangedFileIsTakenUp(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "value")
-	write(t, path, "one")
-	b := setup(t, path)
-	write(t, path, "two")
-	b.requireValue(t, "two")
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "value")
+		write(t, path, "one")
+		b := setup(t, path)
+		write(t, path, "two")
+		b.requireValue(t, "two")
 
-	// A file that takes the other's name.
-	other := path + ".new"
-	write(t, other, "three")
-	require.NoError(t, os.Rename(other, path))
-	b.requireValue(t, "three")
+		// A file that takes the other's name.
+		other := path + ".new"
+		write(t, other, "three")
+		require.NoError(t, os.Rename(other, path))
+		b.requireValue(t, "three")
+	})
 }
 
 // Kubernetes puts every version of a Secret into a folder of its own and
 // exchanges a link to the folder, to which the file's name is a link.
 func TestAnExchangedLinkIsTakenUp(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	for version, value := range map[string]string{"..1": "one", "..2": "two"} {
-		require.NoError(t, os.Mkdir(filepath.Join(dir, version), 0o700))
-		write(t, filepath.Join(dir, version, "value"), value)
-	}
-	require.NoError(t, os.Symlink("..1", filepath.Join(dir, "..data")))
-	require.NoError(t, os.Symlink(filepath.Join("..data", "value"), filepath.Join(dir, "value")))
-	b := setup(t, filepath.Join(dir, "value"))
-	require.Equal(t, "one", b.current())
-	require.NoError(t, os.Symlink("..2", filepath.Join(dir, "..data_tmp")))
-	require.NoError(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
-	b.requireValue(t, "two")
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		for version, value := range map[string]string{"..1": "one", "..2": "two"} {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, version), 0o700))
+			write(t, filepath.Join(dir, version, "value"), value)
+		}
+		require.NoError(t, os.Symlink("..1", filepath.Join(dir, "..data")))
+		require.NoError(t, os.Symlink(filepath.Join("..data", "value"), filepath.Join(dir, "value")))
+		b := setup(t, filepath.Join(dir, "value"))
+		require.Equal(t, "one", b.current())
+		require.NoError(t, os.Symlink("..2", filepath.Join(dir, "..data_tmp")))
+		require.NoError(t, os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+		b.requireValue(t, "two")
+	})
 }
 
 func TestAWrongFileChangesNothingAndIsLoggedOnce(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "value")
-	write(t, path, "one")
-	b := setup(t, path)
-	wrong := func() int { return strings.Count(b.log.String(), `"level":"error"`) }
-	write(t, path, "wrong")
-	require.Eventually(t, func() bool { return wrong() == 1 }, 10*time.Second, time.Millisecond)
-	require.NoError(t, os.Remove(path))
-	require.Eventually(t, func() bool { return wrong() == 2 }, 10*time.Second, time.Millisecond)
-	require.Equal(t, "one", b.current())
-	require.Contains(t, b.log.String(), "the value is wrong")
-
-	// Were the errors repeated by each look, there would be more by now.
-	write(t, path, "two")
-	b.requireValue(t, "two")
-	require.Equal(t, 2, wrong())
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "value")
+		write(t, path, "one")
+		b := setup(t, path)
+		wrong := func() int { return strings.Count(b.log.String(), `"level":"error"`) }
+		write(t, path, "wrong")
+		looks()
+		require.Equal(t, 1, wrong())
+		require.NoError(t, os.Remove(path))
+		looks()
+		require.Equal(t, 2, wrong())
+		require.Equal(t, "one", b.current())
+		require.Contains(t, b.log.String(), "the value is wrong")
+		write(t, path, "two")
+		b.requireValue(t, "two")
+		require.Equal(t, 2, wrong())
+	})
 }
 
 func TestASignalSaysWhatCannotChange(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "value")
-	write(t, path, "one")
-	b := setup(t, path)
-	require.Eventually(t, func() bool {
-		return strings.Contains(b.log.String(), `"what":"the rest","message":"nothing to read again`)
-	}, 10*time.Second, time.Millisecond)
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "value")
+		write(t, path, "one")
+		b := setup(t, path)
+		require.Contains(t, b.log.String(), `"what":"the rest","message":"nothing to read again`)
+	})
 }

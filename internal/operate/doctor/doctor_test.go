@@ -3,6 +3,7 @@ package doctor_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -299,7 +300,7 @@ func TestRedisThatOthersUseIsFound(t *testing.T) {
 func TestKeyOtherThanTheWorkersIsFound(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sandbox.SiteOptions{})
-	key, err := vault.ParseKey(otherKey)
+	key, err := base64.StdEncoding.DecodeString(otherKey)
 	require.NoError(t, err)
 	sealed, err := vault.New(b.redis.Client(), key, assembly.VaultPrefix)
 	require.NoError(t, err)
