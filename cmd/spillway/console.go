@@ -20,10 +20,11 @@ import (
 	"spillway/internal/redisconn"
 )
 
-// console is what a command has of the world: where it prints, and what the
-// environment says.
+// console is what a command has of the world: where it prints, what is typed
+// in, and what the environment says.
 type console struct {
 	out, err io.Writer
+	in       io.Reader
 	environ  []string
 }
 

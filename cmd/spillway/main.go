@@ -22,6 +22,7 @@ type commands struct {
 	Pause   pauseCommand   `cmd:"" help:"Let work wait. Webhooks are still accepted."`
 	Resume  resumeCommand  `cmd:"" help:"Let work go on after a pause."`
 
+	Connect    connectCommand    `cmd:"" help:"Set up a site by the connection code of its connector plugin."`
 	Keys       keysCommand       `cmd:"" help:"Make an access key and a secret key."`
 	Env        envCommand        `cmd:"" help:"Print all settings as a commented .env file."`
 	Plugin     pluginCommand     `cmd:"" help:"Write the connector plugin for the WordPress site as a zip file."`
@@ -34,7 +35,7 @@ type commands struct {
 func main() {
 	ctx, stop := assembly.Signals(context.Background())
 	defer stop()
-	code := execute(ctx, os.Args[1:], &console{out: os.Stdout, err: os.Stderr, environ: os.Environ()})
+	code := execute(ctx, os.Args[1:], &console{out: os.Stdout, err: os.Stderr, in: os.Stdin, environ: os.Environ()})
 	stop()
 	os.Exit(code)
 }

@@ -10,6 +10,7 @@ import (
 const (
 	contactsRoute = "/spillway/v1/contacts"
 	statusRoute   = "/spillway/v1/status"
+	connectRoute  = "/spillway/v1/connect"
 )
 
 // address is where WordPress answers a route: below /wp-json/, or as a query

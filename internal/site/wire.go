@@ -70,10 +70,12 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "Spillway")
-	request.SetBasicAuth(c.options.User, c.options.AppPassword)
-	// The same in a header of the connector's own, for servers that keep the
-	// first one back or want it for themselves.
-	request.Header.Set("X-Spillway-Authorization", request.Header.Get("Authorization"))
+	if c.options.User != "" {
+		request.SetBasicAuth(c.options.User, c.options.AppPassword)
+		// The same in a header of the connector's own, for servers that keep the
+		// first one back or want it for themselves.
+		request.Header.Set("X-Spillway-Authorization", request.Header.Get("Authorization"))
+	}
 	if c.server != nil {
 		password, _ := c.server.Password()
 		request.SetBasicAuth(c.server.Username(), password)

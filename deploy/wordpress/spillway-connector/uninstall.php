@@ -15,7 +15,13 @@ require_once __DIR__ . '/includes/class-spillway-connector-rights.php';
  * Removes what is stored for one site of a network, or for the only site.
  */
 function spillway_connector_uninstall_site() {
+	$user_id = (int) get_option( 'spillway_connector_user' );
+	if ( 0 !== $user_id ) {
+		WP_Application_Passwords::delete_all_application_passwords( $user_id );
+	}
 	Spillway_Connector_Rights::uninstall();
+	delete_option( 'spillway_connector_user' );
+	delete_option( 'spillway_connector_code' );
 	delete_option( 'spillway_connector_last_batch' );
 	delete_option( 'spillway_connector_keys' );
 }

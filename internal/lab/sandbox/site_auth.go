@@ -22,7 +22,7 @@ func (s *Site) refuse(r *http.Request) (answer, bool) {
 	switch {
 	case !given:
 		a = restError(http.StatusUnauthorized, "spillway_no_credentials", "No Authorization header arrived.")
-	case strings.EqualFold(user, s.options.User) && password == onlyAlphanumeric(s.options.AppPassword):
+	case strings.EqualFold(user, s.options.User) && (password == onlyAlphanumeric(s.options.AppPassword) || s.isExchanged(password)):
 		return answer{}, false
 	case strings.EqualFold(user, s.weak.user) && password == s.weak.password:
 		a = restError(http.StatusForbidden, "spillway_no_right", "The user lacks the capability spillway_store_contacts; give it the role Spillway.")

@@ -31,6 +31,9 @@ func (s *Site) serveControl() {
 	}))
 	s.mux.HandleFunc("POST /control/fail", control(s.faults.control))
 	s.mux.HandleFunc("DELETE /control/fail", control(s.faults.control))
+	s.mux.HandleFunc("POST /control/code", control(func(*http.Request, []byte) answer {
+		return reply(http.StatusOK, map[string]string{"code": s.ConnectionCode()})
+	}))
 	s.mux.HandleFunc("GET /control/latency", control(s.controlLatency))
 	s.mux.HandleFunc("POST /control/latency", control(s.controlLatency))
 }

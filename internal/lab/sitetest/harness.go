@@ -30,6 +30,10 @@ type Harness interface {
 	// AgeOrder makes what a user is known to have stored last older by a time,
 	// in whole seconds.
 	AgeOrder(id int64, by time.Duration)
+	// ConnectionCode makes a connection code as an administrator does, without
+	// WP Fusion's settings. AgeCode makes the current one older.
+	ConnectionCode() string
+	AgeCode(by time.Duration)
 	// Mails lists the subjects of the mails sent to an address.
 	Mails(to string) []string
 }

@@ -140,6 +140,23 @@ $mark[] = array_pop( $mark ) - %[2]d;
 update_user_meta( %[1]d, 'spillway_as_of', implode( ' ', $mark ) );`, id, int(by.Seconds())))
 }
 
+// ConnectionCode makes a connection code in the administrator's name.
+func (s *Site) ConnectionCode() string {
+	s.tb.Helper()
+	return s.PHP(`
+Spillway_Connector_Connection::provide();
+echo Spillway_Connector_Code::make( get_user_by( 'login', 'admin' )->ID, false );`)
+}
+
+// AgeCode makes the current connection code older.
+func (s *Site) AgeCode(by time.Duration) {
+	s.tb.Helper()
+	s.PHP(fmt.Sprintf(`
+$code             = get_option( 'spillway_connector_code' );
+$code['expires'] -= %d;
+update_option( 'spillway_connector_code', $code );`, int(by.Seconds())))
+}
+
 // Mails lists the subjects of the mails sent to an address, oldest first.
 func (s *Site) Mails(to string) []string {
 	s.tb.Helper()

@@ -9,8 +9,8 @@ defined( 'ABSPATH' ) || exit;
 
 /**
  * The page Tools » Spillway, its link in the list of plugins, and three lines
- * on a user's profile where WP Fusion shows none. All of it only shows: there
- * are no settings.
+ * on a user's profile where WP Fusion shows none. There are no settings: the
+ * page shows the state, and connects and disconnects.
  */
 final class Spillway_Connector_Admin {
 
@@ -60,9 +60,11 @@ final class Spillway_Connector_Admin {
 		if ( ! current_user_can( 'manage_options' ) ) {
 			return;
 		}
-		$found = Spillway_Connector_Hindrances::found();
 		echo '<div class="wrap"><h1>', esc_html__( 'Spillway', 'spillway-connector' ), '</h1>';
+		Spillway_Connector_Connect_Page::act();
+		$found = Spillway_Connector_Hindrances::found();
 		echo '<p>', esc_html__( 'Spillway brings changes of contacts from the CRM to the users of this site. There is nothing to set here.', 'spillway-connector' ), '</p>';
+		Spillway_Connector_Connect_Page::show();
 		echo '<h2>', esc_html__( 'What hinders it', 'spillway-connector' ), '</h2>';
 		if ( array() === $found ) {
 			echo '<p>', esc_html__( 'Nothing that this site can see.', 'spillway-connector' ), '</p>';

@@ -62,7 +62,7 @@ final class Spillway_Connector_Hindrances {
 			$found[] = __( 'The tables of users and their fields are not InnoDB: what a contact had stored before it failed stays.', 'spillway-connector' );
 		}
 		if ( array() === self::users() ) {
-			$found[] = __( 'No user has the role Spillway. Add one, and give it an application password.', 'spillway-connector' );
+			$found[] = __( 'No user has the role Spillway. Connect makes one.', 'spillway-connector' );
 		}
 		return $found;
 	}

@@ -45,6 +45,15 @@ final class Spillway_Connector_Rest {
 				'permission_callback' => array( $this, 'may_use' ),
 			)
 		);
+		register_rest_route(
+			self::ROUTES,
+			'/connect',
+			array(
+				'methods'             => 'POST',
+				'callback'            => array( 'Spillway_Connector_Connection', 'exchange' ),
+				'permission_callback' => '__return_true', // The secret of a code opens it.
+			)
+		);
 		add_filter( 'rest_request_before_callbacks', array( $this, 'refuse_broken_json' ), 10, 3 );
 	}
 
@@ -67,6 +76,9 @@ final class Spillway_Connector_Rest {
 	 * @return mixed
 	 */
 	public function refuse_broken_json( $response, $handler, $request ) {
+		if ( is_wp_error( $response ) && '/' . self::ROUTES . '/connect' === $request->get_route() ) {
+			return Spillway_Connector_Connection::refusal();
+		}
 		if ( ! is_wp_error( $response ) || '/' . self::ROUTES . '/contacts' !== $request->get_route() ) {
 			return $response;
 		}

@@ -21,6 +21,7 @@ define( 'WPF_TAGS_META_KEY', $wpf_stub_prefix . 'pulsetech_tags' );
 
 require_once __DIR__ . '/class-wpf-user.php';
 require_once __DIR__ . '/class-wpf-crm.php';
+require_once __DIR__ . '/class-wpf-settings.php';
 
 /** Whether the request is one of WP Fusion's webhooks; this version knows the old name of the constant alone. */
 function doing_wpf_webhook() {
@@ -35,9 +36,13 @@ final class WP_Fusion {
 	/** @var WPF_CRM_Base */
 	public $crm;
 
+	/** @var WPF_Settings */
+	public $settings;
+
 	public function __construct() {
-		$this->crm  = new WPF_CRM_Base();
-		$this->user = new WPF_User();
+		$this->settings = new WPF_Settings();
+		$this->crm      = new WPF_CRM_Base();
+		$this->user     = new WPF_User();
 	}
 }
 

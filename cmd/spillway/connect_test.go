@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/redistest"
+	"spillway/internal/lab/sandbox"
+)
+
+// connectTo runs the command with a code in the input.
+func connectTo(t *testing.T, environ []string, code string, args ...string) (exit int, out, errOut string) {
+	t.Helper()
+	var o, e bytes.Buffer
+	exit = execute(t.Context(), append([]string{"connect", "-"}, args...), &console{out: &o, err: &e, in: strings.NewReader(code), environ: environ})
+	return exit, o.String(), e.String()
+}
+
+func TestConnectTakesOnePaste(t *testing.T) {
+	t.Parallel()
+	stand, err := sandbox.Serve(sandbox.Options{CRM: sandbox.CRMOptions{Token: "a-token"}, Site: sandbox.SiteOptions{StartCost: -1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	path := filepath.Join(t.TempDir(), "new.env")
+	environ := []string{"SPILLWAY_REDIS_URL=" + redistest.Start(t).URL()}
+	code := stand.Site.ConnectionCode()
+
+	exit, out, errOut := connectTo(t, environ, code, "--env-file", path, "--dry-run")
+	require.Equal(t, exitOK, exit, "%s%s", out, errOut)
+	require.Contains(t, out, "SPILLWAY_SITE_URL="+stand.SiteURL)
+	require.Contains(t, out, "SPILLWAY_SITE_APP_PASSWORD=********")
+	require.NoFileExists(t, path)
+
+	exit, out, errOut = connectTo(t, environ, code, "--env-file", path)
+	require.Contains(t, []int{exitOK, exitFindings}, exit, "%s%s", out, errOut)
+	require.Contains(t, out, "SPILLWAY_SITE_USER is let in", "the doctor")
+	require.NotContains(t, out, "SPILLWAY_ACCESS_KEYS=")
+
+	// The code is used up, and it was not worth a try: the file is there.
+	exit, _, errOut = connectTo(t, environ, code, "--env-file", path)
+	require.Equal(t, exitFailed, exit)
+	require.Contains(t, errOut, "--replace")
+	exit, _, errOut = connectTo(t, environ, code, "--env-file", path, "--replace")
+	require.Equal(t, exitFailed, exit)
+	require.Contains(t, errOut, "make another under Tools » Spillway")
+
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	exit, out, _ = connectTo(t, environ, stand.Site.ConnectionCode(), "--env-file", path, "--replace", "--json")
+	require.Contains(t, []int{exitOK, exitFindings}, exit)
+	var result connected
+	require.NoError(t, json.Unmarshal([]byte(out), &result), out)
+	require.Equal(t, path, result.Path)
+	require.NotNil(t, result.Doctor)
+	for _, setting := range result.Settings {
+		require.False(t, setting.Secret && setting.Value != "")
+	}
+	after, err := os.ReadFile(path)
+	require.NoError(t, err)
+	key := func(content []byte) string {
+		_, rest, _ := strings.Cut(string(content), "\nSPILLWAY_ACCESS_KEYS=")
+		line, _, _ := strings.Cut(rest, "\n")
+		return line
+	}
+	require.NotEmpty(t, key(before))
+	require.Equal(t, key(before), key(after), "the CRM's webhooks carry it")
+}
+
+func TestConnectWritesASitesFileIntoTheFolder(t *testing.T) {
+	t.Parallel()
+	stand, err := sandbox.Serve(sandbox.Options{Site: sandbox.SiteOptions{StartCost: -1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	folder := t.TempDir()
+	environ := []string{"SPILLWAY_SITES=" + folder, "SPILLWAY_REDIS_URL=redis://127.0.0.1:1/0"}
+	exit, _, errOut := connectTo(t, environ, stand.Site.ConnectionCode(), "--site", "../up")
+	require.Equal(t, exitUsage, exit)
+	require.Contains(t, errOut, "small letters")
+
+	exit, out, errOut := connectTo(t, environ, stand.Site.ConnectionCode())
+	require.Equal(t, exitFindings, exit, "there is no Redis: %s%s", out, errOut)
+	require.FileExists(t, filepath.Join(folder, "127-0-0-1.env"))
+	exit, _, _ = connectTo(t, environ, stand.Site.ConnectionCode(), "--site", "shop")
+	require.Equal(t, exitFindings, exit)
+	require.FileExists(t, filepath.Join(folder, "shop.env"))
+}
+
+func TestConnectSaysWhatIsWrongWithACode(t *testing.T) {
+	t.Parallel()
+	exit, _, errOut := connectTo(t, nil, "hello")
+	require.Equal(t, exitUsage, exit)
+	require.Contains(t, errOut, "Tools » Spillway")
+	exit, _, errOut = call(t, nil, "connect", "spw1.x.y")
+	require.Equal(t, exitUsage, exit)
+	require.Contains(t, errOut, "not whole")
+}
