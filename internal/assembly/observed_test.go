@@ -23,6 +23,7 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 )
@@ -115,10 +116,10 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 	})
 	t.Cleanup(o.stop)
 	for _, addr := range []string{o.admin, o.worker} {
-		require.Eventually(t, func() bool {
+		polltest.Until(t, 30*time.Second, func() bool {
 			status, _, _ := o.get(t, "http://"+addr+"/readyz")
 			return status == http.StatusOK
-		}, 30*time.Second, 20*time.Millisecond, "%s is not ready", addr)
+		}, fmt.Sprintf("%s is not ready", addr))
 	}
 	return o
 }
@@ -143,10 +144,10 @@ func (o *observed) webhook(t *testing.T) (requestID string) {
 	t.Helper()
 	status, header, body := o.get(t, "http://"+o.webhooks+"/?wpf_action=add&contact_id=1&access_key="+observedKey)
 	require.Equal(t, http.StatusOK, status, body)
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 30*time.Second, func() bool {
 		_, _, body := o.get(t, "http://"+o.admin+"/api/v1/contacts/1")
 		return strings.Contains(body, `"state":"idle"`) && strings.Contains(body, `"synced"`)
-	}, 30*time.Second, 20*time.Millisecond, "the contact is not synced")
+	}, "the contact is not synced")
 	return header.Get("X-Request-Id")
 }
 
@@ -257,16 +258,16 @@ func TestARefusedRefreshTokenIsAnAlarmThatDoesNotLoop(t *testing.T) {
 		require.Equal(t, http.StatusOK, status, body)
 	}
 	var stats string
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 30*time.Second, func() bool {
 		_, _, stats = o.get(t, "http://"+o.admin+"/api/v1/stats")
 		return strings.Contains(stats, "refused the refresh token")
-	}, 30*time.Second, 20*time.Millisecond, "the statistics say nothing")
+	}, "the statistics say nothing")
 	require.Contains(t, stats, "SPILLWAY_CRM_REFRESH_TOKEN", "they say what to do")
 	for _, addr := range []string{o.admin, o.worker} {
-		require.Eventually(t, func() bool {
+		polltest.Until(t, 10*time.Second, func() bool {
 			status, _, body := o.get(t, "http://"+addr+"/readyz")
 			return status == http.StatusOK && strings.Contains(body, `"crm":"open: `)
-		}, 10*time.Second, 20*time.Millisecond, "/readyz says nothing")
+		}, "/readyz says nothing")
 	}
 	_, _, metrics := o.get(t, "http://"+o.admin+"/metrics")
 	require.Regexp(t, `(?m)^spillway_breaker_state\{.*state="open".*system="crm".*\} 1$`, metrics)

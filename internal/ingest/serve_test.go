@@ -69,7 +69,7 @@ func TestStopFinishesTheWebhookUnderWay(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, 5*time.Second, 5*time.Millisecond, "a server that stops must take no more webhooks")
+	}, 30*time.Second, 5*time.Millisecond, "a server that stops must take no more webhooks")
 	select {
 	case <-stopped:
 		require.Fail(t, "the server stopped before the webhook was answered")

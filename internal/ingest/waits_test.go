@@ -130,9 +130,9 @@ func (w *waiting) finish(t *testing.T, claim *pending.Claim, event history.Event
 // awaits waits until so many senders wait.
 func (w *waiting) awaits(t *testing.T, n float64) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	polltest.Until(t, longWait, func() bool {
 		return w.metric(t, "spillway_webhooks_waiting")[0].GetGauge().GetValue() == n
-	}, longWait, 5*time.Millisecond)
+	}, "so many senders wait")
 }
 
 // ended requires that waits ended as often as said, and in no other way.

@@ -64,7 +64,7 @@ func TestStopFinishesRequestsUnderWay(t *testing.T) {
 			_ = conn.Close()
 		}
 		return err != nil
-	}, 5*time.Second, 5*time.Millisecond, "it takes connections after the stop")
+	}, 30*time.Second, 5*time.Millisecond, "it takes connections after the stop")
 	close(release)
 	require.Equal(t, "finished", <-answer)
 	require.NoError(t, <-done)

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
 	"spillway/internal/pending/shard"
@@ -370,7 +371,7 @@ func finishOn(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClien
 // hearsAgain requires that ends are heard again, sooner or later.
 func hearsAgain(t *testing.T, contacts *pending.Contacts, endings *pending.Endings, rdb redis.UniversalClient, ref contact.Ref) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 90*time.Second, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		_, wait, err := endings.Submit(ctx, ref, upd, contact.Receipt{}, patience)
@@ -388,5 +389,5 @@ func hearsAgain(t *testing.T, contacts *pending.Contacts, endings *pending.Endin
 		case <-time.After(2 * time.Second): // a message was lost: that is allowed
 			return false
 		}
-	}, 90*time.Second, 50*time.Millisecond)
+	}, "the end is heard of")
 }

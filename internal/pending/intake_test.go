@@ -120,9 +120,9 @@ func TestIntakeObeysEachCallersDeadline(t *testing.T) {
 	cancel()
 	require.ErrorIs(t, <-returned, context.Canceled)
 	close(gate.open)
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 10*time.Second, func() bool {
 		return b.state(t, ann).State == pending.Pending
-	}, 10*time.Second, 10*time.Millisecond, "what was under way is recorded all the same")
+	}, "what was under way is recorded all the same")
 }
 
 func TestWebhooksOfCallersThatGaveUpAreDropped(t *testing.T) {

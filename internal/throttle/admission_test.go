@@ -125,12 +125,12 @@ func TestALongHoldLeavesTheContactsPendingInTheirOrder(t *testing.T) {
 	for range 3 {
 		s.work(t)
 	}
-	require.Eventually(t, func() bool { return s.stats(t).Synced > 50 }, time.Minute, 5*time.Millisecond)
+	polltest.Until(t, time.Minute, func() bool { return s.stats(t).Synced > 50 }, "passes are under way")
 	require.NoError(t, s.crm.Fail(sandbox.Fault{Status: http.StatusTooManyRequests, RetryAfter: 18 * time.Second}))
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 15*time.Second, func() bool {
 		_, hold, err := s.budget.Rate(t.Context())
 		return err == nil && hold > 0 && s.stats(t).Active == 0
-	}, 15*time.Second, 5*time.Millisecond, "what was under way ends or goes back")
+	}, "what was under way ends or goes back")
 	before := s.stats(t)
 	calls := s.crm.Stats().Total
 	systems, err := s.statuses.Read(t.Context())
@@ -182,7 +182,7 @@ func TestCallsOfAllReplicasStandInOneLine(t *testing.T) {
 				order <- i
 			}
 		})
-		require.Eventually(t, func() bool { return turn() != before }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return turn() != before }, 30*time.Second, time.Millisecond)
 	}
 	group.Wait()
 	close(order)
@@ -207,7 +207,7 @@ func TestA429MakesTheTurnsVoidThatWereGivenBefore(t *testing.T) {
 			done <- time.Now()
 		}
 	}()
-	require.Eventually(t, func() bool { return rdb.HGet(t.Context(), budgetKey, "turn").Val() != first }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return rdb.HGet(t.Context(), budgetKey, "turn").Val() != first }, 30*time.Second, time.Millisecond)
 	began := time.Now()
 	there.Limited(t.Context(), 3*time.Second)
 	require.GreaterOrEqual(t, (<-done).Sub(began), 2900*time.Millisecond)
@@ -234,7 +234,7 @@ func TestAPassBeginsOnlyWhenItsFirstCallIsNear(t *testing.T) {
 	require.Eventually(t, func() bool {
 		ok, wait, err = there.Begin(ctx)
 		return err == nil && !ok && wait > 4*time.Second
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 	cancel()
 	line.Wait()
 

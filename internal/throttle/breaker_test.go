@@ -90,7 +90,7 @@ func TestFailuresOfOneReplicaOpenTheBreakerForAll(t *testing.T) {
 	require.False(t, now.Since.IsZero())
 	require.True(t, now.RetryAt.After(now.Since))
 
-	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) != nil }, 5*time.Second, 10*time.Millisecond,
+	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) != nil }, 30*time.Second, 10*time.Millisecond,
 		"calls under way on the other replica are refused")
 	_, ok := admitted(t.Context(), all[1], 300*time.Millisecond)
 	require.False(t, ok, "no pass begins")
@@ -138,7 +138,7 @@ func TestRetryAfterOpensAtOnceAndForAsLong(t *testing.T) {
 	require.Equal(t, throttle.Open, now.State)
 	require.WithinDuration(t, now.Since.Add(10*time.Minute), now.RetryAt, time.Second)
 
-	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) != nil }, 30*time.Second, 10*time.Millisecond)
 	outage, ok := contact.AsOutage(all[1].Allow(t.Context()))
 	require.True(t, ok)
 	require.Greater(t, outage.Outage(), 9*time.Minute, "whoever is refused learns for how long")
@@ -244,7 +244,7 @@ func TestPausesDoubleUpToACapAndASuccessEndsThem(t *testing.T) {
 	now := status(t, statuses)
 	require.Equal(t, throttle.Closed, now.State)
 	require.Empty(t, now.Reason)
-	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) == nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return all[1].Allow(t.Context()) == nil }, 30*time.Second, 10*time.Millisecond)
 }
 
 func TestFailureSoonAfterTheProbeOpensForLonger(t *testing.T) {
@@ -328,13 +328,13 @@ func TestBreakersFailSafeWithoutRedis(t *testing.T) {
 	release()
 	server.Kill()
 
-	require.Eventually(t, func() bool { _, err = begin(t.Context(), gate); return err != nil }, 5*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err = begin(t.Context(), gate); return err != nil }, 30*time.Second, 10*time.Millisecond)
 	_, outage := contact.AsOutage(err)
 	require.True(t, outage, "passes wait")
 	require.NoError(t, b.Allow(t.Context()), "a pass under way goes by what was known")
 	fail(t, b, 10)
 	server.Restart()
-	require.Eventually(t, func() bool { return b.Allow(t.Context()) != nil }, 5*time.Second, 50*time.Millisecond,
+	require.Eventually(t, func() bool { return b.Allow(t.Context()) != nil }, 30*time.Second, 50*time.Millisecond,
 		"what failed meanwhile is told when Redis is back")
 	_, err = throttle.NewStatuses(rdb, contact.DefaultSite, "", throttle.SiteFacts{}).Read(t.Context())
 	require.NoError(t, err)

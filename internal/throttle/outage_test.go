@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
 	"spillway/internal/throttle"
@@ -51,7 +52,7 @@ func (r outageRun) do(t *testing.T) outageFigures {
 	for range 2 {
 		s.work(t)
 	}
-	require.Eventually(t, func() bool { crm, _ := s.states(t); return crm != throttle.Closed }, 30*time.Second, 10*time.Millisecond)
+	polltest.Until(t, 30*time.Second, func() bool { crm, _ := s.states(t); return crm != throttle.Closed }, "the breaker opens")
 	began := time.Now()
 	require.Eventually(t, func() bool { return time.Since(began) > r.lasts }, 2*r.lasts, 10*time.Millisecond)
 
@@ -73,10 +74,9 @@ func (r outageRun) do(t *testing.T) outageFigures {
 	ended := time.Now()
 	s.crm.ClearFaults()
 	s.site.ClearFaults()
-	require.Eventually(t, func() bool { crm, site := s.states(t); return crm+site == throttle.Closed+throttle.Closed },
-		2*time.Minute, 10*time.Millisecond)
+	polltest.Until(t, 2*time.Minute, func() bool { crm, site := s.states(t); return crm+site == throttle.Closed+throttle.Closed }, "the breakers close")
 	calls, requests, last := s.crm.Stats().Total, s.site.Stats().Requests, time.Now()
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 30*time.Minute, func() bool {
 		if lasted := time.Since(last); lasted > time.Second {
 			callsNow, requestsNow := s.crm.Stats().Total, s.site.Stats().Requests
 			figures.after = append(figures.after, second{lasted.Seconds(), callsNow - calls, requestsNow - requests})
@@ -84,7 +84,7 @@ func (r outageRun) do(t *testing.T) outageFigures {
 		}
 		stats := s.stats(t)
 		return stats.Pending+stats.Active+stats.Retrying+stats.Parked == 0
-	}, 30*time.Minute, 20*time.Millisecond, "contacts are left")
+	}, "contacts are left")
 	figures.took = time.Since(ended)
 	require.Equal(t, int64(r.contacts), s.site.Stats().Users, "every contact got its user")
 	return figures

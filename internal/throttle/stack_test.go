@@ -15,6 +15,7 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
@@ -171,10 +172,10 @@ func (s *stack) stats(t *testing.T) pending.Stats {
 // drained waits until no contact has outstanding work.
 func (s *stack) drained(t *testing.T) {
 	t.Helper()
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 5*time.Minute, func() bool {
 		stats := s.stats(t)
 		return stats.Pending+stats.Active+stats.Retrying+stats.Parked == 0
-	}, 5*time.Minute, 20*time.Millisecond, "contacts are left")
+	}, "contacts are left")
 }
 
 func (s *stack) states(t *testing.T) (crm, site string) {

@@ -154,7 +154,7 @@ func TestEntriesExpire(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := b.vault.Open(ctx, "short")
 		return err != nil
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 30*time.Second, 5*time.Millisecond)
 	require.InDelta(t, time.Hour, b.rdb.PTTL(ctx, prefix+"long").Val(), float64(time.Minute))
 	require.Equal(t, time.Duration(-1), b.rdb.PTTL(ctx, prefix+"endless").Val())
 }
@@ -184,7 +184,7 @@ func TestSealOnceKeepsTheFirstContentAndRenewsItsLife(t *testing.T) {
 	require.Eventually(t, func() bool {
 		_, err := b.vault.Open(ctx, "default:1")
 		return err != nil
-	}, 5*time.Second, time.Millisecond)
+	}, 30*time.Second, time.Millisecond)
 }
 
 func TestSealOnceReplacesWhatDoesNotOpen(t *testing.T) {

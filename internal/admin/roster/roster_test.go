@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/admin/roster"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 )
 
@@ -35,7 +36,7 @@ func TestReplicasAreListedUntilTheyStop(t *testing.T) {
 		r.Announce(ctx, worker, func() int { return 5 }, func(err error) { t.Error(err) })
 	}()
 	require.NoError(t, r.Beat(t.Context(), roster.Replica{ID: "i1", Role: roster.Ingest, Host: "z"}))
-	require.Eventually(t, func() bool { return len(list(t, r)) == 2 }, 5*time.Second, 10*time.Millisecond)
+	polltest.Until(t, 30*time.Second, func() bool { return len(list(t, r)) == 2 }, "both are listed")
 	replicas := list(t, r)
 	require.Equal(t, "i1", replicas[0].ID)
 	worker := replicas[1]

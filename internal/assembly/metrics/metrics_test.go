@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/assembly/metrics"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
 	"spillway/internal/pulse"
@@ -157,7 +158,7 @@ func TestRedisTellsItsLimitsAndWhetherItKeepsThings(t *testing.T) {
 	require.Regexp(t, `spillway_redis_memory_used_bytes [1-9]`, got)
 
 	server.Kill()
-	require.Eventually(t, func() bool { return exposed(t, registry) == "spillway_redis_up 0" }, 15*time.Second, 50*time.Millisecond)
+	polltest.Until(t, 15*time.Second, func() bool { return exposed(t, registry) == "spillway_redis_up 0" }, "Redis is shown as down")
 }
 
 func TestRedisThatRefusesInfoIsUp(t *testing.T) {
@@ -195,7 +196,7 @@ spillway_workers 0
 	want := strings.TrimSpace(strings.NewReplacer(`state="scheduled"} 0`, `state="scheduled"} 1`, "workers 0", "workers 1").Replace(none))
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.Queues(client, []string{"spillway"}))
-	require.Eventually(t, func() bool { return exposed(t, registry) == want }, 15*time.Second, 50*time.Millisecond)
+	polltest.Until(t, 15*time.Second, func() bool { return exposed(t, registry) == want }, "the workers are counted")
 }
 
 func TestPoolsAreNamedByTheirUse(t *testing.T) {

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/lab/certtest"
+	"spillway/internal/lab/polltest"
 )
 
 // send sends a webhook and returns the status.
@@ -45,7 +47,7 @@ func TestAFullRedisStrandsNothing(t *testing.T) {
 	// It fills up in the middle of the passes.
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "1mb").Err())
 	refused := 0
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 30*time.Second, func() bool {
 		for id := contacts/2 + 1; id <= contacts; id++ {
 			if s.send(t, id) == http.StatusServiceUnavailable {
 				refused++
@@ -54,19 +56,19 @@ func TestAFullRedisStrandsNothing(t *testing.T) {
 			}
 		}
 		return refused > 10
-	}, 30*time.Second, 100*time.Millisecond)
+	}, "a webhook is refused")
 	s.crm.SetLatency(0)
 
 	require.NoError(t, rdb.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	for id := contacts/2 + 1; id <= contacts; id++ {
-		require.Eventually(t, func() bool { return s.send(t, id) == http.StatusOK }, 30*time.Second, 50*time.Millisecond)
+		polltest.Until(t, 30*time.Second, func() bool { return s.send(t, id) == http.StatusOK }, "webhooks are taken again")
 		accepted = append(accepted, id)
 	}
 	for _, id := range accepted {
-		require.Eventually(t, func() bool {
+		polltest.Until(t, 180*time.Second, func() bool {
 			state, _ := s.state(t, id)
 			return state == "idle"
-		}, 180*time.Second, 50*time.Millisecond, "contact %d is stranded", id)
+		}, fmt.Sprintf("contact %d is stranded", id))
 		require.Len(t, s.stand.UsersByContact(strconv.Itoa(id)), 1)
 	}
 	require.Zero(t, s.crm.Stats().Overlaps)

@@ -22,6 +22,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/lab/wptest"
@@ -233,10 +234,10 @@ func (s *stack) state(t *testing.T, id int) (state, code string) {
 func (s *stack) settle(t *testing.T, id int, want string) (code string) {
 	t.Helper()
 	var state string
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 60*time.Second, func() bool {
 		state, code = s.state(t, id)
 		return state == want
-	}, 60*time.Second, 20*time.Millisecond, "contact %d never became %s", id, want)
+	}, fmt.Sprintf("contact %d never became %s", id, want))
 	return code
 }
 

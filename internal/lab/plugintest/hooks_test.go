@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/wptest"
 )
 
@@ -178,7 +179,7 @@ func TestResultsAreCommittedWhileTheRequestStillWorks(t *testing.T) {
 		contacts = append(contacts, update(id, change{"misbehave": "nap"}))
 	}
 	done := sendLater(site, contacts...)
-	require.Eventually(t, func() bool { return meta(t, site, 1, "misbehave") == "nap" }, 10*time.Second, 20*time.Millisecond)
+	polltest.Until(t, 10*time.Second, func() bool { return meta(t, site, 1, "misbehave") == "nap" }, "the first contact is stored")
 	require.Empty(t, done, "the first contact is committed before the request is answered")
 	receive(t, done, 10)
 }
@@ -191,7 +192,7 @@ func TestPHPThatDiesInACreationLeavesNothing(t *testing.T) {
 	creation["request_id"], creation["user_pass"], creation["generated_pass"] = "r2", "Gener8ted", true
 	done := sendLater(site, update(1, change{"first_name": "Kept"}), creation)
 	// The creation begins after the update is committed.
-	require.Eventually(t, func() bool { return meta(t, site, 1, "first_name") == "Kept" }, 10*time.Second, 20*time.Millisecond)
+	polltest.Until(t, 10*time.Second, func() bool { return meta(t, site, 1, "first_name") == "Kept" }, "the update is stored")
 	site.StopPHP()
 	require.Empty(t, (<-done).answers)
 	site.StartPHP()

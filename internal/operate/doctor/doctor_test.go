@@ -131,11 +131,11 @@ func TestAllIsWell(t *testing.T) {
 	b := setup(t, sandbox.SiteOptions{})
 	b.work(t)
 	var report doctor.Report
-	require.Eventually(t, func() bool {
+	polltest.Until(t, 20*time.Second, func() bool {
 		report = b.examine(t)
 		finding, _ := report.Find("workers")
 		return finding.Status == doctor.OK
-	}, 20*time.Second, 100*time.Millisecond, "a worker tells of itself when it starts")
+	}, "a worker tells of itself when it starts")
 	require.Zero(t, report.Failed, "%+v", report.Findings)
 	requireFinding(t, report, "Redis fills up", doctor.Skipped, "after Spillway has run for a day")
 	require.Equal(t, 1, report.Skipped, "%+v", report.Findings)

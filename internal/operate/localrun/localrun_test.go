@@ -16,6 +16,7 @@ import (
 
 	"spillway/internal/config"
 	"spillway/internal/lab/logtest"
+	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/operate/localrun"
@@ -122,7 +123,7 @@ func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {
 	require.NoError(t, stand.CRM.FailNext(1000, http.StatusServiceUnavailable))
 	stop := run(t, options)
 	hook := fmt.Sprintf("http://%s/?wpf_action=add&access_key=a-long-access-key&contact_id=7", webhooks)
-	require.Eventually(t, func() bool { return status(t, hook) == http.StatusOK }, 20*time.Second, 50*time.Millisecond)
+	polltest.Until(t, 20*time.Second, func() bool { return status(t, hook) == http.StatusOK }, "the webhook is taken")
 	stop()
 	require.Empty(t, stand.Site.UsersByContact("7"))
 
