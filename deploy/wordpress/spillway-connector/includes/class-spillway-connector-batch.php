@@ -98,7 +98,9 @@ final class Spillway_Connector_Batch {
 		$this->logins    = new Spillway_Connector_Logins( $this->locks, $logins );
 		$this->fusion    = Spillway_Connector_Fusion::active();
 		$this->tags      = new Spillway_Connector_Tags( $this->fusion );
-		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, new Spillway_Connector_User( $roles, $this->tags, $this->fusion ) );
+		$insertion       = new Spillway_Connector_Insertion( null !== $this->fusion );
+		$user            = new Spillway_Connector_User( $roles, $this->tags, $this->fusion, $insertion );
+		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, $user, $insertion );
 		foreach ( $contacts as $place => $data ) {
 			$this->ids[ $place ] = $data['contact_id'];
 			try {

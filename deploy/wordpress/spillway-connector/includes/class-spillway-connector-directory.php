@@ -63,7 +63,7 @@ final class Spillway_Connector_Directory {
 			if ( isset( $this->by_contact[ $contact->id ] ) && isset( $claimed[ $contact->id ] ) ) {
 				continue;
 			}
-			if ( $user_id > 0 && get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true ) === $contact->id ) {
+			if ( $user_id > 0 && get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true ) === $contact->id ) {
 				$this->by_contact[ $contact->id ][ $user_id ] = $email;
 			} else {
 				$ids[] = $contact->id;
@@ -104,7 +104,7 @@ final class Spillway_Connector_Directory {
 			return;
 		}
 		$email      = strtolower( $user->user_email );
-		$contact_id = (string) get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
+		$contact_id = (string) get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
 		if ( '' !== $contact_id ) {
 			$this->by_contact[ $contact_id ][ $user_id ] = $email;
 		}
@@ -167,7 +167,7 @@ final class Spillway_Connector_Directory {
 		$rows  = $wpdb->get_results(
 			$wpdb->prepare(
 				"SELECT m.meta_value AS contact_id, u.ID AS user_id, u.user_email FROM {$wpdb->usermeta} m JOIN {$wpdb->users} u ON u.ID = m.user_id WHERE m.meta_key = %s AND m.meta_value IN (" . $this->places( $ids ) . ')', // phpcs:ignore WordPress.DB.PreparedSQL, WordPress.DB.PreparedSQLPlaceholders -- placeholders only.
-				array_merge( array( Spillway_Connector_Fusion::contact_id_key() ), $ids )
+				array_merge( array( Spillway_Connector_Keys::contact_id() ), $ids )
 			)
 		);
 		$found = array();

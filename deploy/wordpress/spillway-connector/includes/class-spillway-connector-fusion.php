@@ -103,24 +103,6 @@ final class Spillway_Connector_Fusion {
 	}
 
 	/**
-	 * The meta key of the contact id.
-	 *
-	 * @return string
-	 */
-	public static function contact_id_key() {
-		return Spillway_Connector_Keys::contact_id();
-	}
-
-	/**
-	 * The meta key of the tags.
-	 *
-	 * @return string
-	 */
-	public static function tags_key() {
-		return Spillway_Connector_Keys::tags();
-	}
-
-	/**
 	 * Whether WP Fusion is muted in this request.
 	 *
 	 * @return bool

@@ -88,8 +88,8 @@ final class Spillway_Connector_Health {
 			'passwords'    => array( __( 'Application passwords available', 'spillway-connector' ), wp_is_application_passwords_available() ? $yes : $no ),
 			'locks'        => array( __( 'Named locks of the database', 'spillway-connector' ), Spillway_Connector_Hindrances::has_locks() ? $yes : $no ),
 			'transactions' => array( __( 'Tables of users are InnoDB', 'spillway-connector' ), Spillway_Connector_Hindrances::has_transactions() ? $yes : $no ),
-			'contact_id'   => array( __( 'Meta key of contact ids', 'spillway-connector' ), Spillway_Connector_Fusion::contact_id_key() ),
-			'tags'         => array( __( 'Meta key of tags', 'spillway-connector' ), Spillway_Connector_Fusion::tags_key() ),
+			'contact_id'   => array( __( 'Meta key of contact ids', 'spillway-connector' ), Spillway_Connector_Keys::contact_id() ),
+			'tags'         => array( __( 'Meta key of tags', 'spillway-connector' ), Spillway_Connector_Keys::tags() ),
 		);
 	}
 }

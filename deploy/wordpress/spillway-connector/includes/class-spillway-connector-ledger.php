@@ -76,20 +76,29 @@ final class Spillway_Connector_Ledger {
 	private $user;
 
 	/**
+	 * Inserts new users.
+	 *
+	 * @var Spillway_Connector_Insertion
+	 */
+	private $insertion;
+
+	/**
 	 * Makes the ledger of one request.
 	 *
 	 * @param Spillway_Connector_Locks     $locks     The named locks.
 	 * @param Spillway_Connector_Directory $directory Who is who.
 	 * @param Spillway_Connector_Logins    $logins    The logins of new users.
 	 * @param Spillway_Connector_User      $user      Writes single users.
+	 * @param Spillway_Connector_Insertion $insertion Inserts new users, also for $user.
 	 */
-	public function __construct( Spillway_Connector_Locks $locks, Spillway_Connector_Directory $directory, Spillway_Connector_Logins $logins, Spillway_Connector_User $user ) {
+	public function __construct( Spillway_Connector_Locks $locks, Spillway_Connector_Directory $directory, Spillway_Connector_Logins $logins, Spillway_Connector_User $user, Spillway_Connector_Insertion $insertion ) {
 		$this->transaction = new Spillway_Connector_Transaction();
 		$this->outbox      = new Spillway_Connector_Outbox();
 		$this->locks       = $locks;
 		$this->directory   = $directory;
 		$this->logins      = $logins;
 		$this->user        = $user;
+		$this->insertion   = $insertion;
 	}
 
 	/**
@@ -136,7 +145,7 @@ final class Spillway_Connector_Ledger {
 		$mark    = Spillway_Connector_Order::mark( $contact );
 		$result  = null;
 		$failure = null;
-		$this->user->forget();
+		$this->insertion->forget();
 		$this->outbox->open();
 		$cache = Spillway_Connector_Shared_Cache::watch();
 		try {
@@ -152,7 +161,7 @@ final class Spillway_Connector_Ledger {
 			$cache->leave( ! $whole || null !== $failure );
 		}
 		$mails   = $this->outbox->close();
-		$created = $this->user->inserted();
+		$created = $this->insertion->inserted();
 		$user_id = $created > 0 ? $created : $user_id;
 		if ( ! $whole || null !== $failure || wp_using_ext_object_cache() ) {
 			// A page that was loaded meanwhile may have put the state before
@@ -229,7 +238,7 @@ final class Spillway_Connector_Ledger {
 		$this->transaction->begin();
 		Spillway_Connector_Order::note( $user_id, $mark );
 		if ( $this->created_first( $place ) === $user_id ) {
-			$this->user->complete( $contact, $user_id );
+			$this->insertion->complete( $contact, $user_id );
 		}
 		if ( array() === array_intersect( Spillway_Connector_Profile::NAMES, array_keys( $contact->fields ) ) ) {
 			return $this->user->store( $contact, $user_id );

@@ -87,11 +87,11 @@ final class Spillway_Connector_Privacy {
 		$retained = false;
 		foreach ( $user ? array_keys( (array) get_user_meta( $user->ID ) ) : array() as $key ) {
 			$own = 0 === strpos( $key, self::MARKS );
-			$id  = Spillway_Connector_Fusion::contact_id_key() === $key;
+			$id  = Spillway_Connector_Keys::contact_id() === $key;
 			if ( $own || ( $id && '' === Spillway_Connector_Fusion::version() ) ) {
 				$removed += delete_user_meta( $user->ID, wp_slash( $key ) ) ? 1 : 0;
 			} else {
-				$retained = $retained || $id || Spillway_Connector_Fusion::tags_key() === $key;
+				$retained = $retained || $id || Spillway_Connector_Keys::tags() === $key;
 			}
 		}
 		$told = __( 'Spillway: the user\'s tags are kept, since they say what the user has access to; they go with the user. Delete the contact in the CRM, too: its next change there comes here again.', 'spillway-connector' );
@@ -111,11 +111,11 @@ final class Spillway_Connector_Privacy {
 	 */
 	public static function known( $user_id ) {
 		$known   = array();
-		$contact = get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
+		$contact = get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
 		if ( is_scalar( $contact ) && '' !== (string) $contact ) {
 			$known[] = array( __( 'Contact id', 'spillway-connector' ), (string) $contact );
 		}
-		$tags = get_user_meta( $user_id, Spillway_Connector_Fusion::tags_key(), true );
+		$tags = get_user_meta( $user_id, Spillway_Connector_Keys::tags(), true );
 		if ( is_array( $tags ) && array() !== $tags ) {
 			$known[] = array( __( 'Tags', 'spillway-connector' ), implode( ', ', array_filter( $tags, 'is_scalar' ) ) );
 		}

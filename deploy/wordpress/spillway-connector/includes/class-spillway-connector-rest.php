@@ -177,8 +177,8 @@ final class Spillway_Connector_Rest {
 				'roles'          => (object) wp_roles()->get_names(),
 				'default_role'   => (string) get_option( 'default_role' ),
 				'multisite'      => is_multisite(),
-				'contact_id_key' => Spillway_Connector_Fusion::contact_id_key(),
-				'tags_key'       => Spillway_Connector_Fusion::tags_key(),
+				'contact_id_key' => Spillway_Connector_Keys::contact_id(),
+				'tags_key'       => Spillway_Connector_Keys::tags(),
 				'limits'         => array(
 					'contacts' => self::MAX_CONTACTS,
 					'seconds'  => Spillway_Connector_Batch::SECONDS,

@@ -35,11 +35,11 @@ final class Spillway_Connector_User {
 	private $tags;
 
 	/**
-	 * The user that create() has inserted, even if it failed afterwards.
+	 * Inserts new users.
 	 *
-	 * @var int
+	 * @var Spillway_Connector_Insertion
 	 */
-	private $inserted = 0;
+	private $insertion;
 
 	/**
 	 * Whether users are staff, by id, for the contact that is being stored.
@@ -51,14 +51,16 @@ final class Spillway_Connector_User {
 	/**
 	 * Makes the writer of one request.
 	 *
-	 * @param Spillway_Connector_Roles       $roles  The roles that may be given.
-	 * @param Spillway_Connector_Tags        $tags   The contacts' tags.
-	 * @param Spillway_Connector_Fusion|null $fusion WP Fusion, when it is active.
+	 * @param Spillway_Connector_Roles       $roles     The roles that may be given.
+	 * @param Spillway_Connector_Tags        $tags      The contacts' tags.
+	 * @param Spillway_Connector_Fusion|null $fusion    WP Fusion, when it is active.
+	 * @param Spillway_Connector_Insertion   $insertion Inserts new users.
 	 */
-	public function __construct( Spillway_Connector_Roles $roles, Spillway_Connector_Tags $tags, $fusion ) {
-		$this->roles  = $roles;
-		$this->tags   = $tags;
-		$this->fusion = $fusion;
+	public function __construct( Spillway_Connector_Roles $roles, Spillway_Connector_Tags $tags, $fusion, Spillway_Connector_Insertion $insertion ) {
+		$this->roles     = $roles;
+		$this->tags      = $tags;
+		$this->fusion    = $fusion;
+		$this->insertion = $insertion;
 	}
 
 	/**
@@ -129,8 +131,8 @@ final class Spillway_Connector_User {
 		list( $role, $note ) = $this->roles->decide( $contact->role );
 		$role                = '' === $role ? $this->roles->fallback() : $role;
 		$password            = '' === $contact->password ? Spillway_Connector_Password::generate() : $contact->password;
-		$record              = $this->first_record( $contact );
-		$user_id             = $this->insert( $contact, $mark, $record, array( 'user_login' => $login, 'role' => $role ), $password );
+		$record              = Spillway_Connector_Insertion::record( $contact );
+		$user_id             = $this->insertion->insert( $contact, $mark, $record, array( 'user_login' => $login, 'role' => $role ), $password );
 		if ( is_multisite() ) {
 			$this->join( $user_id, $role );
 		}
@@ -143,30 +145,13 @@ final class Spillway_Connector_User {
 				'user_login' => $login,
 				'user_pass'  => $password,
 				'role'       => $role,
-				Spillway_Connector_Fusion::contact_id_key() => $contact->id,
+				Spillway_Connector_Keys::contact_id() => $contact->id,
 			);
 			$this->fusion->imported( $user_id, array_merge( $contact->fields, $meta ) );
 			$this->fusion->succeeded( $user_id, $contact->action, $contact->id );
 		}
 		$this->tags->settle( $contact, $user_id );
 		return $this->result( $contact, $user_id, 'created', array_merge( array( $note, Spillway_Connector_Logins::note( $contact, $login ) ), $contact->notes, $notes ) );
-	}
-
-	/**
-	 * Forgets the user of the last create().
-	 */
-	public function forget() {
-		$this->inserted = 0;
-	}
-
-	/**
-	 * The user that create() has inserted since forget(), even if it failed
-	 * afterwards.
-	 *
-	 * @return int Zero when there is none.
-	 */
-	public function inserted() {
-		return $this->inserted;
 	}
 
 	/**
@@ -220,7 +205,7 @@ final class Spillway_Connector_User {
 		if ( ! in_array( self::carried( $user_id ), array( '', $contact->id ), true ) ) {
 			$notes[] = 'relinked';
 		}
-		update_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), wp_slash( $contact->id ) );
+		update_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), wp_slash( $contact->id ) );
 		if ( 'update_tags' !== $contact->action ) {
 			$notes[] = $this->store_role( $contact, $user_id );
 			if ( ! $contact->cancelled && Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->is_staff( $user_id ) ) {
@@ -293,7 +278,7 @@ final class Spillway_Connector_User {
 		$state = array( $user->user_email, $user->user_pass, $user->display_name, $user->user_url, $user->user_nicename, array_values( $user->roles ) );
 		$keys  = array_merge(
 			array_map( 'strval', array_keys( array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD ) ) ),
-			array( Spillway_Connector_Fusion::contact_id_key(), Spillway_Connector_Fusion::tags_key(), Spillway_Connector_Password::MARK )
+			array( Spillway_Connector_Keys::contact_id(), Spillway_Connector_Keys::tags(), Spillway_Connector_Password::MARK )
 		);
 		foreach ( $keys as $key ) {
 			$state[] = get_user_meta( $user_id, $key, false );
@@ -328,24 +313,6 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * What a new user's record holds from the beginning. What is too long is
-	 * left to the fields' own rules.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @return string[] Values by column, and the names of which WordPress makes
-	 *                  the display name, as its own forms do.
-	 */
-	private function first_record( Spillway_Connector_Contact $contact ) {
-		$record = array( 'user_email' => '' === $contact->new_email() ? $contact->email : $contact->new_email() );
-		foreach ( array( 'first_name', 'last_name', 'nickname', 'display_name', 'user_url', 'user_nicename' ) as $key ) {
-			if ( '' !== $contact->field( $key ) && Spillway_Connector_Fields::fits( $key, $contact->field( $key ) ) ) {
-				$record[ $key ] = $contact->field( $key );
-			}
-		}
-		return $record;
-	}
-
-	/**
 	 * The answer for a contact that has no user.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
@@ -355,122 +322,6 @@ final class Spillway_Connector_User {
 	public function skipped( Spillway_Connector_Contact $contact, $other ) {
 		$result = $this->result( $contact, 0, 'skipped', array( '' === $other ? '' : 'other_contact' ) );
 		return '' === $other ? $result : $result + array( 'other_contact' => $other );
-	}
-
-	/**
-	 * Inserts a user. The marks are the first rows of the user's meta: if some
-	 * hook of another plugin commits in the middle and the rest fails, a
-	 * repetition still knows the creation and finishes it.
-	 *
-	 * @param Spillway_Connector_Contact $contact  The contact.
-	 * @param string                     $mark     The note of the contact's pass.
-	 * @param string[]                   $record   What first_record() returned.
-	 * @param string[]                   $account  Login and role.
-	 * @param string                     $password The password.
-	 * @return int The user.
-	 * @throws Spillway_Connector_Failure When WordPress refuses.
-	 */
-	private function insert( Spillway_Connector_Contact $contact, $mark, array $record, array $account, $password ) {
-		$first = function ( $meta, $user, $update ) use ( &$first, $contact, $mark ) {
-			if ( $update ) {
-				return $meta;
-			}
-			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
-			if ( ! $user->ID ) {
-				// The connection was lost after the insertion, and the user with it.
-				throw Spillway_Connector_Failure::database();
-			}
-			$this->inserted = (int) $user->ID;
-			Spillway_Connector_Order::note( $this->inserted, $mark, true );
-			return Spillway_Connector_Fresh::write( $this->inserted, $this->first_meta( $contact, $user, $meta ) );
-		};
-		add_filter( 'insert_user_meta', $first, PHP_INT_MAX, 3 );
-		try {
-			$user_id = Spillway_Connector_Password::hashing(
-				$contact,
-				function () use ( $account, $record, $password ) {
-					return wp_insert_user( wp_slash( $account + $record ) + array( 'user_pass' => Spillway_Connector_Password::as_typed( $password ) ) );
-				}
-			);
-		} finally {
-			remove_filter( 'insert_user_meta', $first, PHP_INT_MAX );
-		}
-		if ( is_wp_error( $user_id ) ) {
-			throw Spillway_Connector_Failure::from_wp_error( $user_id );
-		}
-		if ( ! $user_id ) {
-			throw Spillway_Connector_Failure::database();
-		}
-		if ( ! get_userdata( $user_id ) ) {
-			throw Spillway_Connector_Failure::deleted();
-		}
-		return (int) $user_id;
-	}
-
-	/**
-	 * The meta that WordPress writes for a new user: marks first, then its own,
-	 * then what would be written one by one afterwards, unless that is for WP
-	 * Fusion to do.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param WP_User                    $user    The user as inserted.
-	 * @param array                      $meta    WordPress's own, slashed, by key.
-	 * @return array Slashed values by key.
-	 */
-	private function first_meta( Spillway_Connector_Contact $contact, $user, array $meta ) {
-		$more = array();
-		if ( null === $this->fusion ) {
-			$more  = array_diff_key( $contact->fields, Spillway_Connector_Fields::RECORD );
-			$more += Spillway_Connector_Tags::first( $contact );
-		}
-		$marks = $this->marks( $contact, $user->user_pass );
-		// WordPress adds each key without asking whether there is one, and MySQL
-		// holds keys for the same that differ in case alone.
-		$taken = array_change_key_case( $marks + $meta + get_user_meta( $user->ID ) );
-		foreach ( array_keys( $more ) as $key ) {
-			if ( isset( $taken[ strtolower( $key ) ] ) ) {
-				unset( $more[ $key ] );
-			}
-			$taken[ strtolower( $key ) ] = true;
-		}
-		return wp_slash( $marks ) + $meta + wp_slash( $more );
-	}
-
-	/**
-	 * The marks of a new user.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param string                     $hash    The password as stored.
-	 * @return array Values by key.
-	 */
-	private function marks( Spillway_Connector_Contact $contact, $hash ) {
-		$marks = array();
-		if ( $contact->generated && '' !== $contact->request_id ) {
-			$marks[ Spillway_Connector_Password::MARK ] = Spillway_Connector_Password::mark( $contact->id, $contact->request_id, $hash );
-		}
-		$marks[ Spillway_Connector_Fusion::contact_id_key() ] = $contact->id;
-		if ( $contact->notify ) {
-			$marks[ Spillway_Connector_Mail::MARK ] = '1';
-		}
-		if ( $contact->generated || '' === $contact->password ) {
-			$marks['default_password_nag'] = '1';
-		}
-		return $marks + Spillway_Connector_Password::seen( $contact, $hash ) + Spillway_Connector_Tags::first_mark( $contact );
-	}
-
-	/**
-	 * Gives a user whom a lost transaction has created the marks that were lost,
-	 * so that storing the contact on it goes on with the creation.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param int                        $user_id The user.
-	 */
-	public function complete( Spillway_Connector_Contact $contact, $user_id ) {
-		foreach ( $this->marks( $contact, get_userdata( $user_id )->user_pass ) as $key => $value ) {
-			if ( ! metadata_exists( 'user', $user_id, $key ) ) {
-				update_user_meta( $user_id, $key, wp_slash( $value ) );
-			}
-		}
 	}
 
 	/**
@@ -554,6 +405,6 @@ final class Spillway_Connector_User {
 	 * @return string Empty for none.
 	 */
 	private static function carried( $user_id ) {
-		return (string) get_user_meta( $user_id, Spillway_Connector_Fusion::contact_id_key(), true );
+		return (string) get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
 	}
 }
