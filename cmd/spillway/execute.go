@@ -18,7 +18,7 @@ const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2 // wrong arguments
-	exitFindings    = 3 // the doctor found failures
+	exitFindings    = 3 // the doctor found failures, or reconcile differences
 	exitSettings    = assembly.ExitSettings
 	exitInterrupted = 130
 )
@@ -27,7 +27,7 @@ const description = `Takes a CRM's webhooks in a WordPress site's place.
 
 Settings are read from the environment and from .env in this folder; ` + "`spillway env`" + ` prints them all. ` +
 	"Beside a `spillway run` in this folder the other commands find its Redis, and its stand-ins, by themselves. " +
-	`Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the doctor found failures, 78 wrong settings, 130 interrupted.`
+	`Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the doctor found failures or reconcile differences, 78 wrong settings, 130 interrupted.`
 
 // usageError is a wrong use that kong cannot see.
 type usageError string
@@ -36,6 +36,10 @@ func (e usageError) Error() string { return string(e) }
 
 // errFindings ends a doctor that has found failures; they are printed already.
 var errFindings = errors.New("the doctor found failures")
+
+// errDiffers ends a comparison that has found differences; they are printed
+// already.
+var errDiffers = errors.New("the CRM and the site differ")
 
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, args []string, c *console) int {
@@ -83,7 +87,7 @@ func (c *console) report(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errFindings):
+	case errors.Is(err, errFindings), errors.Is(err, errDiffers):
 		return exitFindings
 	case errors.As(err, &usage):
 		fmt.Fprintf(c.err, "spillway: %s\nSee spillway --help.\n", usage)

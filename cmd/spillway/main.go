@@ -13,14 +13,15 @@ import (
 
 // commands are what may follow the program's name.
 type commands struct {
-	Run     runCommand     `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
-	Doctor  doctorCommand  `cmd:"" help:"Examine an installation and say what to do about what is wrong."`
-	Contact contactCommand `cmd:"" help:"Show what became of a contact."`
-	Sync    syncCommand    `cmd:"" help:"Sync contacts now."`
-	Resync  resyncCommand  `cmd:"" help:"Sync many contacts gently: those with a tag, with any tag, or of a list."`
-	Parked  parkedCommand  `cmd:"" help:"List, retry or drop contacts that failed for good."`
-	Pause   pauseCommand   `cmd:"" help:"Let work wait. Webhooks are still accepted."`
-	Resume  resumeCommand  `cmd:"" help:"Let work go on after a pause."`
+	Run       runCommand       `cmd:"" help:"Run everything on this machine: against the CRM and site of the environment or .env, or against stand-ins."`
+	Doctor    doctorCommand    `cmd:"" help:"Examine an installation and say what to do about what is wrong."`
+	Contact   contactCommand   `cmd:"" help:"Show what became of a contact."`
+	Sync      syncCommand      `cmd:"" help:"Sync contacts now."`
+	Resync    resyncCommand    `cmd:"" help:"Sync many contacts gently: those with a tag, with any tag, or of a list."`
+	Reconcile reconcileCommand `cmd:"" help:"Compare the CRM's tags with the site's, and find or repair what lost webhooks left."`
+	Parked    parkedCommand    `cmd:"" help:"List, retry or drop contacts that failed for good."`
+	Pause     pauseCommand     `cmd:"" help:"Let work wait. Webhooks are still accepted."`
+	Resume    resumeCommand    `cmd:"" help:"Let work go on after a pause."`
 
 	Connect    connectCommand    `cmd:"" help:"Set up a site by the connection code of its connector plugin."`
 	Keys       keysCommand       `cmd:"" help:"Make an access key and a secret key."`

@@ -16,7 +16,6 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/operate/progress"
 	"spillway/internal/operate/resync"
-	"spillway/internal/vault"
 )
 
 type resyncCommand struct {
@@ -135,17 +134,7 @@ func (r *resyncCommand) source(rdb redis.UniversalClient, settings config.Config
 		}
 		return list, err
 	}
-	if settings.CRM.URL == "" || settings.CRM.Token == "" && !settings.CRM.OAuth() {
-		return nil, &config.Invalid{Problems: []string{"SPILLWAY_CRM_URL and SPILLWAY_CRM_TOKEN (or the settings of OAuth) are missing: tagged contacts are listed by the CRM; `spillway env` prints all settings"}}
-	}
-	var sealed *vault.Vault
-	if len(settings.SecretKey) > 0 {
-		var err error
-		if sealed, err = vault.New(rdb, settings.SecretKey, assembly.VaultPrefix); err != nil {
-			return nil, err
-		}
-	}
-	crm, _, err := assembly.CRM(assembly.CRMOptions{Settings: settings.CRM, Redis: rdb, Vault: sealed, Roots: settings.Roots})
+	crm, err := operatorsCRM(rdb, settings, nil)
 	if err != nil {
 		return nil, err
 	}

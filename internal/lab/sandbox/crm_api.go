@@ -98,6 +98,9 @@ func (c *CRM) getTagged(r *http.Request, _ []byte) answer {
 	if err != nil {
 		return apiError(http.StatusUnprocessableEntity, "The given data was invalid.")
 	}
+	if c.records.isGone(tag) {
+		return apiError(http.StatusNotFound, "Tag not found")
+	}
 	return paged(r, c.records.withTag(tag), c.options.TagPageSize, func(id string) any {
 		fields, _ := c.present(id)
 		return fields

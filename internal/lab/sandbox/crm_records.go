@@ -16,6 +16,7 @@ type records struct {
 	contacts map[string]*record
 	emails   map[string]string // lower case, to contact id
 	tags     map[int]string    // id to name
+	gone     map[int]bool      // tags that were deleted
 	tagged   map[int][]string  // cached answers of withTag
 }
 
@@ -28,7 +29,7 @@ type record struct {
 func newRecords() *records {
 	return &records{
 		contacts: map[string]*record{}, emails: map[string]string{},
-		tags: map[int]string{}, tagged: map[int][]string{},
+		tags: map[int]string{}, gone: map[int]bool{}, tagged: map[int][]string{},
 	}
 }
 
@@ -83,6 +84,10 @@ func (c *CRM) Received(field string) int {
 
 // Delete removes a contact and reports whether there was one.
 func (c *CRM) Delete(id string) bool { return c.records.remove(id) }
+
+// DeleteTag removes a tag from the CRM and from all contacts, without a webhook.
+// Its list is not found from then on.
+func (c *CRM) DeleteTag(tag int) { c.records.removeTag(tag) }
 
 // IDs returns the ids of all contacts, in ascending order.
 func (c *CRM) IDs() []string {
@@ -144,6 +149,7 @@ func (s *records) retag(r *record, tags []int) {
 	for _, tag := range tags {
 		if _, known := s.tags[tag]; !known {
 			s.tags[tag] = fmt.Sprintf("Tag %d", tag)
+			delete(s.gone, tag)
 		}
 	}
 }
@@ -165,6 +171,23 @@ func (s *records) changeTags(id string, add, remove []int) bool {
 	s.retag(r, tags)
 	clear(s.tagged)
 	return true
+}
+
+func (s *records) removeTag(tag int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.contacts {
+		r.tags = slices.DeleteFunc(r.tags, func(carried int) bool { return carried == tag })
+	}
+	delete(s.tags, tag)
+	s.gone[tag] = true
+	clear(s.tagged)
+}
+
+func (s *records) isGone(tag int) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gone[tag]
 }
 
 func (s *records) remove(id string) bool {

@@ -88,6 +88,27 @@ func (s *Site) CreateUser(n NewUser) int64 {
 	return u.ID
 }
 
+// SetTags changes a user's tags behind Spillway's back.
+func (s *Site) SetTags(id int64, tags ...string) {
+	s.users.mu.Lock()
+	defer s.users.mu.Unlock()
+	if u, ok := s.users.byID[id]; ok {
+		u = u.clone()
+		u.Meta[tagsKey] = slices.Clone(tags)
+		s.users.put(u)
+	}
+}
+
+// DeleteUser removes a user as a person in wp-admin would.
+func (s *Site) DeleteUser(id int64) {
+	s.users.mu.Lock()
+	defer s.users.mu.Unlock()
+	if u, ok := s.users.byID[id]; ok {
+		s.users.unindex(u)
+		delete(s.users.byID, id)
+	}
+}
+
 // PasswordWorks checks a password; it does not count as a login. The login may
 // be the e-mail address.
 func (s *Site) PasswordWorks(login, password string) bool {

@@ -1,17 +1,12 @@
 package resync
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
-	"syscall"
 	"time"
 
 	"spillway/internal/contact"
+	"spillway/internal/operate/journal"
 	"spillway/internal/pulse"
 )
 
@@ -20,8 +15,7 @@ import (
 // ignored; the step is done again. It holds contact ids and nothing else of a
 // contact.
 type Journal struct {
-	path string
-	file *os.File
+	file *journal.File
 
 	// Begun is when the first run began.
 	Begun time.Time
@@ -70,73 +64,34 @@ var ErrBusy = errors.New("the same resync runs already: wait for it, or stop it"
 // restart says so, or if what is there belongs to another selection. One
 // process at a time can have it open.
 func OpenJournal(path, selection string, restart bool) (*Journal, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the journal: %w", err)
-	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("opening the journal: %w", err)
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = file.Close()
+	j := &Journal{known: make(map[string]bool), tags: make(map[string]tagState)}
+	file, err := journal.Open(path, func(number int, line []byte) bool {
+		var e entry
+		switch {
+		case json.Unmarshal(line, &e) != nil, number == 0 && (restart || e.Resync != selection):
+			return false
+		case number == 0:
+			j.Found, j.Begun = true, e.At
+		default:
+			j.apply(e)
+		}
+		return true
+	})
+	if errors.Is(err, journal.ErrBusy) {
 		return nil, ErrBusy
 	}
-	j := &Journal{path: path, file: file, known: make(map[string]bool), tags: make(map[string]tagState)}
-	length, err := j.replay(selection, restart)
 	if err != nil {
-		_ = file.Close()
 		return nil, err
 	}
-	if err := j.cut(length); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
+	j.file = file
 	if !j.Found {
 		j.Begun = time.Now().UTC().Truncate(time.Second)
-		if err := j.write(entry{Resync: selection, At: j.Begun}); err != nil {
-			_ = file.Close()
-			return nil, err
+		if err := j.file.Note(entry{Resync: selection, At: j.Begun}); err != nil {
+			return nil, errors.Join(err, j.file.Close())
 		}
 	}
 	j.earlier = j.queued
 	return j, nil
-}
-
-// replay applies the lines that are there, and returns their length.
-func (j *Journal) replay(selection string, restart bool) (length int64, err error) {
-	content, err := io.ReadAll(j.file)
-	if err != nil {
-		return 0, fmt.Errorf("reading the journal: %w", err)
-	}
-	for first := true; ; first = false {
-		line, rest, whole := bytes.Cut(content, []byte("\n"))
-		var e entry
-		if !whole || json.Unmarshal(line, &e) != nil {
-			return length, nil
-		}
-		if first {
-			if restart || e.Resync != selection {
-				return 0, nil
-			}
-			j.Found, j.Begun = true, e.At
-		} else {
-			j.apply(e)
-		}
-		length += int64(len(line)) + 1
-		content = rest
-	}
-}
-
-// cut drops what follows the lines that count.
-func (j *Journal) cut(length int64) error {
-	err := j.file.Truncate(length)
-	if err == nil {
-		_, err = j.file.Seek(length, io.SeekStart)
-	}
-	if err != nil {
-		return fmt.Errorf("preparing the journal: %w", err)
-	}
-	return nil
 }
 
 func (j *Journal) apply(e entry) {
@@ -170,21 +125,10 @@ func (j *Journal) apply(e entry) {
 
 // note writes a step and applies it.
 func (j *Journal) note(e entry) error {
-	if err := j.write(e); err != nil {
+	if err := j.file.Note(e); err != nil {
 		return err
 	}
 	j.apply(e)
-	return nil
-}
-
-func (j *Journal) write(e entry) error {
-	line, err := json.Marshal(e)
-	if err == nil {
-		_, err = j.file.Write(append(line, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("writing the journal %s: %w", j.path, err)
-	}
 	return nil
 }
 
@@ -206,16 +150,7 @@ func (j *Journal) Queued() (queued, selected int, complete bool) {
 }
 
 // finish removes the journal of a run that has come to its end.
-func (j *Journal) finish() error {
-	if err := os.Remove(j.path); err != nil {
-		return fmt.Errorf("removing the journal of the finished run: %w", err)
-	}
-	return nil
-}
+func (j *Journal) finish() error { return j.file.Remove() }
 
 // Close lets another run have the journal.
-func (j *Journal) Close() error {
-	// Closing alone leaves the lock to a child that is between fork and exec.
-	unlocked := syscall.Flock(int(j.file.Fd()), syscall.LOCK_UN)
-	return errors.Join(unlocked, j.file.Close())
-}
+func (j *Journal) Close() error { return j.file.Close() }

@@ -46,6 +46,9 @@ type List struct {
 	ids  []string
 }
 
+// IDs is a selection of contacts that the caller has; name tells it from others.
+func IDs(name string, ids []string) *List { return &List{name: name, ids: ids} }
+
 // ReadList reads a file of contact ids, one a line; what follows a comma, a
 // semicolon or a space is left out, so that an export's first column will do.
 // Empty lines and those that begin with # do not count, nor does a first line
@@ -89,7 +92,7 @@ func ReadList(path string) (*List, error) {
 	return list, nil
 }
 
-// Name identifies the file's content.
+// Name identifies the list's content.
 func (l *List) Name() string { return l.name }
 
 func (l *List) read(_ context.Context, journal *Journal, _ *progress.Progress) error {
@@ -197,18 +200,25 @@ func (t *Tags) readTag(ctx context.Context, tag pulse.Tag, journal *Journal, eac
 // resolve finds the tags in the CRM.
 func (t *Tags) resolve(ctx context.Context) ([]pulse.Tag, error) {
 	all, err := t.crm.AllTags(ctx)
-	if err != nil || len(t.names) == 0 {
-		return all, err
+	if err != nil {
+		return nil, err
+	}
+	return Select(all, t.names)
+}
+
+// Select returns the tags of a CRM that are named, by name or id; all of them
+// without names. The error is an [*UnknownTag].
+func Select(all []pulse.Tag, names []string) ([]pulse.Tag, error) {
+	if len(names) == 0 {
+		return all, nil
 	}
 	var found []pulse.Tag
-	for _, name := range t.names {
+	for _, name := range names {
 		matches := matching(all, name)
-		switch len(matches) {
-		case 0:
+		if len(matches) == 0 {
 			return nil, &UnknownTag{Name: name, Tags: len(all)}
-		default:
-			found = append(found, matches...)
 		}
+		found = append(found, matches...)
 	}
 	return found, nil
 }

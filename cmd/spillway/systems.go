@@ -1,0 +1,38 @@
+package main
+
+import (
+	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/assembly"
+	"spillway/internal/config"
+	"spillway/internal/pulse"
+	"spillway/internal/site"
+	"spillway/internal/vault"
+)
+
+// operatorsCRM returns a client of the CRM for a command; observe is told of
+// every call, nil: nobody is.
+func operatorsCRM(rdb redis.UniversalClient, settings config.Config, observe func(pulse.Call)) (*pulse.Client, error) {
+	if settings.CRM.URL == "" || settings.CRM.Token == "" && !settings.CRM.OAuth() {
+		return nil, &config.Invalid{Problems: []string{"SPILLWAY_CRM_URL and SPILLWAY_CRM_TOKEN (or the settings of OAuth) are missing: tagged contacts are listed by the CRM; `spillway env` prints all settings"}}
+	}
+	var sealed *vault.Vault
+	if len(settings.SecretKey) > 0 {
+		var err error
+		if sealed, err = vault.New(rdb, settings.SecretKey, assembly.VaultPrefix); err != nil {
+			return nil, err
+		}
+	}
+	crm, _, err := assembly.CRM(assembly.CRMOptions{Settings: settings.CRM, Redis: rdb, Vault: sealed, Roots: settings.Roots, Observe: observe})
+	return crm, err
+}
+
+// operatorsSite returns a client of the site for a command, which closes it.
+func operatorsSite(settings config.Config) (*site.Client, error) {
+	if settings.Site.URL == "" || settings.Site.User == "" || settings.Site.AppPassword == "" {
+		return nil, &config.Invalid{Problems: []string{"SPILLWAY_SITE_URL, SPILLWAY_SITE_USER and SPILLWAY_SITE_APP_PASSWORD are missing: the site tells what it stores; `spillway env` prints all settings"}}
+	}
+	return site.New(site.Options{
+		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword, Roots: settings.Roots,
+	})
+}
