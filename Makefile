@@ -43,10 +43,10 @@ lint: ## check formatting, Go and PHP
 build: ## build the three programs into ./bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ./bin/ ./cmd/...
 
-bench: packages build ## measure what the README's performance section states, in less than ten minutes
+bench: packages build ## measure what docs/performance.md states, in less than ten minutes
 	@$(GO) run ./internal/lab/bench/run
 
-scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for docs/scaling.md
+scale: packages build ## measure a failure under Sentinel and a Cluster against one Redis, for docs/performance.md
 	@$(GO) run ./internal/lab/bench/run -only scale -json var/scale.json
 
 # Each seed is one run with each way to run Redis.

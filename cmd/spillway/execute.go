@@ -13,7 +13,7 @@ import (
 	"spillway/internal/observe"
 )
 
-// The exit codes; the README lists them.
+// The exit codes; docs/command-line.md lists them.
 const (
 	exitOK          = 0
 	exitFailed      = 1

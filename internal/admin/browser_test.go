@@ -214,7 +214,7 @@ func (c *chromium) picture(name string) {
 
 // TestInABrowser does what an administrator does, in Debian's Chromium, with
 // ingest and a worker before the stand-ins. SPILLWAY_SCREENSHOTS names a folder
-// for the README's pictures.
+// for the pictures in deploy/screenshots.
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
 	i := install(t)

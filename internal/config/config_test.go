@@ -207,7 +207,7 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		}},
 		"unknown setting":        {config.Ingest, complete("SPILLWAY_ACCES_KEYS=x"), []string{`SPILLWAY_ACCES_KEYS: unknown setting, did you mean SPILLWAY_ACCESS_KEYS?`}},
 		"unknown setting's file": {config.Ingest, complete("SPILLWAY_CRM_TOKENS_FILE=x"), []string{`SPILLWAY_CRM_TOKENS_FILE: unknown setting, did you mean SPILLWAY_CRM_TOKEN_FILE?`}},
-		"unlike any setting":     {config.Ingest, complete("SPILLWAY_FAVOURITE_COLOUR=red"), []string{`SPILLWAY_FAVOURITE_COLOUR: unknown setting, remove it; --help and the README list the settings`}},
+		"unlike any setting":     {config.Ingest, complete("SPILLWAY_FAVOURITE_COLOUR=red"), []string{`SPILLWAY_FAVOURITE_COLOUR: unknown setting, remove it; --help and docs/settings.md list the settings`}},
 		"redis scheme":           {config.Ingest, complete("SPILLWAY_REDIS_URL=http://:s3cret@x"), []string{`SPILLWAY_REDIS_URL: unknown scheme, use redis://, rediss://, redis-sentinel://, redis-cluster:// or unix://`}},
 		"redis without host":     {config.Ingest, complete("SPILLWAY_REDIS_URL=redis://:s3cret@/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis://HOST:PORT`}},
 		"redis with wrong port":  {config.Ingest, complete("SPILLWAY_REDIS_URL=redis-cluster://a:1,b:x/0"), []string{`SPILLWAY_REDIS_URL: no host or a wrong port, write redis-cluster://HOST:PORT`}},

@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,13 +15,22 @@ import (
 	"spillway/internal/config"
 )
 
+// -update writes docs/settings.md anew.
+var update = flag.Bool("update", false, "write the table of docs/settings.md anew")
+
 // What people read names every setting and none that does not exist.
 func TestDocumentsNameTheSettingsThereAre(t *testing.T) {
 	t.Parallel()
-	for document, complete := range map[string]bool{
-		"README.md": true, "deploy/env.example": true, "deploy/compose.yaml": false,
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	require.NoError(t, err)
+	documents := map[string]bool{
+		"README.md": false, "deploy/env.example": true, "deploy/compose.yaml": false,
 		"deploy/systemd/spillway-ingest.service": false, "deploy/systemd/spillway-worker@.service": false,
-	} {
+	}
+	for _, page := range pages {
+		documents["docs/"+filepath.Base(page)] = filepath.Base(page) == "settings.md"
+	}
+	for document, complete := range documents {
 		text, err := os.ReadFile(filepath.Join("..", "..", document))
 		require.NoError(t, err)
 		var named []string
@@ -50,6 +61,49 @@ func TestTheExampleIsTheTable(t *testing.T) {
 	}
 	slices.Sort(names)
 	require.Equal(t, config.Names(), names)
+}
+
+// inWords finds a default that is no value.
+var inWords = regexp.MustCompile(` \(default: ([^)]+)\)`)
+
+// settingsTable writes the table of settings as docs/settings.md has it.
+func settingsTable() string {
+	var text strings.Builder
+	group := ""
+	for _, entry := range config.Table() {
+		if entry.Group != group {
+			group = entry.Group
+			fmt.Fprintf(&text, "\n### %s\n\n| variable | meaning | default |\n|---|---|---|\n", group)
+		}
+		name, value := "`"+entry.Name+"`", ""
+		if entry.Secret {
+			name += " *"
+		}
+		help := strings.ReplaceAll(entry.Help, "|", `\|`)
+		if entry.Default != "" {
+			// A long list may break after its commas.
+			value = "`" + strings.ReplaceAll(entry.Default, ",", ",` `") + "`"
+		} else if match := inWords.FindStringSubmatch(help); match != nil {
+			help, value = strings.Replace(help, match[0], "", 1), match[1]
+		}
+		fmt.Fprintf(&text, "| %s | %s | %s |\n", name, help, value)
+	}
+	return text.String() + "\n"
+}
+
+func TestTheSettingsPageIsTheTable(t *testing.T) {
+	t.Parallel()
+	page := filepath.Join("..", "..", "docs", "settings.md")
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	head, rest, begun := strings.Cut(string(text), " -update` -->\n")
+	table, tail, ended := strings.Cut(rest, "<!-- settings: end -->")
+	require.True(t, begun && ended, "docs/settings.md has lost the marks of its table")
+	if *update {
+		require.NoError(t, os.WriteFile(page, []byte(head+" -update` -->\n"+settingsTable()+"<!-- settings: end -->"+tail), 0o644))
+		return
+	}
+	require.Equal(t, settingsTable(), table, "run: go test ./internal/config -run SettingsPage -update")
 }
 
 // A default that the table states is the one that is used.

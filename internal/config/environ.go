@@ -183,7 +183,7 @@ func (s *settings) refuseUnknown() {
 	}
 	slices.Sort(unknown)
 	for _, name := range unknown {
-		remedy := "remove it; --help and the README list the settings"
+		remedy := "remove it; --help and docs/settings.md list the settings"
 		if near, ok := nearest(name, known); ok {
 			remedy = "did you mean " + near + "?"
 		}

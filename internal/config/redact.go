@@ -14,8 +14,7 @@ import (
 // only whether it is set.
 type Setting struct{ Name, Value string }
 
-// Settings lists what the Config holds, in the order of the README's table,
-// without what is empty.
+// Settings lists what the Config holds, without what is empty.
 func (c Config) Settings() []Setting {
 	list := []Setting{
 		{"SPILLWAY_REDIS_URL", withoutCredentials(c.RedisURL)},

@@ -1,5 +1,5 @@
 // Package bench is `make bench`: it measures, on one machine and in one
-// run, what the README's performance section states, and compares each figure
+// run, what docs/performance.md states, and compares each figure
 // with its bound.
 //
 // It guarantees that both sides of a ratio were measured in the same run, under
@@ -148,7 +148,7 @@ func Run(ctx context.Context, options Options) error {
 	return errors.Join(failures...)
 }
 
-// Markdown writes the table of an earlier run as the README has it.
+// Markdown writes the table of an earlier run as docs/performance.md has it.
 func Markdown(path string, w io.Writer) error {
 	report, err := readReport(path)
 	if err != nil {

@@ -149,7 +149,7 @@ func writeTable(w io.Writer, rows []Row) {
 	_ = table.Flush()
 }
 
-// markdown writes the whole report for the README.
+// markdown writes the whole report for docs/performance.md.
 func (r Report) markdown(w io.Writer) error {
 	var b strings.Builder
 	m := r.Machine

@@ -93,7 +93,7 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 func standIns(settings *config.Config) (*sandbox.Running, error) {
 	token, appPassword := rand.Text(), rand.Text()
 	stand, err := sandbox.Serve(sandbox.Options{
-		// The latency that WP Fusion was measured with; see the README.
+		// The latency that WP Fusion was measured with; see docs/performance.md.
 		CRM:  sandbox.CRMOptions{Latency: 100 * time.Millisecond, Token: token},
 		Site: sandbox.SiteOptions{User: "spillway", AppPassword: appPassword},
 	})
