@@ -54,12 +54,14 @@ var (
 //	r * (0.95 + (d - 0.05) * (t/20s - 1)^3)
 //
 // but never above the setting, and never below twelve a minute unless the
-// setting is. The drop d is a half when little was known of the limit: at the
-// first 429, and at one within 5 s after another. Else it is a tenth: 0.9 r at
-// first, 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r
-// at 49 s. So most of the time is spent just below what is allowed, a higher
-// limit is found soon, and in a time without calls nothing is forgotten. (The
-// curve is that of TCP CUBIC.)
+// setting is. The drop d is a tenth when the limit is known: 0.9 r at first,
+// 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r at 49 s.
+// So most of the time is spent just below what is allowed, a higher limit is
+// found soon, and in a time without calls nothing is forgotten. (The curve is
+// that of TCP CUBIC.) A 429 within 5 s after such a one makes it a quarter, since
+// a call that came a little early can meet the limit as well. At the first 429,
+// and at further ones within 5 s, little is known of the limit, and the drop is
+// a half.
 //
 // In Redis, at KEY, stands a hash; budget_scripts.go names its fields.
 type Budget struct {
@@ -144,17 +146,19 @@ func (b *Budget) sitOut(ctx context.Context, t turn) (valid bool, err error) {
 	}
 	for due := time.Now().Add(t.wait); ; {
 		left := time.Until(due)
-		if left > 0 {
-			if err := pause(ctx, min(left, copyLife), nil); err != nil {
-				return false, err
-			}
-			// If it fails, the turn goes by what is known.
+		if err := pause(ctx, min(left, copyLife), nil); err != nil {
+			return false, err
+		}
+		last := left <= copyLife
+		if !last {
+			// If it fails, the turn goes by what is known. At the turn itself nobody
+			// is asked: a call that waits for Redis then comes too close to the next.
 			_ = b.refresh(ctx)
 		}
 		b.mu.Lock()
 		valid := b.voided == t.voided
 		b.mu.Unlock()
-		if !valid || left <= 0 {
+		if !valid || last {
 			return valid, nil
 		}
 	}

@@ -129,7 +129,9 @@ var limitedScript = redis.NewScript(sharedRate + `
 local longer = tonumber(ARGV[5]) > held
 if held == 0 then
 	local met = rateNow()
-	drop = limit and climbed > span / 4 and 0.1 or 0.5
+	if limit and climbed > span / 4 then drop = 0.1
+	elseif limit and drop < 0.25 then drop = 0.25
+	else drop = 0.5 end
 	limit, climbed = math.max(lowest, met), 0
 end
 if not longer then return answer(false, held) end

@@ -138,6 +138,34 @@ func TestReportsDuringOneHoldHalveOnce(t *testing.T) {
 	require.Greater(t, hold, 15*time.Second, "the longest hold counts")
 }
 
+func TestTheRateFallsLessOnceTheLimitIsKnown(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.Start(t).Client()
+	budget := newBudget(t, rdb, 1000, 10)
+	ctx := t.Context()
+	// limited meets a 429 after so long a time of calls, and returns what is left
+	// of the rate.
+	limited := func(after time.Duration) float64 {
+		require.NoError(t, rdb.HSet(ctx, budgetKey, "climbed", after.Milliseconds()).Err())
+		before, _, err := budget.Rate(ctx)
+		require.NoError(t, err)
+		budget.Limited(ctx, time.Millisecond)
+		var rate float64
+		polltest.Until(t, 30*time.Second, func() bool {
+			var hold time.Duration
+			rate, hold, err = budget.Rate(ctx)
+			return err == nil && hold == 0
+		}, "the hold ends")
+		return rate / before
+	}
+	require.InDelta(t, 0.5, limited(0), 0.001, "nothing is known")
+	require.InDelta(t, 0.5, limited(time.Second), 0.001, "still nothing")
+	require.InDelta(t, 0.9, limited(20*time.Second), 0.001)
+	require.InDelta(t, 0.75, limited(time.Second), 0.001, "a call may have come early")
+	require.InDelta(t, 0.5, limited(time.Second), 0.001, "the limit is another one")
+	require.InDelta(t, 0.9, limited(20*time.Second), 0.001)
+}
+
 func TestTheRateHasAFloorAndClimbsBack(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
