@@ -52,7 +52,7 @@ func (cmd *connectCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	if environ == nil {
-		environ = c.environ // the file is to be made
+		environ = c.environ // the file does not exist yet
 	}
 	path, shared, err := cmd.target(environ, code)
 	if err != nil {

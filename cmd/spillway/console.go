@@ -138,7 +138,7 @@ type installation struct {
 
 func (i *installation) Close() { _ = i.rdb.Close() }
 
-// installation connects to Redis. Whoever gets one closes it.
+// installation connects to Redis. The caller closes it.
 func (c *console) installation(flags redisFlags) (*installation, error) {
 	settings, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
 	if err != nil {

@@ -69,7 +69,7 @@ func monitorHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 // signedIn is the key under which a context says that a session was used.
 const signedIn = "signed in"
 
-// authenticate lets through who has the password or a session.
+// authenticate lets a request through that has the password or a session.
 func (d *Dashboard) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 	if d.Password == "" {
 		return next

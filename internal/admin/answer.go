@@ -58,7 +58,7 @@ func wantsPage(r *http.Request) bool {
 
 // unavailable answers for a Redis that is away.
 func (d *Dashboard) unavailable(c echo.Context, err error) error {
-	if !errors.Is(err, context.Canceled) { // whoever asked has left
+	if !errors.Is(err, context.Canceled) { // the caller has left
 		d.complaints.Warn().Err(err).Msg("a request of the admin address failed")
 	}
 	c.Response().Header().Set(echo.HeaderRetryAfter, "5")

@@ -12,7 +12,7 @@
 //
 // The pages work without JavaScript. With it they update themselves: one loop
 // per process reads what is being looked at once a second, renders it, and
-// sends what changed to everyone who looks at it.
+// sends what changed to every open page.
 package admin
 
 import (

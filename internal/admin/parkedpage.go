@@ -53,8 +53,9 @@ type settingsOf struct {
 	Settings []roster.Setting
 }
 
-// replicasPage shows who is alive and with which settings. Replicas of a kind
-// that have the same settings share a table, so a differing one stands out.
+// replicasPage shows which programs are alive, and their settings. Replicas of
+// a kind that have the same settings share a table, so a differing one stands
+// out.
 func (d *Dashboard) replicasPage(c echo.Context) error {
 	replicas, err := d.roster.List(c.Request().Context())
 	if err != nil {

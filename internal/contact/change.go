@@ -37,7 +37,7 @@ type Change struct {
 	GeneratedPass bool   `json:"generated_pass,omitempty"`
 	Role          string `json:"role,omitempty"`
 	Notify        bool   `json:"notify,omitempty"`
-	// CreatedTag is a tag that a user gets who is created. The site answers it
+	// CreatedTag is a tag that a newly created user gets. The site answers it
 	// among the AppliedTags of the [Result] until it is confirmed.
 	CreatedTag string `json:"created_tag,omitempty"`
 	// AppliedTags and RemovedTags are what a confirmation says that the CRM has

@@ -92,7 +92,7 @@ var (
 	typeJSON = []string{echo.MIMEApplicationJSON}
 )
 
-// queued is what an accepted webhook is answered. An id is of digits and an
+// queued is the answer to an accepted webhook. An id is of digits and an
 // action's name of letters, so neither needs escapes.
 func queued(o outcome) []byte {
 	b := make([]byte, 0, 128)

@@ -17,10 +17,10 @@ const (
 	failureBurst  = 20
 	failurePeriod = 6 * time.Second
 	// failureAddresses bounds the memory for addresses to about a megabyte;
-	// those not heard of for longest are forgotten.
+	// those silent for longest are forgotten.
 	failureAddresses = 8192
-	// subnet6 is what one customer gets of IPv6 at least: who has a single
-	// address of it has all.
+	// subnet6 is the least that one customer gets of IPv6: the owner of one
+	// address has all of its subnet.
 	subnet6 = 64
 )
 
@@ -60,7 +60,8 @@ func (f *failures) count(address string) (wait time.Duration) {
 	return max(time.Duration(missing*float64(failurePeriod)), time.Second)
 }
 
-// senderOf makes one sender of the addresses that one has for the asking.
+// senderOf counts all addresses as one sender that one customer can use at
+// will.
 func senderOf(address string) string {
 	addr, err := netip.ParseAddr(address)
 	if err != nil {
@@ -77,9 +78,9 @@ func senderOf(address string) string {
 	return prefix.String()
 }
 
-// clientAddress tells who a request comes from: who has connected, or whom a
-// trusted proxy names in X-Forwarded-For. A header that anybody else sent
-// counts for nothing.
+// clientAddress returns the address that a request comes from: the one that
+// connected or, if that is a trusted proxy, the last X-Forwarded-For entry that
+// isn't one. A header from anybody else counts for nothing.
 func clientAddress(proxies []netip.Prefix) echo.IPExtractor {
 	if len(proxies) == 0 {
 		return echo.ExtractIPDirect()

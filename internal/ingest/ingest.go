@@ -58,17 +58,17 @@ type Options struct {
 	// Held says that no pass begins at the moment, so nobody waits. It is asked
 	// once a second at most; nil: passes do begin.
 	Held func(ctx context.Context) bool
-	// Certificate is shown to those who connect, by TLS 1.2 or later; nil: the
-	// server speaks plain HTTP. [Server.SetCertificate] replaces it.
+	// Certificate serves TLS 1.2 or later; nil: the server speaks plain HTTP.
+	// [Server.SetCertificate] replaces it.
 	Certificate *tls.Certificate
-	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// Refusals is told the code of each refusal; nil: nobody is.
+	// Refusals is told the code of each refusal; nil: none is.
 	Refusals interface{ Count(code string) }
 	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
 	Site string
 	Log  zerolog.Logger
-	// Registerer gets the metrics; nil: they are counted for nobody.
+	// Registerer gets the metrics; nil: there are none.
 	Registerer prometheus.Registerer
 	// Tracer begins the traces; nil: there are none.
 	Tracer trace.TracerProvider

@@ -69,8 +69,8 @@ func (o outcome) action() string {
 	}
 }
 
-// take answers a webhook. It never returns an error: whoever reads no answer is
-// not told of it either.
+// take answers a webhook. It never returns an error: a caller that reads no
+// answer is not told of it either.
 func (s *Server) take(c echo.Context) error {
 	began := time.Now()
 	id := requestID(c.Request())

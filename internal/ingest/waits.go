@@ -14,12 +14,12 @@ import (
 )
 
 // Endings records as a [Submitter] does, for a sender that is ready to wait for
-// the end of its contact's pass. wait is nil if that would be in vain.
+// the end of its contact's pass. wait is nil if waiting would be useless.
 type Endings interface {
 	Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt, patience time.Duration) (coalesced bool, wait *pending.Wait, err error)
 }
 
-// waits decides who waits for how long, and bounds how many do.
+// waits decides which senders wait and how long, and bounds how many do.
 type waits struct {
 	endings  Endings // nil: nobody waits
 	patience time.Duration
@@ -69,7 +69,7 @@ func (w *waits) take() bool {
 
 func (w *waits) leave() { w.taken.Add(-1) }
 
-// heldFor is for how long an answer of held is good.
+// heldFor is how long an answer of held stays good.
 const heldFor = time.Second
 
 // hindered says that passes are held back at the moment.
@@ -102,7 +102,7 @@ const (
 	endFull     = "full"     // too many waited
 )
 
-// submit records a webhook. hold is nil if its sender is to be answered at once.
+// submit records a webhook. hold is nil if its sender gets an answer at once.
 func (s *Server) submit(ctx context.Context, ref contact.Ref, hook webhook.Hook, receipt contact.Receipt) (coalesced bool, held *hold, err error) {
 	patience := s.waits.of(hook)
 	if patience > 0 && !s.waits.take() {

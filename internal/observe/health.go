@@ -81,7 +81,7 @@ type readiness struct {
 	flight singleflight.Group
 }
 
-// run returns what is to be said, by check, and whether the program is ready.
+// run returns each check's finding, and whether the program is ready.
 func (r *readiness) run(ctx context.Context) (notes map[string]string, ready bool) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

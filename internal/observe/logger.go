@@ -1,8 +1,8 @@
 // Package observe is what an operator sees of a running program: its log, its
 // metrics, and whether it is alive and ready.
 //
-// Health, readiness and metrics are open to whoever reaches their address, so
-// what stands there is fixed text, counts and durations: a check's own error
+// Health, readiness and metrics are open to anyone who reaches their address,
+// so what stands there is fixed text, counts and durations: a check's own error
 // is never shown (see [Unready]). Metrics carry no contact and no address as a
 // label. What a log line holds is up to its writer.
 package observe

@@ -10,8 +10,8 @@ import (
 	"spillway/internal/contact"
 )
 
-// absenceLife is how long an answer of the CRM is remembered that it has no such
-// contact. The contact is asked for again long before, unless nobody works.
+// absenceLife is how long Spillway remembers that the CRM has no such contact.
+// It asks for the contact again long before, unless no worker runs.
 const absenceLife = 24 * time.Hour
 
 // absentScript notes by the clock of Redis when a contact was first missed.
@@ -27,8 +27,8 @@ return now - redis.call('GET', KEYS[1])
 
 func (q *queue) absence(ref contact.Ref) string { return q.absent + ref.String() }
 
-// Absent notes that the CRM has no such contact, and returns how long ago it said
-// so first. A day without such an answer begins anew.
+// Absent notes that the CRM has no such contact, and returns how long ago it
+// first said so. After a day without such an answer the time begins anew.
 func (c *Contacts) Absent(ctx context.Context, ref contact.Ref) (time.Duration, error) {
 	ago, err := absentScript.Run(ctx, c.rdb, []string{c.of(ref).absence(ref)}, absenceLife.Milliseconds()).Int64()
 	if err != nil {

@@ -28,7 +28,7 @@ type Busy struct {
 
 func (b *Busy) Error() string { return fmt.Sprintf("the contact is claimed for another %v", b.For) }
 
-// Unsettled says that webhooks of the contact arrived too lately.
+// Unsettled says that the contact's last webhook is too recent.
 type Unsettled struct {
 	For time.Duration // until it has settled, if none arrives meanwhile
 }
@@ -103,7 +103,8 @@ type Claim struct {
 	// Trace is the traceparent of the newest sampled webhook, or empty.
 	Trace string
 	// Hold is set by a Finish that says again: how long the next pass has to
-	// wait, since the contact is to settle or work is paused. Zero: not at all.
+	// wait, since the contact has to settle or work is paused. Zero: not at
+	// all.
 	Hold time.Duration
 
 	contacts     *Contacts

@@ -15,21 +15,21 @@ import (
 	"spillway/internal/contact"
 )
 
-// endingsChannel is where the ends of passes are told that somebody waits for.
-// A message has the form "LIFE GEN SITE:ID EVENT". It reaches every subscriber
-// of a cluster, and those of a replica.
+// endingsChannel is where workers tell of the end of a pass that somebody waits
+// for. A message has the form "LIFE GEN SITE:ID EVENT". It reaches every
+// subscriber of a cluster, and those of a replica.
 const endingsChannel = "spw:endings"
 
 // waitLua says whether the sender of a webhook that was just recorded may wait
 // for its pass: whether the queue would serve it in half of its patience, so
 // that the other half is left for the pass. gen and the record's life name the
 // webhook: records come and go, each begins at gen 1, and a life never comes
-// again. The life is kept only where somebody waits: the ends of other passes
-// are told to nobody.
+// again. The life is kept only where somebody waits: nobody is told of other
+// passes' ends.
 //
-// Ahead is whoever has outstanding work now, but for those that wait for a retry
-// of their own. Passes go at the pace of the last one or two minutes; a queue
-// that was idle is taken to begin ten in a second.
+// Ahead counts the contacts with outstanding work now, but for those that wait
+// for a retry of their own. Passes go at the pace of the last one or two
+// minutes; a queue that was idle is taken to begin ten in a second.
 const waitLua = `
 local ahead, pace
 local function inTime(keys, counts, woken, key, anew, patience)
@@ -51,8 +51,8 @@ local function inTime(keys, counts, woken, key, anew, patience)
 end
 `
 
-// tellLua tells of the end of a pass that somebody waits for. That Redis does
-// not let this user publish must not keep a pass from ending.
+// tellLua tells of the end of a pass that somebody waits for. A pass must end
+// also when Redis does not let this user publish.
 const tellLua = `
 local function tell(life, gen, ref, event)
   if life then redis.pcall('PUBLISH', '` + endingsChannel + `', life .. ' ' .. gen .. ' ' .. ref .. ' ' .. event) end
@@ -87,8 +87,8 @@ func parseAwaited(text string) map[int]awaited {
 //
 // It guarantees that a [Wait] hears of no pass but one that began after its
 // webhook was recorded. It does not guarantee that a Wait hears anything: a
-// message may be lost, so whoever waits has a patience that ends. Recording a
-// webhook never depends on any of this.
+// message may be lost, so every waiting sender has a patience that ends.
+// Recording a webhook never depends on any of this.
 type Endings struct {
 	intake    *Intake
 	rdb       redis.UniversalClient
@@ -144,7 +144,7 @@ type ending struct {
 	event string
 }
 
-// mostHeard bounds the ends that a wait keeps for a reader that is late.
+// mostHeard bounds the ends that a wait keeps for a late reader.
 const mostHeard = 8
 
 func (e *Endings) join(ref string) *Wait {
@@ -198,18 +198,18 @@ func (w *Wait) Leave() {
 }
 
 const (
-	// silence is after how long without a message the subscription is asked
-	// whether it still stands, and then after how long it is made anew.
+	// silence is the time without a message after which the subscription is
+	// checked, and then the time after which it is made anew.
 	silence = 5 * time.Second
 	// resubscribe is the pause before it is made anew.
 	resubscribe = 250 * time.Millisecond
 )
 
-// Listening says whether the ends of passes are heard at the moment.
+// Listening says whether this process hears of passes' ends at the moment.
 func (e *Endings) Listening() bool { return e.listening.Load() }
 
-// Run keeps this process's one subscription until ctx ends. report is told why
-// nothing is heard at the moment, each time an attempt fails.
+// Run keeps this process's one subscription until ctx ends. report gets the
+// reason each time an attempt fails.
 func (e *Endings) Run(ctx context.Context, report func(error)) {
 	for ctx.Err() == nil {
 		err := e.listen(ctx)

@@ -51,10 +51,10 @@ end
 // contact settles
 //
 // Returns {"lost"}, {"done"} (also when there is no record: the answer to a
-// first sending of the script may have been lost), or, when webhooks arrived since the pass began,
-// {"again", now in µs, ms to hold the next pass back} and what it is to do: the
-// fields that workLua names. The lock is renewed. Whoever waits for the pass is
-// told of it.
+// first sending of the script may have been lost), or, when webhooks arrived
+// since the pass began, {"again", now in µs, ms to hold the next pass back} and
+// what it is to do: the fields that workLua names. The lock is renewed. A
+// sender that waits for the pass is told of it.
 var finishScript = redis.NewScript(clockLua + settledLua + countLua + rememberLua + tellLua + `
 local rec = redis.call('HMGET', KEYS[1], 'epoch', 'lock', 'gen', 'since', 'later', 'last', 'life')
 if not rec[1] then return {'done'} end

@@ -9,7 +9,7 @@ import (
 	"spillway/internal/contact"
 )
 
-// Intake submits webhooks that arrive at the same time together. While a round
+// Intake submits webhooks together that arrive at the same time. While a round
 // trip to Redis is under way the next webhooks gather, and all that have
 // gathered go with the next one: a lone webhook waits for nothing, and the more
 // arrive, the more share a script.
@@ -29,8 +29,8 @@ const (
 	// mostGathered bounds a script's time, during which Redis does nothing
 	// else, to a millisecond or so.
 	mostGathered = 128
-	// intakeTimeout ends a script's round trip. Each caller has a deadline of
-	// its own besides.
+	// intakeTimeout ends a script's round trip. Each caller also has a deadline
+	// of its own.
 	intakeTimeout = 5 * time.Second
 )
 
@@ -126,10 +126,10 @@ func (i *Intake) carry(l *line) {
 	}
 }
 
-// take moves what has gathered into batch, but for webhooks whose callers have
-// given up: they sent them again, and a Redis that stands still would find all
-// of them when it is back, before the fresh ones. When it returns nothing the
-// caller is no longer counted as under way.
+// take moves what has gathered into batch, except webhooks whose callers have
+// given up. Those callers send again; after a standstill Redis would get all of
+// the old ones before the fresh ones. When take returns nothing, the caller no
+// longer counts as under way.
 func (l *line) take(batch []*waiting) []*waiting {
 	l.mu.Lock()
 	defer l.mu.Unlock()

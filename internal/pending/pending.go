@@ -55,7 +55,7 @@ const (
 type Options struct {
 	// Site is the site that the contacts belong to; empty: [contact.DefaultSite].
 	Site string
-	// Queues is over how many queues contacts are spread; zero: one. It is the
+	// Queues is how many queues contacts are spread over; zero: one. It is the
 	// same for every process of an installation, see [Contacts.Adopt].
 	Queues int
 	// Settle is how long a contact must have been without a webhook before its
@@ -70,13 +70,13 @@ type Options struct {
 type Room interface {
 	// Remembers says that events may be added to timelines.
 	Remembers() bool
-	// Refuses says that no webhook is to be recorded: the memory that is left is
+	// Refuses says that no webhook may be recorded: the memory that is left is
 	// what passes need to make room.
 	Refuses() bool
 }
 
-// ErrFull says that a webhook was not recorded, since Redis has no memory left
-// but what passes need.
+// ErrFull says that a webhook was not recorded, since Redis has only the memory
+// left that passes need.
 var ErrFull = errors.New("the memory of Redis is used up (maxmemory): give it more, or wait until contacts have drained")
 
 // Contacts is the set of a site's contacts with outstanding work.

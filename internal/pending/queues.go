@@ -12,9 +12,9 @@ import (
 	"spillway/internal/pending/shard"
 )
 
-// queuesKey holds the number of queues of a site. It lies where it lies in a
-// cluster; each queue has a copy beside its contacts, which every webhook is
-// checked against.
+// queuesKey holds the number of queues of a site. In a cluster it may lie on
+// any node; each queue has a copy beside its contacts, and every webhook is
+// checked against that.
 func queuesKey(site string) string {
 	if site == contact.DefaultSite {
 		return "spw:queues"
@@ -39,8 +39,8 @@ return n
 // the contacts in Redis are spread over. The first start decides; a later one
 // may change the number only while there are no contacts, and gets an
 // [*OtherQueues] otherwise, also while a change to another number is not
-// finished. Whoever runs on with the old number is refused by
-// every Submit from then on, so no webhook goes where no worker looks.
+// finished. A program that runs on with the old number is refused by every
+// Submit from then on, so no webhook goes where no worker looks.
 func (c *Contacts) Adopt(ctx context.Context) error {
 	asked, queuesKey := strconv.Itoa(len(c.queues)), queuesKey(c.site)
 	if err := c.rdb.SetNX(ctx, queuesKey, asked, 0).Err(); err != nil {

@@ -16,8 +16,8 @@ const (
 	// confirmTimeout is how long a replica may take to confirm a write. Clients
 	// wait longer than that for an answer of Redis, see package redisconn.
 	confirmTimeout = time.Second
-	// replicasKnown is how long a master's answer counts whether it writes only
-	// with a replica in step.
+	// replicasKnown is how long a master's answer counts on whether it writes
+	// only with a replica in step.
 	replicasKnown = 5 * time.Second
 )
 
@@ -27,9 +27,9 @@ const (
 var ErrUnconfirmed = errors.New("no replica of Redis confirmed the write within a second: see that a replica follows the master (INFO replication), or set min-replicas-to-write to 0 to do without")
 
 // replicas is whether a queue's master was told to write only with a replica in
-// step. Whoever sets min-replicas-to-write means that a failover loses nothing;
-// but Redis checks only that a replica answered lately, and replicates after it
-// has answered. So each script is then followed by WAIT.
+// step. An operator who sets min-replicas-to-write wants a failover to lose
+// nothing; but Redis checks only that a replica answered lately, and replicates
+// after it has answered. So each script is then followed by WAIT.
 type replicas struct {
 	known  atomic.Int64 // when the master said so, Unix ms; zero: ask
 	needed atomic.Bool
@@ -84,8 +84,8 @@ func (c *Contacts) record(ctx context.Context, q *queue, script *redis.Script, k
 	return answer, err
 }
 
-// confirmed runs a script and waits for a replica, in one round trip: WAIT is
-// about what was written on its own connection.
+// confirmed runs a script and waits for a replica, in one round trip: WAIT
+// concerns what was written on its own connection.
 func confirmed(ctx context.Context, master redis.Cmdable, run func(redis.Cmdable) *redis.Cmd) (string, error) {
 	pipe := master.Pipeline()
 	script, wait := run(pipe), pipe.Do(ctx, "wait", 1, confirmTimeout.Milliseconds())

@@ -19,9 +19,9 @@ type Stats struct {
 	Active    int64 `json:"active"`
 	Retrying  int64 `json:"retrying"`
 	Parked    int64 `json:"parked"`
-	// Oldest is since when the contact waits that has waited longest, parked
-	// ones aside; zero if none waits. It may be some seconds off while contacts
-	// are handed back and forth between the queue and its retries.
+	// Oldest is when the longest waiting contact began to wait, parked ones
+	// aside; zero if none waits. It may be some seconds off while contacts are
+	// handed back and forth between the queue and its retries.
 	Oldest time.Time `json:"oldest_pending,omitzero"`
 	Paused bool      `json:"paused"`
 	// LastWebhook is when the newest webhook was recorded; zero: none was.

@@ -31,22 +31,22 @@ import (
 // mail; what follows them is for how many ms the sender is ready to wait.
 //
 // Returns a character for each contact: "0" it had no record and has one now,
-// "1" it had one, "-" it has none and none was to be made; and after them, for
-// each sender who may wait, " INDEX GEN LIFE", see waitLua. An error "QUEUES n"
-// says that the contacts are kept in another number of queues.
+// "1" it had one, "-" it has none and should get none; and after them, for each
+// sender who may wait, " INDEX GEN LIFE", see waitLua. An error "QUEUES n" says
+// that the contacts are kept in another number of queues.
 //
 // A retry takes the contact out of the index of parked ones in any case, so that
 // a walk over it ends.
 //
 // A record that was parked starts anew: its attempts are forgotten and it gets
-// a new epoch. For the operator so does one that is not locked: it is to be
-// looked at now, whenever its wake-up would have come.
+// a new epoch. An operator's wish does the same to a record that is not locked:
+// its contact gets a pass now, whenever its wake-up would have come.
 //
 // The script may run twice for one call: that counts the webhooks twice and
 // changes nothing else.
 //
-// What goes into one key for all contacts is gathered and written once: of a
-// new contact's cost, most is that of the commands that it needs.
+// What all contacts write into one key is gathered and written once, since most
+// of a new contact's cost is that of its commands.
 var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + waitLua + `
 local call, sub, by = redis.call, string.sub, ARGV[9]
 local fixed = call('GET', KEYS[5])
@@ -152,7 +152,7 @@ local function count(prefix, what)
 end
 `
 
-// cause says who asks for a pass, as submitScript reads it.
+// cause says what asks for a pass, as submitScript reads it.
 type cause string
 
 const (

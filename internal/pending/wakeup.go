@@ -44,9 +44,9 @@ local now_us = time[1] * 1000000 + time[2]
 // enqueueLua writes wake-ups as asynq's client does: enqueue the tasks, push
 // their ids, which all lie in one key, once for all of them. q names the prefix
 // of the tasks, the two parts of the message, and the lists; now and later hold
-// what is to be pushed. at is when a wake-up is to come, in ms; nil: now. first
-// puts those of now before all that wait. A task of the same id is left alone,
-// so a script that is sent twice writes one.
+// what to push. at is when a wake-up is due, in ms; nil: now. first puts those
+// of now before all that wait. A task of the same id is left alone, so a script
+// that is sent twice writes one.
 const enqueueLua = `
 local since = time[1] .. string.format('%06d', time[2]) .. '000'
 local function enqueue(q, ref, epoch, at)

@@ -30,9 +30,10 @@ push(q, true)
 return 1
 `)
 
-// Yield ends the claim of a pass that could not go on, for no reason of the
-// contact's: it is pending as before the claim, in front of all that wait, and
-// nothing is counted or noted. This claim's wake-up has become stale.
+// Yield ends the claim of a pass that could not go on, though not because of
+// its contact. The contact is pending as before the claim, in front of all
+// others, and nothing is counted or noted. This claim's wake-up has become
+// stale.
 func (c *Claim) Yield(ctx context.Context) error {
 	q := c.queue
 	held, err := yieldScript.Run(ctx, c.contacts.rdb, []string{q.of(c.Ref), q.due, q.active, q.waiting},

@@ -41,15 +41,16 @@ const (
 	// maxTries bounds the tries of a call whose token is refused. Tokens that
 	// live shorter than a call waits for its budget need more than two.
 	maxTries = 3
-	// maxLimited bounds the 429s that a call sits out. A limit that the CRM does
-	// not tell, forty times below the setting, is found by six in a row; a CRM that answers every call
-	// so keeps no pass to its end.
+	// maxLimited bounds the 429s that a call sits out. Six in a row find a
+	// limit that the CRM does not announce, forty times below the setting. If
+	// the CRM answers every call with 429, the pass must not sit out all its
+	// time.
 	maxLimited = 8
 )
 
-// do makes a call, again with a new token if it met an expired one, and again
-// after a 429 if the budget has a turn for it in time: what the pass has called
-// before would otherwise have been called in vain. It returns the decoded JSON.
+// do makes a call. It repeats it with a new token if the old one had expired,
+// and after a 429 if the budget has a turn for it in time: otherwise the pass's
+// earlier calls would have been wasted. It returns the decoded JSON.
 func (c *Client) do(ctx context.Context, r request) (any, error) {
 	// The slot comes before the budget: a call that was counted is made at once.
 	if err := c.slot(ctx, r); err != nil {

@@ -8,10 +8,11 @@
 // that counts. No error shows a token, a contact's data or a query.
 //
 // Limits: calls are not repeated, but for those that met an expired token or a
-// 429 that leaves them time; whoever calls decides when to try others again. The API has no public reference; what
-// is known of it comes from the integration "pulsetech" in the public repository
-// verygoodplugins/wp-fusion-lite. So answers are read leniently: ids as numbers
-// or texts, missing paging information, unknown and null members.
+// 429 that leaves them time; the caller decides when to try others again. The
+// API has no public reference; what is known of it comes from the integration
+// "pulsetech" in the public repository verygoodplugins/wp-fusion-lite. So
+// answers are read leniently: ids as numbers or texts, missing paging
+// information, unknown and null members.
 package pulse
 
 import (
@@ -67,12 +68,12 @@ type Budget interface {
 
 // Breaker learns how calls went, and refuses them while the CRM is away.
 type Breaker interface {
-	// Allow returns nil, or an outage while no call is to be made.
+	// Allow returns nil, or an outage while no call may be made.
 	Allow(ctx context.Context) error
 	// Succeeded reports a call that the CRM answered, whatever it answered.
 	Succeeded(ctx context.Context)
-	// Failed reports a call that met an outage. weight says as how many it
-	// counts, asked for how long the CRM wants to be left alone.
+	// Failed reports a call that met an outage. weight is how many failures it
+	// counts as, asked how long the CRM wants to be left alone.
 	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
 }
 

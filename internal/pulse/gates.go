@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// slowWeight is as how many failures a call counts that was waited for in vain.
+// slowWeight is how many failures a call counts as that timed out.
 const slowWeight = 3
 
 // allowed waits until the call may be made: the breaker lets it through, and

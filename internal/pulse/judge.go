@@ -16,7 +16,7 @@ import (
 
 const (
 	// shutOut is how long to stay away from a CRM that does not let us in. Only
-	// a person can change that; until then each call is in vain.
+	// a person can change that; until then each call is wasted.
 	shutOut = time.Minute
 	// longestRetryAfter bounds what one answer can ask for.
 	longestRetryAfter = time.Hour

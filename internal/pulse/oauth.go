@@ -83,8 +83,8 @@ type OAuth struct {
 	mu    sync.Mutex
 	known pair // as it stands in the vault, as far as this process knows
 
-	// unstored follows the refresh token unstoredFrom. Both belong to whoever
-	// holds the turn.
+	// unstored follows the refresh token unstoredFrom. Both belong to the
+	// goroutine that holds the turn.
 	unstored     *pair
 	unstoredFrom string
 }

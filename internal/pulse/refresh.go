@@ -19,7 +19,8 @@ const (
 
 // refresh obtains a new pair under the lock, and stores it.
 func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
-	// The refresh token is spent with the call, whoever waits for the answer.
+	// The refresh token is spent with the call, whether or not anybody waits
+	// for the answer.
 	ctx = context.WithoutCancel(ctx)
 	p, interrupted, err := t.prepare(ctx, old)
 	if err != nil {
@@ -48,9 +49,9 @@ func (t *OAuth) refresh(ctx context.Context, old string) (string, error) {
 	return next.Access, nil
 }
 
-// prepare reads the pair that is to be refreshed and notes that its refresh token
-// is about to be presented. With a Redis that answers slowly it gives up before
-// the lock can end: another worker would present the same token.
+// prepare reads the pair to refresh and notes that its refresh token is about
+// to be presented. With a Redis that answers slowly it gives up before the lock
+// can end: another worker would present the same token.
 func (t *OAuth) prepare(ctx context.Context, old string) (p pair, interrupted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.Timeout)
 	defer cancel()

@@ -15,9 +15,9 @@ type TaggedPage struct {
 }
 
 // Tagged reads the contacts that carry a tag from a page on, and ends with
-// each's first error. Whoever notes the page can go on there another time. A
-// contact that loses the tag meanwhile pushes others onto pages that have been
-// read; a changed Total tells that it may have happened.
+// each's first error. A caller that notes the page can go on there another
+// time. A contact that loses the tag meanwhile pushes others onto pages that
+// have been read; a changed Total tells that it may have happened.
 func (c *Client) Tagged(ctx context.Context, tagID string, from int, each func(TaggedPage) error) error {
 	r := request{
 		route: "tagged", attempt: "reading the contacts of a tag", method: http.MethodGet,

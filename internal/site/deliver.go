@@ -92,8 +92,8 @@ func (c *Client) alive(ctx context.Context, failure *wholeFailure) error {
 	return nil
 }
 
-// slowWeight is as how many failures a request counts that was waited for in
-// vain: for 25 s, where others fail at once.
+// slowWeight is how many failures a request counts as that timed out: it took
+// 25 s, where others fail at once.
 const slowWeight = 2
 
 // away takes note of an outage, which counts as weight of them, and returns it.

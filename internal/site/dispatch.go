@@ -45,8 +45,9 @@ type flight struct {
 // longestRest bounds how long a slot rests after a batch that was halved often.
 const longestRest = 10 * time.Second
 
-// rest keeps a slot for as long as the site is to be left alone. A client that
-// is closed sends what is left without rest: it is not much, and somebody waits.
+// rest keeps a slot for as long as the site must be left alone. A client that
+// is closed sends what is left without rest: it is not much, and somebody
+// waits.
 func (c *Client) rest(ctx context.Context, pause time.Duration) {
 	if pause <= 0 {
 		return

@@ -99,7 +99,7 @@ const (
 		"on Percona XtraDB Cluster set pxc_strict_mode to PERMISSIVE, behind ProxySQL switch multiplexing off"
 )
 
-// errClosed answers whoever comes during or after [Client.Close].
+// errClosed answers calls during or after [Client.Close].
 var errClosed = &Unavailable{Reason: "Spillway is stopping; the contact is tried again later"}
 
 func notSent(ctx context.Context, id string) error {

@@ -1,7 +1,6 @@
 // Package site is the client of the connector plugin in a WordPress site. It
-// gathers contacts that are to be stored at about the same time into one
-// request, because starting WordPress costs the site several times more than
-// storing a contact.
+// gathers contacts that come at about the same time into one request, because
+// starting WordPress costs the site several times more than storing a contact.
 //
 // # What it guarantees
 //
@@ -57,12 +56,12 @@ type Slots interface {
 
 // Breaker learns how requests went, and refuses them while the site is away.
 type Breaker interface {
-	// Allow returns nil, or an outage while no request is to be sent.
+	// Allow returns nil, or an outage while no request may be sent.
 	Allow(ctx context.Context) error
 	// Succeeded reports a request that the site answered.
 	Succeeded(ctx context.Context)
-	// Failed reports a request that met an outage. weight says as how many it
-	// counts, asked for how long the site wants to be left alone.
+	// Failed reports a request that met an outage. weight is how many failures
+	// it counts as, asked how long the site wants to be left alone.
 	Failed(ctx context.Context, weight int, asked time.Duration, reason string)
 }
 

@@ -8,7 +8,7 @@ import (
 	"spillway/internal/contact"
 )
 
-// Absences remember of which contacts the CRM says that it does not have them.
+// Absences remember which contacts the CRM says it does not have.
 type Absences interface {
 	// Absent notes that the CRM has just said so, and returns how long ago it
 	// said so first.
@@ -27,7 +27,7 @@ const noteDeleted = "contact_deleted"
 
 // withAbsence looks at how a pass ended. Only the CRM's definite answer that it
 // has no such contact counts, twice, [deletedAfter] apart: then the tags are
-// cleared as any change of tags is stored. Everything else starts anew.
+// cleared like any other change of tags. Any other end starts the count anew.
 func (s *Syncer) withAbsence(ctx context.Context, ref contact.Ref, asOf int64, result contact.Result, err error) (contact.Result, error) {
 	switch {
 	case err == nil:
@@ -42,7 +42,7 @@ func (s *Syncer) withAbsence(ctx context.Context, ref contact.Ref, asOf int64, r
 	if gone < deletedAfter {
 		return contact.Result{}, &contact.Absent{ContactID: ref.ID, Again: deletedAfter - gone}
 	}
-	// An address that leads nowhere finds no contact either.
+	// A wrong address of the CRM finds no contact either.
 	if _, err := s.crm.Fields(ctx); err != nil {
 		return contact.Result{}, fmt.Errorf("clearing the tags of contact %s, which the CRM does not find: %w", ref.ID, err)
 	}

@@ -22,7 +22,7 @@ const (
 	// TryAgain: this contact failed, and a repetition may succeed. It uses up
 	// an attempt.
 	TryAgain
-	// Park: no repetition helps until the contact or the site changes.
+	// Park: trying again is useless until the contact or the site changes.
 	Park
 )
 
@@ -92,8 +92,8 @@ func Judge(err error, attempts int) Judgement {
 }
 
 const (
-	// afterTimeout lets what a pass was doing at its end come to an end, too: as
-	// long as its claim would have kept others out, and a little longer.
+	// afterTimeout gives what a timed-out pass was doing time to end: as long
+	// as its claim would have kept others out, and a little longer.
 	afterTimeout  = 6 * time.Second
 	firstDelay    = 2 * time.Second
 	longestWait   = time.Minute     // an outage ends at any time

@@ -1,5 +1,6 @@
 // Package syncer runs one pass over one contact: it reads the contact from the
-// CRM, stores it on the site, and returns to the CRM what is to be returned.
+// CRM, stores it on the site, and returns the generated password and other
+// asked-for values to the CRM.
 //
 // A pass may be cut off at any point and run again from the start: it ends in
 // the same state, creates no second user, and returns the password that logs
@@ -55,8 +56,8 @@ type Options struct {
 	ReturnPassword string
 	// ReturnFields maps "user_login" and "user_id" to CRM fields.
 	ReturnFields map[string]string
-	// CreatedTag is the tag of the CRM that a contact gets whose user was created,
-	// after its password is returned. Nil: none.
+	// CreatedTag is the tag that a contact gets in the CRM after its user was
+	// created and the password returned. Nil: none.
 	CreatedTag Tag
 	// NotifyAlways sends the login details to every new user, asked for or not.
 	NotifyAlways bool
@@ -166,7 +167,7 @@ func (s *Syncer) email(record map[string]any) string {
 	return contact.EmailAddress(contact.TextOf(record, s.options.Fields.CRMField("user_email", "email")))
 }
 
-// change maps a CRM record to what the site is to store. The login and the
+// change maps a CRM record to what the site must store. The login and the
 // password have members of their own, since they follow other rules than
 // fields.
 func (s *Syncer) change(ref contact.Ref, intent contact.Intent, record map[string]any, tags []string) contact.Change {
@@ -186,8 +187,8 @@ func (s *Syncer) change(ref contact.Ref, intent contact.Intent, record map[strin
 	return change
 }
 
-// listed makes a list of no tags one that clears them: nil would leave the
-// site's tags alone.
+// listed turns no tags into an empty list, which clears them: nil would leave
+// the site's tags alone.
 func listed(tags []string) []string {
 	if tags == nil {
 		return []string{}
@@ -216,8 +217,8 @@ func (s *Syncer) addWithPassword(
 	if err != nil {
 		return contact.Result{}, err
 	}
-	// A plugin of the site may set another password than the one it was given,
-	// which then logs nobody in.
+	// A plugin of the site may set another password than the given one; then
+	// the given one logs nobody in.
 	returned := result.Outcome == contact.Created && !slices.Contains(result.Notes, "password_changed")
 	var extra map[string]string
 	if returned {

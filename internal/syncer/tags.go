@@ -27,9 +27,9 @@ func (s *Syncer) createdTag(ctx context.Context, intent contact.Intent) (string,
 // is not empty, the password of that creation. It comes after the password is
 // returned, since a mail that the CRM sends on a tag may quote the password.
 //
-// The site remembers what is not confirmed, so a pass that is cut off here is made
-// good by the next: it is told of the same tags unless the CRM shows them. Tags
-// that the CRM refuses do not keep the password from being confirmed.
+// The site remembers what is not confirmed, so the next pass makes good for one
+// that is cut off here: it is told of the same tags unless the CRM shows them.
+// Tags that the CRM refuses do not keep the password from being confirmed.
 func (s *Syncer) confirm(ctx context.Context, ref contact.Ref, result contact.Result, requestID string) error {
 	told := contact.Change{ContactID: ref.ID, Action: contact.ActionConfirm, RequestID: requestID}
 	applying := s.crm.ApplyTags(ctx, ref.ID, result.AppliedTags)

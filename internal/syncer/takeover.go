@@ -10,8 +10,8 @@ import (
 // outage, a refused token or a page is no answer.
 const codeNotFound = "contact_not_found"
 
-// noteOtherContact is the site's note on a skipped change; the other contact's id
-// is added for whoever reads the timeline.
+// noteOtherContact is the site's note on a skipped change; the other contact's
+// id is added for readers of the timeline.
 const noteOtherContact = "other_contact"
 
 func isNotFound(err error) bool {

@@ -20,8 +20,8 @@ const (
 
 // breakerRules say when a breaker opens and how it closes.
 type breakerRules struct {
-	// Memory is over how many calls the share of failed ones is taken: each call
-	// weighs 1/Memory, and those before it fade by as much.
+	// Memory is how many calls the share of failed ones is taken over: each
+	// call weighs 1/Memory, and earlier calls fade by as much.
 	Memory float64
 	// Share of failed calls that opens the breaker.
 	Share float64
@@ -39,7 +39,7 @@ type breakerRules struct {
 	// Probe is when a probe that reported nothing is given up.
 	Probe time.Duration
 	// Hold is how long the right to probe outlives a process that was killed or
-	// stands still: one that lives takes it anew all the time.
+	// stands still: a living one renews it all the time.
 	Hold time.Duration
 }
 
@@ -52,19 +52,20 @@ func rulesOver(calls float64) breakerRules {
 	}
 }
 
-// Breaker keeps all replicas from calling a system that is away. One set of
-// facts in Redis decides for everybody, so that ten replicas press a system
-// that is down with one probe at a time, not with ten.
+// Breaker keeps all replicas from calling a system that is away. One record in
+// Redis decides for all, so that ten replicas press a system that is down with
+// one probe at a time, not with ten.
 //
-// It is closed while calls succeed. It opens when half of the last ten calls or
-// so failed, whoever made them, or when the system asks to be left alone
+// It is closed while calls succeed. It opens when about half of the last ten
+// calls of all replicas failed, or when the system asks to be left alone
 // (Retry-After). Then no pass begins and calls of passes under way are refused,
 // until a pause is over; the next pass is the probe. If the system answers it,
 // the breaker closes and lets passes begin bit by bit: twice as many every two
 // seconds. If not, it opens for twice as long.
 //
 // A failure is an outage: no connection, no answer in time, 5xx, a login that
-// is refused. What concerns one contact is no failure, since the system answered.
+// is refused. An answer about one contact is no failure, since the system did
+// answer.
 //
 // Without Redis passes are refused; calls under way go by what was last known.
 type Breaker struct {
@@ -127,10 +128,10 @@ func (b *Breaker) Succeeded(ctx context.Context) {
 	}
 }
 
-// Failed reports a call that met an outage. asked is for how long the system
-// asked to be left alone, zero if it did not: the breaker opens at once for as
-// long. weight says as how many failures it counts: a call that was waited for
-// in vain tells more than a refused connection. reason is shown to operators.
+// Failed reports a call that met an outage. asked is how long the system asked
+// to be left alone, zero if it did not: the breaker opens at once for that
+// time. weight is how many failures it counts as: a call that timed out tells
+// more than a refused connection. reason is shown to operators.
 func (b *Breaker) Failed(ctx context.Context, weight int, asked time.Duration, reason string) {
 	b.mu.Lock()
 	b.bad += max(weight, 1)
@@ -140,7 +141,7 @@ func (b *Breaker) Failed(ctx context.Context, weight int, asked time.Duration, r
 	_ = b.exchange(ctx)
 }
 
-// begin asks for a pass. If it is allowed, end must be called after it.
+// begin asks whether a pass may begin. If so, end must be called after it.
 // Otherwise wait says when to ask again.
 func (b *Breaker) begin(ctx context.Context) (end func(), wait time.Duration, err error) {
 	if err := b.refresh(ctx); err != nil {

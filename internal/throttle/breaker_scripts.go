@@ -108,7 +108,7 @@ end
 return {facts()}
 `)
 
-// beginScript asks for a pass.
+// beginScript asks whether a pass may begin.
 //
 // ARGV[8] a token for the probe that the pass may become  ARGV[9] for how many ms
 // it has the right to probe; see keepProbeScript

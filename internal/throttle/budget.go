@@ -42,14 +42,14 @@ var (
 // Budget is a number of calls per second that all replicas share.
 //
 // Calls stand in one line, over all replicas, in the order in which they came:
-// each is told its turn when it comes, and a call whose turn would come too late
-// for its caller is refused at once and takes none. [Budget.Begin] is for those
-// who have not begun what the calls are for.
+// each is told its turn when it comes, and a call whose turn would come too
+// late for its caller is refused at once and takes none. [Budget.Begin] is for
+// callers that have not begun the work that needs the calls.
 //
-// A limit that the other side has below the setting is found and kept. A 429 at
-// a rate of r holds everybody back, and all turns given before are void; after
-// that calls come one by one, at a rate of, with t the time since then in which
-// calls were made,
+// If the other side's limit is lower than the setting, the budget finds that
+// limit and keeps to it. A 429 at a rate of r holds everybody back, and all
+// turns given before are void; after that calls come one by one, at a rate of,
+// with t the time since then in which calls were made,
 //
 //	r * (0.95 + (d - 0.05) * (t/20s - 1)^3)
 //
@@ -129,8 +129,8 @@ func (b *Budget) Wait(ctx context.Context) error {
 	}
 }
 
-// patienceOf returns how long a call may wait for its turn: its caller needs
-// some time for the call itself and for what follows.
+// patienceOf returns how long a call may wait for its turn. The caller needs
+// the rest for the call itself and for what follows.
 func patienceOf(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
@@ -196,7 +196,7 @@ func (b *Budget) Limited(ctx context.Context, retryAfter time.Duration) {
 }
 
 // Rate returns the rate in calls per second that all replicas keep to at
-// present, and for how long nobody calls.
+// present, and how long all calls are held back.
 func (b *Budget) Rate(ctx context.Context) (perSecond float64, hold time.Duration, err error) {
 	now, err := b.ask(ctx, rateScript)
 	if err != nil {
@@ -219,7 +219,7 @@ func (b *Budget) refresh(ctx context.Context) error {
 	return err
 }
 
-// held returns for how long nobody calls, as far as is known.
+// held returns how long all calls are held back, as far as is known.
 func (b *Budget) held() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -227,8 +227,8 @@ func (b *Budget) held() time.Duration {
 }
 
 // remember keeps a copy of what is shared. A hold is never shortened: an answer
-// may be older than a 429 that was met while it was on its way. A turn that is
-// void is found out by the next one, a tenth of a second later.
+// may be older than a 429 that was met while it was on its way. A void turn is
+// noticed with the next one, a tenth of a second later.
 func (b *Budget) remember(now shared) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

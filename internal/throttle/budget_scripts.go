@@ -12,7 +12,7 @@ import (
 // shared is what the budget's scripts say of what all replicas keep to.
 type shared struct {
 	rate   float64       // calls per second
-	hold   time.Duration // for how long nobody calls
+	hold   time.Duration // how long all calls are held back
 	voided int64         // how often a 429 made the turns void that were given before
 }
 
@@ -36,15 +36,15 @@ type turn struct {
 // ARGV[1] the setting, in calls per second
 // ARGV[2] the lowest rate
 // ARGV[3] the time of the climb in milliseconds
-// ARGV[4] the burst. A rate that follows from a 429 has none: whoever limits
-// calls tolerates fewer at once than Spillway's own setting may
+// ARGV[4] the burst. A rate that follows from a 429 has none: the system that
+// limits calls may tolerate fewer at once than Spillway's setting
 //
 // The line is kept as GCRA does: each call moves it by the time of one, and a
 // call's turn is the line's end less the burst. turnAt(n) is the turn of a call
 // that comes now, before n more.
 //
-// Every script returns the rate as text, for how many milliseconds nobody
-// calls, how many holds there were, 1 if what was asked is granted, and the
+// Every script returns the rate as text, how many milliseconds all calls are
+// held back, how many holds there were, 1 if what was asked is granted, and the
 // milliseconds until the turn, or until it is worth asking again.
 const sharedRate = `
 local time = redis.call("TIME")

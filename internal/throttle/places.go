@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// underWayTime is in how much time the site should store all contacts whose
-	// passes are under way. It exceeds what a pass takes while the site keeps
-	// pace, so the site always has work; and it leaves most of a pass's 40 s for
-	// a site that gets slower after they began.
+	// underWayTime is the time in which the site should store all contacts
+	// whose passes are under way. It exceeds what a pass takes while the site
+	// keeps pace, so the site always has work; and it leaves most of a pass's
+	// 40 s for a site that gets slower after they began.
 	underWayTime = 10 * time.Second
 	// placesLife is how long the places of a process that vanished are counted.
 	placesLife = 10 * time.Second
@@ -24,10 +24,10 @@ const (
 
 // Places bound the passes under way over all replicas by what the site stores.
 //
-// In Redis, at KEY, stands a hash with a field for each process that has passes
-// under way: their number, the contacts a second that it stored lately, and
-// until when that counts, in milliseconds of Redis's clock. A process that
-// vanished is not counted any more after ten seconds.
+// In Redis, KEY is a hash with a field for each process that has passes under
+// way: their number, the contacts a second that it stored lately, and until
+// when that counts, in milliseconds of Redis's clock. A process that vanished
+// is not counted any more after ten seconds.
 type Places struct {
 	rdb redis.UniversalClient
 	key string

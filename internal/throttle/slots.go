@@ -28,7 +28,7 @@ const (
 
 // Slots are a semaphore over all replicas.
 //
-// In Redis, at KEY, stands a sorted set of holders by the end of their leases in
+// In Redis, KEY is a sorted set of holders by the end of their leases in
 // server time; at KEY:line a hash of the replicas that wait. Both share KEY's
 // hash tag; a KEY without one becomes one.
 type Slots struct {
@@ -98,8 +98,8 @@ func (s *Slots) Acquire(ctx context.Context) (release func(), err error) {
 // ARGV[3] the lease in milliseconds
 // ARGV[4] after how many milliseconds a silent waiter loses its place
 //
-// Returns 1 when ARGV[1] holds a slot, else 0. A slot goes to whoever has fewer
-// waiters before it than there are free slots. The keys of slots that nobody
+// Returns 1 when ARGV[1] holds a slot, else 0. A waiter gets a slot when fewer
+// waiters stand before it than slots are free. The keys of slots that nobody
 // has used for a day go.
 var acquireScript = redis.NewScript(`
 local time = redis.call("TIME")
@@ -151,8 +151,8 @@ func (s *Slots) try(ctx context.Context, holder string) (granted bool, err error
 // ARGV[1] the holder
 // ARGV[2] the lease in milliseconds
 //
-// A holder that is missing is entered again: it still runs, and whoever counts
-// the holders should know, whether its lease ended or Redis lost its data.
+// A holder that is missing is entered again: it still runs, and a count of the
+// holders must include it, whether its lease ended or Redis lost its data.
 var renewScript = redis.NewScript(`
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -14,7 +14,7 @@ type Status struct {
 	// RetryAt is when the next probe may go, if the state is open.
 	RetryAt time.Time `json:"retry_at,omitzero"`
 	// Facts are the limits in force, such as "rate_per_second", "held_seconds"
-	// (for how long the CRM has asked all callers to wait), "batch",
-	// "in_flight", "latency_ms", "probe_ms" and "probe_baseline_ms".
+	// (how long the CRM has asked all callers to wait), "batch", "in_flight",
+	// "latency_ms", "probe_ms" and "probe_baseline_ms".
 	Facts map[string]float64 `json:"facts,omitempty"`
 }

@@ -56,8 +56,8 @@ type Statuses struct {
 	site    SiteFacts
 }
 
-// SiteFacts are what else is known of how hard the site is pressed: a string in
-// Redis and who can read it. The zero value knows nothing.
+// SiteFacts say how hard the site is pressed: a string in Redis and the
+// function that reads it. The zero value knows nothing.
 type SiteFacts struct {
 	Key  string
 	Read func(value string) map[string]float64

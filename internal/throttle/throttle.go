@@ -1,13 +1,12 @@
 // Package throttle shares limits between all replicas, through Redis.
 //
 // The [Gate] decides whether a pass may begin. It asks the others: a [Breaker]
-// for each system, which keeps everybody from one that is away; the [Budget] of
-// calls; and [Places], which bound the passes under way.
+// for each system, which keeps all replicas from a system that is away; the
+// [Budget] of calls; and [Places], which bound the passes under way.
 //
-// A [Budget] bounds calls per second: over any time of t seconds at most
-// burst + rate*t calls are allowed, counted by Redis's clock, whoever makes
-// them. They stand in one line. A 429 that one replica meets slows all of them
-// down.
+// A [Budget] bounds calls per second: over any time of t seconds at most burst
+// + rate*t calls are allowed, counted by Redis's clock, over all replicas. They
+// stand in one line. A 429 that one replica meets slows all of them down.
 //
 // [Slots] bound what runs at once: at most n holders, in the order in which
 // the replicas came. A holder that vanishes loses its slot when its lease ends.

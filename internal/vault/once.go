@@ -17,7 +17,7 @@ import (
 // ARGV[2] its life in milliseconds, 0 for no end
 // ARGV[3] an entry to be replaced, since it does not open; empty for none
 //
-// Returns the entry that stands there, or nil if ARGV[1] was stored.
+// Returns the entry that is there, or nil if ARGV[1] was stored.
 var sealOnce = redis.NewScript(`
 local ttl = tonumber(ARGV[2])
 local entry = redis.call("GET", KEYS[1])
@@ -41,10 +41,10 @@ return false
 // others keep writing: two processes with different secret keys.
 const maxReplacements = 5
 
-// SealOnce stores plain under name, unless an entry that opens stands there:
-// then it returns that one's content and renews its ttl. Whoever calls it, at
-// the same time or later, gets the same bytes, until the entry is deleted or
-// expires. An entry that does not open is replaced.
+// SealOnce stores plain under name, unless there is an entry that opens: then
+// it returns that one's content and renews its ttl. All callers, at the same
+// time or later, get the same bytes, until the entry is deleted or expires. An
+// entry that does not open is replaced.
 func (v *Vault) SealOnce(ctx context.Context, name string, plain []byte, ttl time.Duration) (stored []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)
 	defer cancel()

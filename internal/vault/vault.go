@@ -3,13 +3,13 @@
 //
 // Guarantee: an entry is encrypted and authenticated with AES-256-GCM under a
 // key that never reaches Redis, and it is bound to its full Redis key, so one
-// that was altered, or copied to another name, does not open. Who reads Redis
-// learns that an entry exists, its name, its age and its length.
+// that was altered, or copied to another name, does not open. Anyone who can
+// read Redis learns that an entry exists, its name, its age and its length.
 //
-// Limits: an older entry put back under the same name opens, so whoever writes
-// to Redis can undo a change. A changed secret key makes every entry
+// Limits: an older entry put back under the same name opens, so anyone who can
+// write to Redis can undo a change. A changed secret key makes every entry
 // unreadable ([ErrUnreadable]). Entries last as long as Redis keeps them;
-// whoever needs one must bear that it is missing.
+// callers must cope with a missing entry.
 package vault
 
 import (
@@ -55,8 +55,8 @@ type Vault struct {
 	prefix string
 }
 
-// New returns the vault whose entries stand under prefix+NAME in Redis, such as
-// "spw:v:default:123". key has [KeyLength] bytes.
+// New returns the vault whose entries are kept under prefix+NAME in Redis, such
+// as "spw:v:default:123". key has [KeyLength] bytes.
 func New(rdb redis.UniversalClient, key []byte, prefix string) (*Vault, error) {
 	if len(key) != KeyLength {
 		return nil, fmt.Errorf("the vault's key has %d bytes, not %d", len(key), KeyLength)
@@ -73,7 +73,7 @@ func New(rdb redis.UniversalClient, key []byte, prefix string) (*Vault, error) {
 	return &Vault{rdb: rdb, aead: aead, head: append([]byte{version}, digest[:keyIDLength]...), prefix: prefix}, nil
 }
 
-// Seal stores plain under name for ttl, in place of what stood there. A ttl of
+// Seal stores plain under name for ttl, in place of what was there. A ttl of
 // zero or less keeps it until it is deleted.
 func (v *Vault) Seal(ctx context.Context, name string, plain []byte, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, redisTimeout)

@@ -69,8 +69,8 @@ func isSmallForm(r *http.Request) bool {
 }
 
 // readBody reads a body as what it looks like, whatever it calls itself: WP
-// Fusion looks into any body, so CRMs may have got the type wrong without
-// anybody having noticed. Only what looks like nothing is held against its type.
+// Fusion looks into any body, so a CRM may send a wrong type and nobody has
+// noticed. The type counts only for a body that looks like neither.
 func readBody(r *http.Request) (b body) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return b

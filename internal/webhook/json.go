@@ -226,8 +226,9 @@ func (s *scanner) literal(c byte) error {
 	}
 }
 
-// rest reads what comes after the value: there should be nothing. A second value
-// would be a second webhook, and which of them counts is nobody's to guess.
+// rest reads what comes after the value: there should be nothing. A second
+// value would be a second webhook, and Spillway does not guess which of them
+// counts.
 func (s *scanner) rest() error {
 	c, err := s.sign()
 	switch {

@@ -1,8 +1,8 @@
 // Package webhook understands what a CRM sends: an action for a contact,
 // authenticated by an access key, in the forms that WP Fusion's endpoint takes.
 //
-// It guarantees: whoever lacks an accepted key learns nothing about the rest of
-// a request; a [Hook] that it returns names one contact by its only spelling
+// It guarantees: a sender without an accepted key learns nothing about the rest
+// of a request; a [Hook] that it returns names one contact by its only spelling
 // and asks for a known action; no request makes it panic, read more than
 // [MaxBody] bytes of body or hold more than some kilobytes of it. It keeps
 // nothing of a body but the parameters below: fields, tags and addresses that a

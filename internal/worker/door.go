@@ -137,7 +137,7 @@ type place struct {
 	taken atomic.Bool
 }
 
-// take gives the right to whoever asks first.
+// take gives the right to the first that asks.
 func (p *place) take() bool { return p.taken.CompareAndSwap(false, true) }
 
 type placeKey struct{}

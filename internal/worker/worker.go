@@ -104,8 +104,8 @@ func (w *Worker) Run(ctx context.Context) error {
 		Logger:    asynqLog{w.options.Log},
 		LogLevel:  asynq.WarnLevel,
 	})
-	// asynq's lists of servers and workers keep who was killed until they are
-	// read; whoever takes a killed one's place reads them.
+	// asynq's lists of servers and workers keep killed ones until somebody
+	// reads the lists; the worker that takes a killed one's place reads them.
 	if _, err := asynq.NewInspectorFromRedisClient(w.options.Redis).Servers(); err != nil {
 		w.options.Log.Warn().Err(err).Msg("asynq's list of servers was not cleared of killed ones")
 	}

@@ -3,12 +3,12 @@
 // of the address, which contact had it; a search hashes what was typed with the
 // same key and looks there.
 //
-// Who reads Redis without the key can neither read an address nor try guesses.
-// Who has the key and Redis can find out whether a given address belongs to a
-// contact, so the notes are pseudonymous personal data: they are made only when
-// a key is set, and a contact's note ends thirty days after the last pass that
-// read the address. An address that was changed keeps leading to its contact
-// until then.
+// Without the key, a reader of Redis can neither read an address nor try
+// guesses. With the key and Redis, one can find out whether a given address
+// belongs to a contact, so the notes are pseudonymous personal data: they are
+// made only when a key is set, and a contact's note ends thirty days after the
+// last pass that read the address. An address that was changed keeps leading to
+// its contact until then.
 package addresses
 
 import (

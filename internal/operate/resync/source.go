@@ -120,7 +120,7 @@ func (t *Tags) Name() string {
 	return fmt.Sprintf("tags %q", t.names)
 }
 
-// errChanged ends the reading of a list that is to be read again.
+// errChanged ends the reading of a list that must be read again.
 var errChanged = errors.New("the list changed while it was read")
 
 func (t *Tags) read(ctx context.Context, journal *Journal, shown *progress.Progress) error {

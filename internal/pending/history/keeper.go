@@ -55,7 +55,7 @@ func NewKeeper(rdb redis.UniversalClient) *Keeper { return &Keeper{rdb: rdb} }
 // Remembers tells whether events are added to timelines.
 func (k *Keeper) Remembers() bool { return k.full() < rememberBelow }
 
-// Refuses tells whether webhooks are to be refused.
+// Refuses tells whether webhooks must be refused.
 func (k *Keeper) Refuses() bool { return k.full() >= refuseAbove }
 
 func (k *Keeper) full() float64 { return float64(k.share.Load()) / 10000 }

@@ -20,7 +20,8 @@ import (
 // while a burst drains, once a minute otherwise. Any number of replicas may run
 // one; the page is asked for by one of them at a time.
 //
-// In Redis, at KEY:prober, stands who asks, for as long as that may take.
+// In Redis, KEY:prober holds the replica that asks, for as long as that may
+// take.
 type Prober struct {
 	guard *Guard
 	url   string
@@ -87,7 +88,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// round measures if it is time and nobody else does.
+// round measures if it is time and no other replica does.
 func (p *Prober) round(ctx context.Context) (measured bool, err error) {
 	g := p.guard
 	now, err := g.read(ctx, g.rdb)
@@ -130,7 +131,7 @@ func (p *Prober) round(ctx context.Context) (measured bool, err error) {
 	return true, pageErr
 }
 
-// due says whether the page is to be measured.
+// due says whether it is time to measure the page.
 func (p *Prober) due(now pressure, moment time.Time) bool {
 	interval := p.times.draining
 	if now.resting(moment) {
