@@ -177,7 +177,7 @@ func judge(b brisk) verdict {
 	for _, system := range b.Systems {
 		switch system.State {
 		case "open":
-			note("bad", "The "+systemWord(system.System)+" is away, nobody calls it: "+system.Reason)
+			note("bad", "The "+systemWord(system.System)+" is away, so nothing calls it: "+system.Reason)
 		case "half_open":
 			note("warn", "The "+systemWord(system.System)+" was away; one call at a time finds out whether it is back")
 		}

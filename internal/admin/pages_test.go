@@ -212,7 +212,7 @@ func TestTheFirstPageShowsWhatThereIsToKnow(t *testing.T) {
 	_, page := b.browser(t).do(t, http.MethodGet, "/", nil)
 	for _, text := range []string{
 		"1 parked: a pass failed for good", "the contact has &lt;no&gt; email", "machine-two", "invalid_access_key",
-		"Webhooks with a wrong access key were refused", "The CRM is away, nobody calls it: it answers 503", "rate", "40/s",
+		"Webhooks with a wrong access key were refused", "The CRM is away, so nothing calls it: it answers 503", "rate", "40/s",
 	} {
 		require.Contains(t, page, text)
 	}
@@ -234,7 +234,7 @@ func TestAContactsPageTellsItsStoryAndLinksToBothSystems(t *testing.T) {
 	for _, text := range []string{
 		"https://crm.example/crm/contact/7/edit", "https://site.example/wp-admin/user-edit.php?user_id=42",
 		"created", "role_not_allowed", "SPILLWAY_ROLES_ALLOWED", "belongs to contact 9", "waited 1.5 s, took 250 ms",
-		"password returned to the CRM", "12 webhooks", "req-17", "The others are not kept one by one",
+		"password returned to the CRM", "12 webhooks", "req-17", "Spillway keeps only the latest one by one",
 	} {
 		require.Contains(t, page, text)
 	}

@@ -65,7 +65,7 @@ func syncedText(o outcome) []string {
 	text := []string{map[string]string{
 		string(contact.Created):   user + " was created for contact " + o.hook.ID + ".",
 		string(contact.Updated):   user + " was updated from contact " + o.hook.ID + ".",
-		string(contact.Unchanged): user + " shows already what contact " + o.hook.ID + " has.",
+		string(contact.Unchanged): user + " already shows what contact " + o.hook.ID + " has.",
 		string(contact.Skipped):   "The site has no user for contact " + o.hook.ID + ", so there was nothing to do.",
 	}[o.event.Outcome]}
 	if o.event.Role != "" {

@@ -59,7 +59,7 @@ func TestAPersonWhoWaitsSeesWhatWasDone(t *testing.T) {
 			[]string{"<h1>Synced</h1>", "User 42 was created for contact 5.", "Role: &lt;b&gt;customer.", "The CRM has the new password.", "Notes: field_kept:city, relinked."},
 		},
 		"6": {history.Event{Outcome: string(contact.Updated), UserID: 43}, []string{"User 43 was updated from contact 6."}},
-		"7": {history.Event{Outcome: string(contact.Unchanged), UserID: 44}, []string{"User 44 shows already what contact 7 has."}},
+		"7": {history.Event{Outcome: string(contact.Unchanged), UserID: 44}, []string{"User 44 already shows what contact 7 has."}},
 		"8": {history.Event{Outcome: string(contact.Skipped)}, []string{"The site has no user for contact 8"}},
 	} {
 		pages := w.browse(t.Context(), "wpf_action=add&contact_id="+id)

@@ -91,7 +91,7 @@ func (e *examination) createdTag(ctx context.Context, client *pulse.Client) {
 func crmRemedy(err error, settings config.CRM) string {
 	var unavailable *pulse.Unavailable
 	if !errors.As(err, &unavailable) {
-		return "see that SPILLWAY_CRM_URL is the account's application address, and that its API answers"
+		return "check that SPILLWAY_CRM_URL is the account's application address, and that its API answers"
 	}
 	switch {
 	case (unavailable.Status == http.StatusUnauthorized || unavailable.Status == http.StatusForbidden) && settings.OAuth():
@@ -103,7 +103,7 @@ func crmRemedy(err error, settings config.CRM) string {
 	case unavailable.Status == 0:
 		return "check SPILLWAY_CRM_URL, and that this machine reaches it"
 	}
-	return "see that SPILLWAY_CRM_URL is the account's application address; else wait until the CRM is back"
+	return "check that SPILLWAY_CRM_URL is the account's application address; else wait until the CRM is back"
 }
 
 // oauth tells where the tokens come from.
@@ -112,7 +112,7 @@ func (e *examination) oauth(ctx context.Context) {
 	_, err := e.vault.Open(ctx, oauthEntry)
 	switch {
 	case errors.Is(err, vault.ErrMissing):
-		e.warn(check, "see that all workers use this Redis", "the tokens are not in the vault, although one has just been used")
+		e.warn(check, "make sure that all workers use this Redis", "the tokens are not in the vault, although one has just been used")
 	case err != nil:
 		e.fail(check, "see the findings on Redis and the secret key", "%v", err)
 	default:
@@ -129,12 +129,12 @@ func (e *examination) rate(ctx context.Context, budget *throttle.Budget) {
 		return
 	}
 	now, held, err := budget.Rate(ctx)
-	const remedy = "if it happens often lower SPILLWAY_CRM_RATE to what the CRM bears"
+	const remedy = "if it happens often, lower SPILLWAY_CRM_RATE to what the CRM allows"
 	switch {
 	case err != nil:
 		e.skip(check, "%v", err)
 	case held > 0:
-		e.warn(check, remedy, "the CRM asked all callers to wait (429); nobody calls for another %s", held.Round(time.Second))
+		e.warn(check, remedy, "the CRM asked all callers to wait (429); no call is made for another %s", held.Round(time.Second))
 	case now < 0.99*settings.Rate:
 		e.warn(check, remedy, "%.1f of %g calls per second: the CRM answered 429 a short while ago", now, settings.Rate)
 	default:

@@ -95,24 +95,24 @@ func (e *examination) webhooks(ctx context.Context) {
 		isJSON := json.Unmarshal(body, &answer) == nil
 		switch {
 		case err != nil:
-			e.fail(check, "see that ingest runs, and that the name, the firewall and the proxy before it lead there", "%s does not answer", address)
+			e.fail(check, "check that ingest runs, and that the name, the firewall and the proxy in front lead there", "%s does not answer", address)
 			return
 		case status == http.StatusOK && answer.Success:
 			if i == 0 {
 				e.certificate("webhooks certificate", seen.expiry)
 			}
 		case answer.Error.Code == "invalid_access_key":
-			e.fail(check, "give ingest and this command the same SPILLWAY_ACCESS_KEYS; see that the proxy passes the header X-Access-Key on",
+			e.fail(check, "give ingest and this command the same SPILLWAY_ACCESS_KEYS; check that the proxy passes the header X-Access-Key on",
 				"%s is Spillway, and refuses access key %d of %d", address, i+1, len(e.settings.AccessKeys))
 			return
 		case status >= 300 && status < 400:
-			e.fail(check, "use the address that answers itself: a CRM's webhook follows no redirect", "%s redirects (status %d)", address, status)
+			e.fail(check, "use the final address: the CRM's webhooks may not follow redirects", "%s redirects (status %d)", address, status)
 			return
 		case isJSON && answer.Error.Code != "":
 			e.fail(check, "see ingest's log", "%s answers with status %d, %s", address, status, answer.Error.Code)
 			return
 		default:
-			e.fail(check, "see that the name and the proxy lead to SPILLWAY_INGEST_ADDR; the site itself may be what answers",
+			e.fail(check, "check that the name and the proxy lead to SPILLWAY_INGEST_ADDR; perhaps the site itself answers",
 				"%s answers with status %d, and not as Spillway does", address, status)
 			return
 		}

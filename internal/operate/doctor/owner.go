@@ -23,10 +23,10 @@ func (e *examination) owner(ctx context.Context) {
 	if e.rdb == nil {
 		return
 	}
-	const remedy = "give Spillway a Redis server of its own, as the installation guide does; if that cannot be, a database of its own that nothing else flushes"
+	const remedy = "give Spillway a Redis server of its own, as the installation guide does; if that is impossible, a database of its own that nothing else flushes"
 	ours, foreign, example, err := census(ctx, e.rdb)
 	if err != nil {
-		e.skip(check, "SCAN is not permitted there (%v): see yourself that nothing else keeps keys in this database", err)
+		e.skip(check, "SCAN is not permitted there (%v): make sure yourself that nothing else keeps keys in this database", err)
 		return
 	}
 	if foreign > 0 {

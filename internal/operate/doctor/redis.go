@@ -49,13 +49,13 @@ func (e *examination) redis(ctx context.Context) {
 	e.ok(check, "%s answers", where)
 	p50, p99 := took[len(took)/2], took[len(took)*99/100]
 	if text := fmt.Sprintf("a PING takes %s (median), %s (99th percentile)", millis(p50), millis(p99)); p99 > slowPing {
-		e.warn("Redis latency", "each webhook waits for Redis once or twice: put Redis near to ingest, or look for what keeps it busy (redis-cli --latency, SLOWLOG GET)", "%s", text)
+		e.warn("Redis latency", "each webhook waits for Redis once or twice: put Redis close to ingest, or look for what keeps it busy (redis-cli --latency, SLOWLOG GET)", "%s", text)
 	} else {
 		e.ok("Redis latency", "%s", text)
 	}
 	nodes, err := factsOf(ctx, client)
 	if err != nil {
-		e.skip("Redis settings", "INFO is not permitted or not known there (%v): see yourself that it keeps an append-only file and has maxmemory-policy noeviction", err)
+		e.skip("Redis settings", "INFO is not permitted or not known there (%v): make sure yourself that it keeps an append-only file and has maxmemory-policy noeviction", err)
 		return
 	}
 	for _, judge := range []func(facts) Finding{judgeVersion, judgeRole, judgePersistence, judgeEviction, judgeMemory} {
@@ -123,7 +123,7 @@ func redisRemedy(err error) string {
 	if errors.As(err, &refused) {
 		return "check the user and password in SPILLWAY_REDIS_URL, and what the user may do (ACL)"
 	}
-	return "start Redis, or set SPILLWAY_REDIS_URL to where it is; see that no firewall is between"
+	return "start Redis, or set SPILLWAY_REDIS_URL to where it is; check that no firewall is in between"
 }
 
 // facts are what a server says of itself.
@@ -204,7 +204,7 @@ func judgeRole(f facts) Finding {
 	// Redis counts those in step only where it was told how many it needs.
 	switch inStep, needed := f.info["min_slaves_good_slaves"]; {
 	case needed && inStep == "0":
-		return Finding{check, Fail, text + ", none of them in step, and min-replicas-to-write is set: webhooks are refused", "start the replica, and see that it reaches its master (INFO replication)"}
+		return Finding{check, Fail, text + ", none of them in step, and min-replicas-to-write is set: webhooks are refused", "start the replica, and check that it reaches its master (INFO replication)"}
 	case needed:
 		return Finding{check, OK, text + "; what is acknowledged survives a failover (min-replicas-to-write)", ""}
 	case replicas > 0:
@@ -244,7 +244,7 @@ func judgeEviction(f facts) Finding {
 	case "noeviction":
 		return Finding{check, OK, "maxmemory-policy noeviction", ""}
 	case "":
-		return Finding{check, Warn, "its maxmemory-policy is unknown", "see that it is noeviction"}
+		return Finding{check, Warn, "its maxmemory-policy is unknown", "make sure that it is noeviction"}
 	}
 	return Finding{
 		check, Fail, "maxmemory-policy " + f.policy + ": when memory is short it drops contacts that wait",

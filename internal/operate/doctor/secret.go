@@ -55,7 +55,7 @@ func (e *examination) secretKey(ctx context.Context) {
 	case err != nil:
 		e.skip(check, "listing what is sealed: %v", err)
 	case unreadable > 0:
-		e.fail(check, "set SPILLWAY_SECRET_KEY to the key of the workers; what was sealed with a lost key has to be renewed: passwords of users under way get new ones by themselves, OAuth has to be authorised again",
+		e.fail(check, "set SPILLWAY_SECRET_KEY to the key of the workers; what a lost key sealed must be renewed: users whose passwords are under way get new ones by themselves, OAuth needs a new authorisation",
 			"%d of %d entries that were looked at were sealed with another key", unreadable, seen)
 	default:
 		e.keyWorks = true

@@ -111,7 +111,7 @@ func (e *examination) rights(status site.Status) {
 		if len(beyond) > shown {
 			more = fmt.Sprintf(" and %d more", len(beyond)-shown)
 		}
-		e.warn(check, remedy, "that user can do more on the site than Spillway needs, and so can whoever gets the password: %s%s",
+		e.warn(check, remedy, "that user can do more on the site than Spillway needs, and so can anyone who gets the password: %s%s",
 			strings.Join(beyond[:min(len(beyond), shown)], ", "), more)
 	default:
 		e.ok(check, "that user may store contacts and nothing else")
@@ -125,7 +125,7 @@ func (e *examination) database(status site.Status) {
 	case status.Locks == nil || status.Transactions == nil:
 		return // an older connector
 	case !*status.Locks:
-		e.fail(check, "let the database give them: Percona XtraDB Cluster refuses them in the strict mode ENFORCING, ProxySQL while it multiplexes",
+		e.fail(check, "let the database allow them: Percona XtraDB Cluster refuses them in the strict mode ENFORCING, ProxySQL while it multiplexes",
 			"it refuses named locks (GET_LOCK), without which no contact is stored")
 	case !*status.Transactions:
 		e.warn(check, "convert the tables of users and their meta to InnoDB",
@@ -193,7 +193,7 @@ func (e *examination) roles(status site.Status) {
 	}
 	if len(missing) > 0 {
 		e.warn("roles", "take them out of SPILLWAY_ROLES_ALLOWED, or make them; the site has: "+known(),
-			"the site has no role %s: who is to get one keeps the role there is", strings.Join(missing, ", "))
+			"the site has no role %s: a user who should get one keeps the present role", strings.Join(missing, ", "))
 	} else {
 		e.ok("roles", "%s exist", strings.Join(e.settings.RolesAllowed, ", "))
 	}
@@ -226,7 +226,7 @@ func (e *examination) probe(ctx context.Context) {
 	case err != nil:
 		e.fail(check, "check SPILLWAY_SITE_PROBE_URL", "SPILLWAY_SITE_PROBE_URL does not answer")
 	case status != http.StatusOK:
-		e.fail(check, "set SPILLWAY_SITE_PROBE_URL to a page that answers itself with 200", "SPILLWAY_SITE_PROBE_URL answers with status %d", status)
+		e.fail(check, "set SPILLWAY_SITE_PROBE_URL to a page that answers 200 without a redirect", "SPILLWAY_SITE_PROBE_URL answers with status %d", status)
 	default:
 		e.ok(check, "answers in %s", millis(seen.took))
 	}
@@ -246,7 +246,7 @@ func (e *examination) fields(context.Context) {
 	e.fieldsOfTheCRM()
 	const check = "fields of the site"
 	if e.status == nil || e.status.Fields == nil {
-		e.skip(check, "the site's connector did not tell which keys it knows")
+		e.skip(check, "the site's connector did not say which keys it knows")
 		return
 	}
 	var unknown, protected []string

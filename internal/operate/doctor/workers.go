@@ -41,7 +41,7 @@ func (e *examination) systems(ctx context.Context) {
 	for _, status := range statuses {
 		if status.State != throttle.Closed {
 			calm = false
-			e.warn(check, "nothing, if it has just been away: a probe finds out when it is back; else see the finding on it",
+			e.warn(check, "nothing, if it was only away for a moment: a probe finds out when it is back; otherwise see the finding on it",
 				"the workers leave the %s alone since %s: %s", status.System, status.Since.UTC().Format(time.DateTime+" UTC"), status.Reason)
 		}
 	}
@@ -74,7 +74,7 @@ func (e *examination) alive(contacts *pending.Contacts) {
 	}
 	if len(hosts) == 0 {
 		e.fail(check, "start one: cmd/worker, systemctl start spillway-worker@8082, or `spillway run`",
-			"no worker is alive: webhooks are kept and nobody syncs them")
+			"no worker is alive: webhooks are kept, and no contact is synced")
 		return
 	}
 	slices.Sort(hosts)
