@@ -3,7 +3,7 @@ SHELL         := bash
 .SHELLFLAGS   := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS     += --no-print-directory
-.PHONY: help run test lint build bench scale torture outage fuzz clean vuln packages
+.PHONY: help run test lint build dist bench scale torture outage fuzz clean vuln packages
 
 # Go's usual folder, for shells whose PATH lacks it.
 export PATH := $(PATH):/usr/local/go/bin
@@ -12,7 +12,9 @@ export PATH := $(PATH):/usr/local/go/bin
 export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 
 GO            ?= go
-VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# The version that is released next; what is built on the way to it says so.
+RELEASE        = 0.3.0
+VERSION       ?= $(RELEASE)-dev+$(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo devel)
 LDFLAGS        = -s -w -X spillway/internal/observe.version=$(VERSION)
 
 # Versions are fixed, so that the same code gives the same findings.
@@ -42,6 +44,9 @@ lint: ## check formatting, Go and PHP
 
 build: ## build the three programs into ./bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ./bin/ ./cmd/...
+
+dist: ## build what is released into ./dist: archives, Debian packages, the plugin, checksums
+	@VERSION='$(if $(filter file,$(origin VERSION)),$(RELEASE),$(VERSION))' ./deploy/dist
 
 bench: packages build ## measure what docs/performance.md states, in less than ten minutes
 	@$(GO) run ./internal/lab/bench/run
@@ -78,5 +83,5 @@ vuln: ## look for known vulnerabilities in the dependencies
 packages: ## install the Debian packages that tests use
 	@.ci/packages
 
-clean: ## remove what build made
-	rm -rf ./bin
+clean: ## remove what build and dist made
+	rm -rf ./bin ./dist
