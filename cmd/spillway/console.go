@@ -26,6 +26,9 @@ type console struct {
 	out, err io.Writer
 	in       io.Reader
 	environ  []string
+
+	installed string // folder of the services' settings
+	data      string // folder of the services' data
 }
 
 func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
@@ -56,7 +59,7 @@ type jsonFlag struct {
 
 // envFlag is on every command that reads settings.
 type envFlag struct {
-	EnvFile string `name:"env-file" placeholder:"PATH" help:"Settings as NAME=value lines (default .env, if there is one)."`
+	EnvFile string `name:"env-file" placeholder:"PATH" help:"Settings as NAME=value lines (default .env, or else /etc/spillway/env, if there is one)."`
 }
 
 // redisFlags are on the commands that need no more than Redis.
@@ -66,7 +69,8 @@ type redisFlags struct {
 }
 
 // settings reads an operator's settings. Where none names a Redis, those of a
-// `spillway run` in this folder are added.
+// `spillway run` in this folder are added, or else those of the services that
+// are installed on this machine.
 func (c *console) settings(env envFlag, flags config.Flags) (config.Config, error) {
 	environ, err := c.withEnvFile(env)
 	if err != nil {
@@ -75,6 +79,10 @@ func (c *console) settings(env envFlag, flags config.Flags) (config.Config, erro
 	if flags.RedisURL == "" && !namesRedis(environ) {
 		if path, ok := localrun.Running(localrun.DefaultFolder); ok {
 			if environ, err = config.WithEnvFile(withoutRedis(environ), path); err != nil {
+				return config.Config{}, err
+			}
+		} else if env.EnvFile == "" {
+			if environ, err = withInstalled(environ, c.installed); err != nil {
 				return config.Config{}, err
 			}
 		}

@@ -26,7 +26,8 @@ const (
 const description = `Takes a CRM's webhooks in a WordPress site's place.
 
 Settings are read from the environment and from .env in this folder; ` + "`spillway env`" + ` prints them all. ` +
-	"Beside a `spillway run` in this folder the other commands find its Redis, and its stand-ins, by themselves. " +
+	"Beside a `spillway run` in this folder the other commands find its Redis, and its stand-ins, by themselves; " +
+	"otherwise the settings and secrets of the services that are installed on this machine, in /etc/spillway, for root and the group spillway. " +
 	`Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 the doctor found failures or reconcile differences, 78 wrong settings, 130 interrupted.`
 
 // usageError is a wrong use that kong cannot see.

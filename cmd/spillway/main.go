@@ -36,7 +36,7 @@ type commands struct {
 func main() {
 	ctx, stop := assembly.Signals(context.Background())
 	defer stop()
-	code := execute(ctx, os.Args[1:], &console{out: os.Stdout, err: os.Stderr, in: os.Stdin, environ: os.Environ()})
+	code := execute(ctx, os.Args[1:], &console{out: os.Stdout, err: os.Stderr, in: os.Stdin, environ: os.Environ(), installed: installedSettings, data: installedData})
 	stop()
 	os.Exit(code)
 }

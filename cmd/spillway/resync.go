@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -27,7 +28,7 @@ type resyncCommand struct {
 	YesCreateUsers bool   `name:"yes-create-users" help:"With --action add: yes, each of the contacts is to be a user of the site." group:"How"`
 	Outstanding    int    `name:"outstanding" default:"500" help:"How many contacts may have outstanding work, webhooks' own included, before more are added." group:"How"`
 	NoWait         bool   `name:"no-wait" help:"End when all are queued, instead of when all are synced or parked." group:"How"`
-	Folder         string `name:"folder" default:"var/resync" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted resync goes on." group:"How"`
+	Folder         string `name:"folder" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted resync goes on (default: /var/lib/spillway/resync if there is such an installation, or else var/resync)." group:"How"`
 	Restart        bool   `name:"restart" help:"Begin anew instead of where the last one was interrupted." group:"How"`
 	config.Flags
 	envFlag
@@ -69,7 +70,7 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 	}
 	selection := fmt.Sprintf("%s, %s, %s", source.Name(), r.Action, settings.CRM.URL)
 	digest := sha256.Sum256([]byte(selection))
-	journal, err := resync.OpenJournal(filepath.Join(r.Folder, hex.EncodeToString(digest[:6])+".journal"), selection, r.Restart)
+	journal, err := resync.OpenJournal(filepath.Join(cmp.Or(r.Folder, c.journals("resync")), hex.EncodeToString(digest[:6])+".journal"), selection, r.Restart)
 	if err != nil {
 		return err
 	}
