@@ -22,13 +22,9 @@ var passed = map[string][]string{
 	"SPILLWAY_SITE_APP_PASSWORD": {"worker"},
 	"SPILLWAY_SECRET_KEY":        {"worker"},
 	// In the token's place, for those who use OAuth.
-	"SPILLWAY_CRM_CLIENT_ID": nil, "SPILLWAY_CRM_CLIENT_SECRET": nil, "SPILLWAY_CRM_REFRESH_TOKEN": nil,
+	"SPILLWAY_CRM_CLIENT_ID": {"worker"}, "SPILLWAY_CRM_CLIENT_SECRET": {"worker"}, "SPILLWAY_CRM_REFRESH_TOKEN": {"worker"},
 	"SPILLWAY_TLS_KEY": nil, // webhooks come through a proxy
 }
-
-// onLoopback are secrets that the units may go without: there the admin address
-// is a loopback one.
-var onLoopback = []string{"SPILLWAY_ADMIN_PASSWORD"}
 
 func read(t *testing.T, path string) string {
 	t.Helper()
@@ -41,25 +37,30 @@ func read(t *testing.T, path string) string {
 // those that an installation must be told, as the example has them.
 func settings(t *testing.T) (all, secret, needed []string) {
 	t.Helper()
-	marked := false
+	marked, isNeeded := false, false
 	for line := range strings.Lines(read(t, "env.example")) {
 		match := regexp.MustCompile(`^#?(SPILLWAY_\w+)=`).FindStringSubmatch(line)
 		switch {
 		case strings.HasPrefix(line, "# (secret) "):
 			marked = true
+		case strings.HasPrefix(line, "# (needed) "):
+			isNeeded = true
 		case match != nil:
 			all = append(all, match[1])
-			if line[0] != '#' {
+			if isNeeded {
 				needed = append(needed, match[1])
 			}
 			if marked {
 				secret = append(secret, match[1])
 			}
-			marked = false
+			marked, isNeeded = false, false
 		}
 	}
 	return all, secret, needed
 }
+
+// optional stands for the file of a secret that Kubernetes passes as a variable.
+const optional = "optional"
 
 func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 	all, secret, _ := settings(t)
@@ -69,11 +70,8 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 	}
 	require.ElementsMatch(t, secret, decided, "say in `passed` which programs get a secret")
 	// compared are a deployment's own settings of a program with what it needs.
-	compared := func(deployment, program string, environment map[string]string, without ...string) {
+	compared := func(deployment, program string, environment map[string]string) {
 		for name, programs := range passed {
-			if slices.Contains(without, name) {
-				continue
-			}
 			needed := slices.Contains(programs, program)
 			_, has := environment[name+"_FILE"]
 			require.Equal(t, needed, has, "%s: does %s get %s?", deployment, program, name)
@@ -109,6 +107,13 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 		pod := deployment.Spec.Template.Spec
 		environment := make(map[string]string)
 		for _, variable := range pod.Containers[0].Env {
+			if from := variable.ValueFrom; from != nil {
+				// One that the Secret may lack.
+				require.True(t, *from.SecretKeyRef.Optional, variable.Name)
+				require.Equal(t, variable.Name, "SPILLWAY_"+strings.ToUpper(from.SecretKeyRef.Key))
+				environment[variable.Name+"_FILE"] = optional
+				continue
+			}
 			environment[variable.Name] = variable.Value
 		}
 		compared("kubernetes", deployment.Name, environment)
@@ -117,7 +122,8 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 			mounted = append(mounted, pod.Containers[0].VolumeMounts[0].MountPath+"/"+item.Path)
 			require.Contains(t, read(t, "../docs/deploy.md"), "--from-file="+item.Key, "the command that makes the secret")
 		}
-		require.ElementsMatch(t, mounted, filesOf(environment), "kubernetes: the secrets that %s mounts and reads", deployment.Name)
+		files := slices.DeleteFunc(filesOf(environment), func(path string) bool { return path == optional })
+		require.ElementsMatch(t, mounted, files, "kubernetes: the secrets that %s mounts and reads", deployment.Name)
 	}
 
 	for program, file := range map[string]string{"ingest": "spillway-ingest.service", "worker": "spillway-worker@.service"} {
@@ -126,11 +132,11 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 		for _, match := range regexp.MustCompile(`(?m)^Environment=(\w+)=(.*)$`).FindAllStringSubmatch(unit, -1) {
 			environment[match[1]] = match[2]
 		}
-		compared(file, program, environment, onLoopback...)
+		compared(file, program, environment)
 		for _, path := range filesOf(environment) {
 			name := filepath.Base(path)
 			origin := "/etc/spillway/secrets/" + name
-			require.Contains(t, read(t, "../docs/deploy.md"), "> "+origin, "the commands that write the secrets")
+			require.Contains(t, read(t, "debian/postinst"), name, "the files that the package makes")
 			if strings.HasPrefix(path, "%d/") {
 				require.Contains(t, unit, "\nLoadCredential="+name+":"+origin+"\n", file)
 				continue

@@ -40,7 +40,8 @@ func promtool(t *testing.T, args ...string) {
 func TestAlertRulesFireWhenTheyShouldAndNotOtherwise(t *testing.T) {
 	t.Parallel()
 	promtool(t, "check", "config", filepath.Join(deployDir, "prometheus", "prometheus.yml"))
-	promtool(t, "test", "rules", filepath.Join(deployDir, "prometheus", "spillway.test.yml"), filepath.Join(deployDir, "prometheus", "silence.test.yml"))
+	promtool(t, "test", "rules", filepath.Join(deployDir, "prometheus", "spillway.test.yml"), filepath.Join(deployDir, "prometheus", "silence.test.yml"),
+		filepath.Join(deployDir, "prometheus", "installations.test.yml"))
 }
 
 func alerts(t *testing.T) []string {
@@ -58,6 +59,7 @@ func TestEveryAlertHasATestAndAParagraphInTheRunbook(t *testing.T) {
 	tests, runbook := read(t, "prometheus/spillway.test.yml")+read(t, "prometheus/silence.test.yml"), read(t, "../docs/runbook.md")
 	for _, name := range alerts(t) {
 		require.Regexp(t, `alertname: `+name+`\n +exp_alerts:`, tests, "no test makes %s fire", name)
+		require.Contains(t, read(t, "prometheus/spillway.rules.yml"), "runbook_url: docs/runbook.md#"+strings.ToLower(name)+"\n")
 		require.Regexp(t, `(?m)^### `+name+`\n\n(.|\n)*?\*\*Means\*\*(.|\n)*?\*\*Look\*\*(.|\n)*?\*\*Do\*\*`, runbook, "no paragraph for %s", name)
 	}
 	for _, match := range regexp.MustCompile(`(?m)^### (\w+)$`).FindAllStringSubmatch(runbook, -1) {
@@ -139,14 +141,14 @@ func TestSystemdUnitsAreValidAndHardened(t *testing.T) {
 	}
 	units, err := filepath.Glob(filepath.Join(deployDir, "systemd", "*.service"))
 	require.NoError(t, err)
-	require.Len(t, units, 2)
+	require.Len(t, units, 3)
 	dir := t.TempDir()
 	for _, unit := range units {
 		// The programs are not installed here; a missing one is an error.
 		text, err := os.ReadFile(unit)
 		require.NoError(t, err)
 		copied := filepath.Join(dir, strings.Replace(filepath.Base(unit), "@", "@8082", 1))
-		installed := regexp.MustCompile(`/usr/local/lib/spillway/\w+`).ReplaceAllString(string(text), "/bin/true")
+		installed := regexp.MustCompile(`/usr/(?:lib/spillway/\w+|bin/redis-server)`).ReplaceAllString(string(text), "/bin/true")
 		require.NoError(t, os.WriteFile(copied, []byte(installed), 0o600))
 		out, err := exec.CommandContext(t.Context(), analyze, "verify", copied).CombinedOutput()
 		require.NoError(t, err, "%s", out)
