@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -26,7 +27,7 @@ type reconcileCommand struct {
 	YesCreateUsers bool          `name:"yes-create-users" help:"With --repair: yes, each tagged contact without a user is to be a user of the site." group:"Repair"`
 	Outstanding    int           `name:"outstanding" default:"500" help:"With --repair: how many contacts may have outstanding work, webhooks' own included, before more are added." group:"Repair"`
 	Grace          time.Duration `name:"grace" default:"10s" help:"How long a difference must stand before it counts: longer than the CRM's webhooks are under way." group:"How"`
-	Folder         string        `name:"folder" default:"var/reconcile" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted comparison goes on." group:"How"`
+	Folder         string        `name:"folder" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted comparison goes on (default: /var/lib/spillway/reconcile if there is such an installation, or else var/reconcile)." group:"How"`
 	Restart        bool          `name:"restart" help:"Begin anew instead of where the last one was interrupted." group:"How"`
 	config.Flags
 	envFlag
@@ -55,6 +56,7 @@ type reconciled struct {
 
 // Run is called by kong.
 func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
+	r.Folder = cmp.Or(r.Folder, c.journals("reconcile"))
 	if err := r.check(); err != nil {
 		return err
 	}
