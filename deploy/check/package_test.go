@@ -50,3 +50,27 @@ func TestTheDebianPackageIsInstalledUpgradedRunRemovedAndPurged(t *testing.T) {
 	require.NoError(t, err, "%s", text)
 	aside(t, "package.sh", root, filepath.Join(out, "spillway_0.0.2_amd64.deb"), t.TempDir())
 }
+
+func TestTheImagesRootRunsReadOnlyAsItsUser(t *testing.T) {
+	needRoot(t)
+	for _, tool := range []string{"redis-server", "readelf"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs " + tool)
+		}
+	}
+	programs := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", programs+"/", "./cmd/...")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	text, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	aside(t, "image.sh", programs, t.TempDir())
+
+	// What the script makes by hand is what the Dockerfile's last stage copies.
+	dockerfile := read(t, "Dockerfile")
+	for _, line := range []string{
+		"FROM scratch\n", "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n", "COPY --from=build /src/bin/ /\n",
+		"COPY --from=build --chown=65534:65534 /data/ /\n", "USER 65534:65534\n", `org.opencontainers.image.version="$VERSION"`,
+	} {
+		require.Contains(t, dockerfile, line)
+	}
+}

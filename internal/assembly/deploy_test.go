@@ -82,14 +82,23 @@ func panels(t *testing.T) []panel {
 		Title      string
 		Panels     []panel
 		Templating struct {
-			List []struct{ Name, Type, Query string }
+			List []struct {
+				Name, Type string
+				Query      string
+			}
 		}
 	}
 	require.NoError(t, json.Unmarshal([]byte(read(t, "grafana/dashboards/spillway.json")), &dashboard))
 	require.Equal(t, "spillway", dashboard.UID)
-	require.Len(t, dashboard.Templating.List, 1)
+	require.Len(t, dashboard.Templating.List, 2)
 	require.Equal(t, "datasource", dashboard.Templating.List[0].Name)
 	require.Equal(t, "prometheus", dashboard.Templating.List[0].Query)
+	require.Equal(t, "installation", dashboard.Templating.List[1].Name)
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			require.Contains(t, target.Expr, `{installation=~"$installation"`, "%s mixes installations", panel.Title)
+		}
+	}
 	return dashboard.Panels
 }
 
@@ -104,7 +113,7 @@ func TestTheDashboardsQueriesArePromQL(t *testing.T) {
 		require.Equal(t, "${datasource}", panel.Datasource.UID, panel.Title)
 		require.NotEmpty(t, panel.Targets, panel.Title)
 		for i, target := range panel.Targets {
-			expr, err := json.Marshal(strings.ReplaceAll(target.Expr, "$__rate_interval", "5m"))
+			expr, err := json.Marshal(strings.NewReplacer("$__rate_interval", "5m", "$installation", "one").Replace(target.Expr))
 			require.NoError(t, err)
 			rules += fmt.Sprintf("  - record: panel%d:query%d\n    expr: %s\n", panel.ID, i, expr)
 		}
