@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -296,4 +297,23 @@ func TestSettingsOfAFileStayUnlessReplaced(t *testing.T) {
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	require.NoError(t, connect.Conflict(filepath.Join(t.TempDir(), "none.env")))
 	require.Error(t, p.Write(filepath.Join(t.TempDir(), "no", "folder.env"), true))
+}
+
+// The Debian package's folder of sites belongs to the group that the services
+// are in.
+func TestAFolderThatSharesWithItsGroupSharesTheSitesFile(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	folder := t.TempDir()
+	require.NoError(t, os.Chmod(folder, 0o750|fs.ModeSetgid))
+	path := filepath.Join(folder, "shop.env")
+	p := connect.Plan{Lines: []connect.Line{{Name: "SPILLWAY_SITE_URL", Value: "https://shop.example.com"}}}
+	for _, replace := range []bool{false, true} {
+		require.NoError(t, p.Write(path, replace))
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o640), info.Mode().Perm())
+	}
 }

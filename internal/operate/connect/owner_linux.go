@@ -7,8 +7,13 @@ import (
 	"syscall"
 )
 
-// giveTo gives a file the owner of the one that it replaces, or of its folder.
-// Only root can.
+// sharedMode is the mode of a file that its group may read.
+const sharedMode = 0o640
+
+// giveTo gives a file the owner and mode of the one that it replaces. A new one
+// gets the owner of its folder, and the group may read it if the folder passes
+// its group on (the set-group-ID bit): so the services read the folder of sites
+// that the Debian package makes. Only root can.
 func giveTo(file, replaced, folder string) error {
 	if os.Geteuid() != 0 {
 		return nil
@@ -24,5 +29,12 @@ func giveTo(file, replaced, folder string) error {
 	if !ok {
 		return nil
 	}
-	return os.Chown(file, int(owner.Uid), int(owner.Gid))
+	if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+		return err
+	}
+	switch mode := like.Mode(); {
+	case mode.IsRegular() && mode.Perm() == sharedMode, mode.IsDir() && mode&fs.ModeSetgid != 0:
+		return os.Chmod(file, sharedMode)
+	}
+	return nil
 }
