@@ -20,6 +20,7 @@ type commands struct {
 	Resync    resyncCommand    `cmd:"" help:"Sync many contacts gently: those with a tag, with any tag, or of a list."`
 	Reconcile reconcileCommand `cmd:"" help:"Compare the CRM's tags with the site's, and find or repair what lost webhooks left."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry or drop contacts that failed for good."`
+	Creations creationsCommand `cmd:"" help:"Tell of users that the creation limit held back, allow or drop them."`
 	Pause     pauseCommand     `cmd:"" help:"Let work wait. Webhooks are still accepted."`
 	Resume    resumeCommand    `cmd:"" help:"Let work go on after a pause."`
 

@@ -52,6 +52,8 @@ type Options struct {
 	Systems Systems
 	// Addresses may be nil: contacts are then found by id only.
 	Addresses Addresses
+	// Creations tell of the creation limit, and let a person decide.
+	Creations Creations
 	// Redis is the connection of asynq's monitor, of sessions, and of what
 	// replicas leave there.
 	Redis redis.UniversalClient
@@ -142,6 +144,8 @@ func (d *Dashboard) routes() http.Handler {
 	guarded.POST("/parked/retry", d.retryAllForm)
 	guarded.POST("/parked/:id/retry", d.retryForm)
 	guarded.POST("/parked/:id/drop", d.dropForm)
+	guarded.POST("/creations/allow", d.allowCreationsForm)
+	guarded.POST("/creations/drop", d.dropCreationsForm)
 	guarded.POST("/pause", d.pauseForm)
 	guarded.POST("/resume", d.resumeForm)
 
@@ -155,6 +159,8 @@ func (d *Dashboard) routes() http.Handler {
 	api.GET("/parked", d.listParked)
 	api.POST("/parked/retry", d.retryParked)
 	api.DELETE("/parked/:id", d.dropParked)
+	api.GET("/creations", d.showCreations)
+	api.POST("/creations/allow", d.allowCreations)
 	api.GET("/contacts/:id", d.contact)
 	api.POST("/contacts/:id/sync", d.syncContact)
 

@@ -66,7 +66,8 @@ func (b *bundle) replica(t *testing.T, password string, change ...func(*admin.Op
 	health := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "health of "+r.URL.Path) })
 	options := admin.Options{
 		Contacts: b.contacts, Timelines: b.timelines, Redis: b.redis.Client(), Password: password,
-		Systems: awayCRM{}, Addresses: book{}, CRMURL: "https://crm.example", SiteURL: "https://site.example",
+		Creations: throttle.NewCreations(b.redis.Client(), contact.DefaultSite, 0),
+		Systems:   awayCRM{}, Addresses: book{}, CRMURL: "https://crm.example", SiteURL: "https://site.example",
 		Settings: []roster.Setting{{Name: "SPILLWAY_ADMIN_PASSWORD", Value: "(set)"}},
 		Health:   health, Site: contact.DefaultSite, Log: zerolog.New(b.log),
 	}

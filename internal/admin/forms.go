@@ -30,6 +30,8 @@ func noticeOf(c echo.Context) string {
 		return contacts + " queued again."
 	case "drop":
 		return contacts + " dropped. The next webhook brings it back."
+	case "allow":
+		return contacts + " queued: their users are created beyond the limit."
 	case "pause":
 		return "Paused. Webhooks are taken; passes under way end."
 	case "resume":

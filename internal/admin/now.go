@@ -25,6 +25,7 @@ const (
 // brisk is what changes all the time.
 type brisk struct {
 	Stats    pending.Stats
+	Held     int64 // users that the creation limit held back
 	Drain    drain
 	Systems  []throttle.Status
 	Replicas []roster.Replica
@@ -112,6 +113,11 @@ func (d *Dashboard) readBrisk(ctx context.Context) (b brisk, err error) {
 			return b, err
 		}
 	}
+	counts, err := d.Creations.Counts(ctx)
+	if err != nil {
+		return b, err
+	}
+	b.Held = min(counts.Held, b.Stats.Parked)
 	b.More = max(0, b.Stats.Parked-int64(len(b.Parked)))
 	minutes, err := d.Timelines.Series(ctx, history.Minute, 15)
 	if err != nil {
@@ -184,6 +190,9 @@ func judge(b brisk) verdict {
 		if held := system.Facts["held_seconds"]; held > 0 && waits {
 			note("warn", fmt.Sprintf("The %s asked all callers to wait, for another %.0f s; contacts keep their order", systemWord(system.System), held))
 		}
+	}
+	if b.Held > 0 {
+		note("bad", numberText(b.Held)+" new users are held back: SPILLWAY_CREATION_LIMIT is reached")
 	}
 	if b.Stats.Parked > 0 {
 		note("warn", numberText(b.Stats.Parked)+" parked: a pass failed for good")

@@ -17,6 +17,7 @@ import (
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
+	"spillway/internal/throttle"
 )
 
 // newAdmin returns the admin address of an ingest process.
@@ -25,7 +26,8 @@ func newAdmin(
 ) *admin.Dashboard {
 	options := admin.Options{
 		Contacts: contacts, Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
-		Health: health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
+		Creations: throttle.NewCreations(rdb, settings.Name, settings.CreationLimit),
+		Health:    health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
 	}
 	if len(settings.SearchKey) > 0 {

@@ -71,6 +71,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	systems, refused := Systems(patient, settings), refusals.New(patient)
 	registry.MustRegister(
 		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
+		metrics.NewCreations(settings.Name, throttle.NewCreations(patient, settings.Name, 0)),
 		metrics.Queues(patient, contacts.Queues()),
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
@@ -289,6 +290,6 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		gate: throttle.NewGate(throttle.GateOptions{
 			Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
 		}),
-		syncer: syncer.New(source, client, secrets, options),
+		syncer: syncer.New(source, syncer.Limit(client, throttle.NewCreations(rdb, settings.Name, settings.CreationLimit)), secrets, options),
 	}, nil
 }

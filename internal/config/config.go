@@ -106,6 +106,7 @@ type OfSite struct {
 	CreatedTag          string            // a tag's id or name; empty: none
 	RolesAllowed        []string
 	DefaultRole         string // empty: the site's own
+	CreationLimit       int    // users that may be created within an hour; 0: any number
 	Login               string // what logins are made of: "email", "flname" or "fnamenum"
 	NotifyAlways        bool   // every new user gets the login details, asked for or not
 	ClearDeleted        bool   // tags of users whose contact is gone are cleared

@@ -30,6 +30,7 @@ type Flags struct {
 	ReturnPasswordField string `name:"return-password-field" placeholder:"FIELD" help:"CRM field that receives generated passwords (default: none)." group:"What is stored and returned" scope:"site"`
 	ReturnFields        string `name:"return-fields" placeholder:"LIST" help:"user_login=crm_field,user_id=crm_field (default: none)." group:"What is stored and returned" scope:"site"`
 	CreatedTag          string `name:"created-tag" placeholder:"TAG" help:"A tag of the CRM, by id or name, that a contact gets once its user is created and the password returned (default: none)." group:"What is stored and returned" scope:"site"`
+	CreationLimit       string `name:"creation-limit" placeholder:"N" help:"How many users may be created within an hour; further ones are parked until a person allows or drops them. 0: any number (default 1000)." group:"What is stored and returned"`
 	RolesAllowed        string `name:"roles-allowed" placeholder:"LIST" help:"Roles that a webhook may give (default subscriber,customer)." group:"What is stored and returned" scope:"site"`
 	DefaultRole         string `name:"default-role" placeholder:"ROLE" help:"Role of a new user otherwise (default: the site's own)." group:"What is stored and returned" scope:"site"`
 	Login               string `name:"login" placeholder:"FORMAT" help:"The login of a new user whose contact has none, as WP Fusion's setting: email, flname (first and last name) or fnamenum (first name and a number) (default email)." group:"What is stored and returned" scope:"site"`

@@ -151,6 +151,7 @@ func (s *settings) fields(c *OfSite) {
 	c.ReturnPasswordField = s.text("SPILLWAY_RETURN_PASSWORD_FIELD")
 	s.returnFields(c)
 	c.CreatedTag = s.createdTag()
+	c.CreationLimit = s.number("SPILLWAY_CREATION_LIMIT", 1000, 0, 100_000)
 	c.Login = s.choice("SPILLWAY_LOGIN", loginChoices)
 	c.NotifyAlways = s.choice("SPILLWAY_NOTIFY", notifyChoices) == "always"
 	c.ClearDeleted = s.choice("SPILLWAY_DELETED_CONTACTS", deletedChoices) == "clear_tags"

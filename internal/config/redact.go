@@ -75,6 +75,7 @@ func (c OfSite) settings(waits bool) []Setting {
 		{"SPILLWAY_CREATED_TAG", c.CreatedTag},
 		{"SPILLWAY_ROLES_ALLOWED", strings.Join(c.RolesAllowed, ",")},
 		{"SPILLWAY_DEFAULT_ROLE", c.DefaultRole},
+		{"SPILLWAY_CREATION_LIMIT", count(c.CreationLimit)},
 		{"SPILLWAY_LOGIN", c.Login},
 		{"SPILLWAY_NOTIFY", chosen(c.NotifyAlways, notifyChoices)},
 		{"SPILLWAY_DELETED_CONTACTS", chosen(c.ClearDeleted, deletedChoices)},
