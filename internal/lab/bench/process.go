@@ -134,8 +134,8 @@ func (s *stage) worker(ctx context.Context, t target, change map[string]string) 
 		"SPILLWAY_REDIS_URL": t.redisURL,
 		"SPILLWAY_CRM_URL":   t.crmURL, "SPILLWAY_CRM_TOKEN": crmToken,
 		"SPILLWAY_SITE_URL": t.siteURL, "SPILLWAY_SITE_USER": t.user, "SPILLWAY_SITE_APP_PASSWORD": t.appPassword,
-		"SPILLWAY_WORKER_ADDR": health,
-		"SPILLWAY_SECRET_KEY":  "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+		"SPILLWAY_WORKER_ADDR": health, "SPILLWAY_CREATION_LIMIT": "0",
+		"SPILLWAY_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 	}
 	for key, value := range change {
 		env[key] = value

@@ -256,7 +256,7 @@ func (r *run) addWorker(name string, observer observer, change ...string) (*proc
 		"SPILLWAY_FIELDS=user_email=email,first_name=first_name,last_name=last_name,billing_company=company",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=" + passwordField,
 		"SPILLWAY_RETURN_FIELDS=user_login=wp_login,user_id=wp_id",
-		"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
+		"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_CREATION_LIMIT=0", "SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
 		clock(len(r.workers), r.options.ClocksApart),
 	}, change...)
 	r.workers = append(r.workers, p)

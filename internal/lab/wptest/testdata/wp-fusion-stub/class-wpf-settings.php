@@ -41,7 +41,7 @@ final class WPF_Settings {
 }
 
 // The function came with 3.38.
-if ( ! get_option( 'wpf_stub_packed' ) ) {
+if ( ! get_option( 'wpf_stub_packed' ) && ! function_exists( 'wpf_get_option' ) ) {
 	function wpf_get_option( $key, $default = false ) {
 		return wp_fusion()->settings->get( $key, $default );
 	}
