@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"spillway/internal/config"
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
@@ -86,10 +86,9 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 	t.Cleanup(siteServer.Close)
 	user, password := site.Credentials()
 	free := func() string {
-		listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		addr, err := freeport.Addr()
 		require.NoError(t, err)
-		defer listener.Close()
-		return listener.Addr().String()
+		return addr
 	}
 	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &logtest.Log{}}
 	environ := append([]string{

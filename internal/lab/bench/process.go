@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/freeport"
 )
 
 // process is a program under measurement.
@@ -97,10 +98,9 @@ func (s *stage) get(ctx context.Context, url string) []byte {
 }
 
 func (s *stage) freeAddr() string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	require.NoError(s, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }
 
 // accessKey is what the generator sends and ingest accepts.

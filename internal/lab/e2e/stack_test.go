@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
@@ -171,10 +171,9 @@ func startBefore(t *testing.T, site *wptest.Site, change map[string]string) *sta
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }
 
 func get(ctx context.Context, url string) (status int, body string) {

@@ -16,6 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/freeport"
 )
 
 // Server is one running redis-server. It keeps its append-only file over
@@ -117,8 +119,11 @@ func (s *Server) Restart() {
 
 func freePort(tb testing.TB) int {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	require.NoError(tb, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	_, text, err := net.SplitHostPort(addr)
+	require.NoError(tb, err)
+	port, err := strconv.Atoi(text)
+	require.NoError(tb, err)
+	return port
 }

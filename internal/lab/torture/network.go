@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"strconv"
 	"sync"
 
 	"github.com/Shopify/toxiproxy/v2"
 	"github.com/rs/zerolog"
+
+	"spillway/internal/lab/freeport"
 )
 
 // network is every connection between the programs and what they call. Each
@@ -40,7 +39,7 @@ type link struct {
 
 // connect returns a link to a server at addr.
 func (n *network) connect(name, addr string) (*link, error) {
-	listen, err := freeAddr()
+	listen, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}
@@ -104,19 +103,4 @@ func (l *link) disturb(kind string, attributes map[string]int64, streams ...stri
 		l.toxics = append(l.toxics, name)
 	}
 	return nil
-}
-
-// freeAddr is a port that stays free while nobody listens on it: below those
-// that the kernel gives to outgoing connections, of which there are many.
-func freeAddr() (string, error) {
-	var failure error
-	for range 100 {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(12000+rand.IntN(20000)))
-		listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
-		if err == nil {
-			return addr, listener.Close()
-		}
-		failure = err
-	}
-	return "", fmt.Errorf("finding a free port: %w", failure)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/slowdisk"
 )
 
@@ -83,7 +84,7 @@ func newServer(name, dir string, options ...string) (*server, error) {
 	if err != nil {
 		return nil, errNoRedis
 	}
-	addr, err := freeAddr()
+	addr, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}

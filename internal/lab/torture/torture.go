@@ -35,6 +35,7 @@ import (
 	"sync"
 	"time"
 
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/sandbox"
 )
 
@@ -201,11 +202,11 @@ func (r *run) addLink(server string, l *link) {
 }
 
 func (r *run) addIngest(name string) error {
-	webhooks, err := freeAddr()
+	webhooks, err := freeport.Addr()
 	if err != nil {
 		return err
 	}
-	admin, err := freeAddr()
+	admin, err := freeport.Addr()
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (r *run) addIngest(name string) error {
 // addWorker starts a worker with its own doors to the CRM and to the site, each
 // behind a link.
 func (r *run) addWorker(name string, observer observer, change ...string) (*process, error) {
-	health, err := freeAddr()
+	health, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}

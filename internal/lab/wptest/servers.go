@@ -1,12 +1,13 @@
 package wptest
 
 import (
-	"net"
 	"net/http"
 	"os"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/lab/freeport"
 )
 
 // startNginx finds the site's address. Between the choice of a free port and
@@ -75,8 +76,7 @@ func (s *Site) checksSocket() string { return s.path("checks.sock") }
 
 func freeAddress(s *Site) string {
 	s.tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	require.NoError(s.tb, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }

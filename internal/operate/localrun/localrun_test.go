@@ -3,7 +3,6 @@ package localrun_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/config"
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
@@ -24,10 +24,9 @@ import (
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := freeport.Addr()
 	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return addr
 }
 
 // addresses are settings for free ports.
