@@ -93,8 +93,8 @@ final class Spillway_Connector_Handover {
 		}
 		return array(
 			'version'        => Spillway_Connector_Fusion::version(),
-			'contact_id_key' => Spillway_Connector_Fusion::contact_id_key(),
-			'tags_key'       => Spillway_Connector_Fusion::tags_key(),
+			'contact_id_key' => Spillway_Connector_Keys::contact_id(),
+			'tags_key'       => Spillway_Connector_Keys::tags(),
 			'import_roles'   => self::import_roles(),
 			'waiting'        => self::waiting(),
 			'settings'       => $settings,
