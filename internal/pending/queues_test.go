@@ -26,7 +26,7 @@ func TestNumberOfQueuesIsFixedWhileThereAreContacts(t *testing.T) {
 	var other *pending.OtherQueues
 	require.ErrorAs(t, four.Adopt(b.ctx), &other)
 	require.Equal(t, int64(1), other.Contacts)
-	require.ErrorContains(t, other, "Redis keeps contacts in 1 queue(s), SPILLWAY_QUEUES says 4")
+	require.ErrorContains(t, other, "Redis keeps contacts of site default in 1 queue(s), SPILLWAY_QUEUES says 4")
 	b.submit(t, ann, upd) // whoever was there goes on
 
 	claim := b.claim(t)
