@@ -12,9 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/admin/comparisons"
 	"spillway/internal/assembly"
 	"spillway/internal/config"
-	"spillway/internal/contact"
 	"spillway/internal/operate/progress"
 	"spillway/internal/operate/reconcile"
 	"spillway/internal/pulse"
@@ -80,7 +82,7 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	}
 	defer site.Close(context.WithoutCancel(ctx))
 
-	lock := reconcile.NewLock(rdb, contact.DefaultSite)
+	lock := reconcile.NewLock(rdb, settings.Name)
 	held, release, err := lock.Take(ctx)
 	if err != nil {
 		return err
@@ -101,7 +103,7 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	}
 	bars := progress.New(shown)
 	options := reconcile.Options{
-		CRM: crm, Site: site, Contacts: assembly.Contacts(rdb, settings), Name: contact.DefaultSite, Now: lock.Now,
+		CRM: crm, Site: site, Contacts: assembly.Contacts(rdb, settings), Name: settings.Name, Now: lock.Now,
 		Tags: r.Tags, Settle: r.Grace, Journal: journal, Progress: bars,
 	}
 	done := reconciled{}
@@ -117,10 +119,23 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return r.ended(ctx, held, c.err, err)
 	}
-	if err := journal.Finish(); err != nil {
+	if err := errors.Join(journal.Finish(), r.keep(ctx, rdb, settings.Name, done)); err != nil {
 		return err
 	}
 	return r.tell(c, done)
+}
+
+// keep shows the dashboard what was found. A comparison of some tags alone would
+// not compare with the others there.
+func (r *reconcileCommand) keep(ctx context.Context, rdb redis.UniversalClient, site string, done reconciled) error {
+	if len(r.Tags) > 0 {
+		return nil
+	}
+	found := done.Result
+	if done.Repair != nil {
+		found = done.Repair.Left
+	}
+	return comparisons.New(rdb).Write(ctx, found.Kept(site, comparisons.ByCommand, done.Calls))
 }
 
 // journal opens the journal of this comparison.

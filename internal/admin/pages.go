@@ -41,7 +41,7 @@ func parsePages() map[string]*template.Template {
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },
 	}
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"now", "parked", "replicas", "contact", "find", "login", "bounce", "error"} {
+	for _, name := range []string{"now", "parked", "replicas", "contact", "find", "comparison", "login", "bounce", "error"} {
 		pages[name] = template.Must(template.New(name).Funcs(functions).
 			ParseFS(files, "templates/layout.html", "templates/"+name+".html"))
 	}

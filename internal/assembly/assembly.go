@@ -72,7 +72,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	registry.MustRegister(
 		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
 		metrics.NewCreations(settings.Name, throttle.NewCreations(patient, settings.Name, 0)),
-		metrics.Queues(patient, contacts.Queues()),
+		metrics.Queues(patient, contacts.Queues()), metrics.Comparisons(lastComparisons(patient, settings.Name)),
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
 	traces, err := observe.NewTraces(ctx, "spillway-ingest", log)
@@ -174,6 +174,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 			return nil
 		})
 	}
+	group.Go(func() error { nightly(workCtx, rdb, settings, log); return nil })
 	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
 	return group.Wait()
 }

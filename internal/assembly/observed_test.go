@@ -20,6 +20,7 @@ import (
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"spillway/internal/admin/comparisons"
 	"spillway/internal/config"
 	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
@@ -67,6 +68,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 type observed struct {
 	webhooks, admin, worker string
 	logs                    *logtest.Log
+	redis                   *redistest.Server
 	stop                    func()
 }
 
@@ -90,9 +92,9 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 		require.NoError(t, err)
 		return addr
 	}
-	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &logtest.Log{}}
+	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &logtest.Log{}, redis: redistest.Start(t)}
 	environ := append([]string{
-		"SPILLWAY_REDIS_URL=" + redistest.Start(t).URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
+		"SPILLWAY_REDIS_URL=" + o.redis.URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
 		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN_URL=" + crmServer.URL + "/oauth/token",
 		"SPILLWAY_SITE_URL=" + siteServer.URL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD=" + password,
 		"SPILLWAY_INGEST_ADDR=" + o.webhooks, "SPILLWAY_ADMIN_ADDR=" + o.admin, "SPILLWAY_WORKER_ADDR=" + o.worker,
@@ -154,6 +156,11 @@ func TestEveryMetricOfTheRulesAndTheDashboardExists(t *testing.T) {
 	t.Parallel()
 	o := startObserved(t)
 	o.webhook(t)
+	store := comparisons.New(o.redis.Client())
+	for range 2 { // the second one has one before it
+		compared := comparisons.Comparison{Site: "default", Began: time.Now(), Ended: time.Now(), Differences: map[string]int{"tags_missing": 1}}
+		require.NoError(t, store.Write(t.Context(), compared))
+	}
 	exposed := ""
 	for _, addr := range []string{o.admin, o.worker} {
 		status, _, body := o.get(t, "http://"+addr+"/metrics")

@@ -110,6 +110,7 @@ type OfSite struct {
 	Login               string // what logins are made of: "email", "flname" or "fnamenum"
 	NotifyAlways        bool   // every new user gets the login details, asked for or not
 	ClearDeleted        bool   // tags of users whose contact is gone are cleared
+	Reconcile           string // when the CRM's tags are compared with the site's, see [ParseSchedule]; empty: never
 
 	// SitePassword opens this site's part of the admin address; empty, as for
 	// the only site of an installation: the installation's password does.

@@ -83,6 +83,7 @@ func (s *settings) passes(c *OfSite, connected bool) {
 	s.site(&c.Site, connected)
 	s.fields(c)
 	s.roles(c)
+	c.Reconcile = s.schedule("SPILLWAY_RECONCILE")
 }
 
 // seals checks that there is a key for what is kept sealed in Redis: generated

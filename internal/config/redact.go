@@ -79,6 +79,7 @@ func (c OfSite) settings(waits bool) []Setting {
 		{"SPILLWAY_LOGIN", c.Login},
 		{"SPILLWAY_NOTIFY", chosen(c.NotifyAlways, notifyChoices)},
 		{"SPILLWAY_DELETED_CONTACTS", chosen(c.ClearDeleted, deletedChoices)},
+		{"SPILLWAY_RECONCILE", c.Reconcile},
 	}...)
 }
 

@@ -127,6 +127,9 @@ func (r *Roster) Beat(ctx context.Context, replica Replica) error {
 	if err := beatScript.Run(ctx, r.rdb, []string{seenKey, aboutKey, sinceKey}, replica.ID, about, forget.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("announcing replica %s: %w", replica.ID, err)
 	}
+	if replica.Role == Ingest {
+		return r.there(ctx)
+	}
 	return nil
 }
 

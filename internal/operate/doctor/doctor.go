@@ -90,7 +90,7 @@ func Examine(ctx context.Context, settings config.Config) Report {
 		}
 	}()
 	for _, check := range []func(context.Context){
-		e.redis, e.owner, e.secretKey, e.crm, e.site, e.fields, e.clock, e.webhooks, e.workers, e.creations,
+		e.redis, e.owner, e.secretKey, e.crm, e.site, e.fields, e.clock, e.webhooks, e.workers, e.compared, e.creations,
 	} {
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)
 		check(limited)

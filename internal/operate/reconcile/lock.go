@@ -26,6 +26,7 @@ const (
 type Lock struct {
 	rdb   redis.UniversalClient
 	key   string
+	done  string // the key of [Lock.Done]
 	value string
 
 	cancel context.CancelCauseFunc
@@ -58,7 +59,7 @@ func NewLock(rdb redis.UniversalClient, site string) *Lock {
 		host = "unknown"
 	}
 	value, _ := json.Marshal(holder{rand.Text(), host, os.Getpid(), time.Now().UTC().Truncate(time.Second)})
-	return &Lock{rdb: rdb, key: "spw:reconcile:" + site + ":lock", value: string(value)}
+	return &Lock{rdb: rdb, key: "spw:reconcile:" + site + ":lock", done: "spw:reconcile:" + site + ":done", value: string(value)}
 }
 
 // Now tells Redis's time.
@@ -70,6 +71,31 @@ func (l *Lock) Now(ctx context.Context) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("asking Redis for the time: %w", err)
 	}
 	return now, nil
+}
+
+// Done tells for which time of a schedule the site was compared last; the zero
+// time: for none.
+func (l *Lock) Done(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	seconds, err := l.rdb.Get(ctx, l.done).Int64()
+	if errors.Is(err, redis.Nil) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reading when the site was compared: %w", err)
+	}
+	return time.Unix(seconds, 0), nil
+}
+
+// SetDone notes for which time of a schedule the site was compared.
+func (l *Lock) SetDone(ctx context.Context, due time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
+	defer cancel()
+	if err := l.rdb.Set(ctx, l.done, due.Unix(), 0).Err(); err != nil {
+		return fmt.Errorf("noting that the site was compared: %w", err)
+	}
+	return nil
 }
 
 // Take takes the lock and keeps it until release. The context that it returns
