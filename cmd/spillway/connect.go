@@ -150,11 +150,11 @@ func (cmd *connectCommand) examine(ctx context.Context, c *console, environ []st
 	}
 	// The site's file counts before what the environment had of another one.
 	own := &console{out: c.out, err: c.err, in: c.in, environ: withoutSite(environ, plan)}
-	settings, err := own.settings(envFlag{EnvFile: path}, config.Flags{})
+	all, err := own.settings(envFlag{EnvFile: path}, config.Flags{})
 	if err != nil {
 		return err
 	}
-	report := doctor.Examine(ctx, settings)
+	report := doctor.Examine(ctx, all[0]) // that of the file
 	if err := ctx.Err(); err != nil {
 		return err
 	}

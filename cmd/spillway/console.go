@@ -14,10 +14,12 @@ import (
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
+	"spillway/internal/contact"
 	"spillway/internal/operate/localrun"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
 	"spillway/internal/redisconn"
+	"spillway/internal/sites"
 )
 
 // console is what a command has of the world: where it prints, what is typed
@@ -62,32 +64,70 @@ type envFlag struct {
 	EnvFile string `name:"env-file" placeholder:"PATH" help:"Settings as NAME=value lines (default .env, or else /etc/spillway/env, if there is one)."`
 }
 
+// siteFlag is on every command that is about the contacts of a site.
+type siteFlag struct {
+	Site string `name:"site" placeholder:"NAME" help:"The site, where an installation has several."`
+}
+
+// one returns the site that is meant.
+func (f siteFlag) one(all []config.Config) (config.Config, error) {
+	if f.Site == "" && len(all) > 1 {
+		var names []string
+		for _, site := range all {
+			names = append(names, site.Name)
+		}
+		return config.Config{}, usageError("there are several sites, say which one with --site: " + strings.Join(names, ", "))
+	}
+	chosen, err := f.some(all)
+	if err != nil {
+		return config.Config{}, err
+	}
+	return chosen[0], nil
+}
+
+// some returns the site that is meant, or all.
+func (f siteFlag) some(all []config.Config) ([]config.Config, error) {
+	if f.Site == "" {
+		return all, nil
+	}
+	site, err := sites.Find(all, f.Site)
+	if err != nil {
+		return nil, usageError(err.Error())
+	}
+	return []config.Config{site}, nil
+}
+
 // redisFlags are on the commands that need no more than Redis.
 type redisFlags struct {
+	siteFlag
 	envFlag
 	RedisURL string `name:"redis-url" placeholder:"URL" help:"Redis, as SPILLWAY_REDIS_URL. One with a password belongs in the environment."`
 }
 
-// settings reads an operator's settings. Where none names a Redis, those of a
-// `spillway run` in this folder are added, or else those of the services that
-// are installed on this machine.
-func (c *console) settings(env envFlag, flags config.Flags) (config.Config, error) {
+// settings reads an operator's settings, one for each site. Where none names a
+// Redis, those of a `spillway run` in this folder are added, or else those of the
+// services that are installed on this machine.
+func (c *console) settings(env envFlag, flags config.Flags) ([]config.Config, error) {
 	environ, err := c.withEnvFile(env)
 	if err != nil {
-		return config.Config{}, err
+		return nil, err
 	}
 	if flags.RedisURL == "" && !namesRedis(environ) {
 		if path, ok := localrun.Running(localrun.DefaultFolder); ok {
 			if environ, err = config.WithEnvFile(withoutRedis(environ), path); err != nil {
-				return config.Config{}, err
+				return nil, err
 			}
 		} else if env.EnvFile == "" {
 			if environ, err = withInstalled(environ, c.installed); err != nil {
-				return config.Config{}, err
+				return nil, err
 			}
 		}
 	}
-	return flags.Config(config.Operator, environ)
+	settings, err := flags.Config(config.Operator, environ)
+	if err != nil {
+		return nil, err
+	}
+	return sites.Read(settings, config.Operator)
 }
 
 func (c *console) withEnvFile(env envFlag) ([]string, error) {
@@ -137,8 +177,9 @@ func open(settings config.Config) (redis.UniversalClient, error) {
 	return rdb, nil
 }
 
-// installation is what the settings lead to.
+// installation is what the settings of a site lead to.
 type installation struct {
+	site      string
 	rdb       redis.UniversalClient
 	contacts  *pending.Contacts
 	timelines *history.Timelines
@@ -146,15 +187,56 @@ type installation struct {
 
 func (i *installation) Close() { _ = i.rdb.Close() }
 
-// installation connects to Redis. The caller closes it.
+// own makes contacts those of the site.
+func (i *installation) own(refs ...contact.Ref) []contact.Ref {
+	for at := range refs {
+		refs[at].Site = i.site
+	}
+	return refs
+}
+
+// installation connects to Redis for the site that is meant. The caller closes
+// it.
 func (c *console) installation(flags redisFlags) (*installation, error) {
-	settings, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	all, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
 	if err != nil {
 		return nil, err
 	}
+	settings, err := flags.one(all)
+	if err != nil {
+		return nil, err
+	}
+	return reach(settings)
+}
+
+// each connects to Redis for the site that is meant, or for one after the other.
+func (c *console) each(flags redisFlags, act func(here *installation, several bool) error) error {
+	all, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	if err != nil {
+		return err
+	}
+	chosen, err := flags.some(all)
+	if err != nil {
+		return err
+	}
+	for _, settings := range chosen {
+		here, err := reach(settings)
+		if err != nil {
+			return err
+		}
+		err = act(here, len(chosen) > 1)
+		here.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func reach(settings config.Config) (*installation, error) {
 	rdb, err := open(settings)
 	if err != nil {
 		return nil, err
 	}
-	return &installation{rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Name, settings.Queues)}, nil
+	return &installation{settings.Name, rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Name, settings.Queues)}, nil
 }

@@ -36,6 +36,7 @@ func (s *contactCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
+	ref = here.own(ref)[0]
 	view, err := dossier.Read(ctx, here.contacts, here.timelines, ref)
 	if err != nil {
 		return err

@@ -28,7 +28,11 @@ type limit struct {
 
 // limit connects to Redis. Whoever gets one closes rdb.
 func (c *console) limit(flags redisFlags) (*limit, error) {
-	settings, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	all, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	if err != nil {
+		return nil, err
+	}
+	settings, err := flags.one(all)
 	if err != nil {
 		return nil, err
 	}

@@ -28,11 +28,10 @@ func (p *parkedListCommand) Run(ctx context.Context, c *console) error {
 	if p.Limit < 1 || p.Offset < 0 {
 		return usageError("--limit is a whole number from 1 on, --offset one from 0 on")
 	}
-	here, err := c.installation(p.redisFlags)
-	if err != nil {
-		return err
-	}
-	defer here.Close()
+	return c.each(p.redisFlags, func(here *installation, several bool) error { return p.list(ctx, c, here, several) })
+}
+
+func (p *parkedListCommand) list(ctx context.Context, c *console, here *installation, several bool) error {
 	records, err := here.contacts.ListParked(ctx, p.Offset, p.Limit)
 	if err != nil {
 		return err
@@ -41,8 +40,13 @@ func (p *parkedListCommand) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	if p.JSON {
+	switch {
+	case p.JSON && several: // a document for each site
+		return c.json(map[string]any{"site": here.site, "parked": stats.Parked, "contacts": dossier.All(records)})
+	case p.JSON:
 		return c.json(map[string]any{"parked": stats.Parked, "contacts": dossier.All(records)})
+	case several:
+		c.say("%s:\n", here.site)
 	}
 	for _, record := range records {
 		c.say("%-18s  since %s  %-11s  %s: %s\n", record.Ref.ID, at(record.Since), record.Intent.Action, record.Failure.Code, record.Failure.Text)
@@ -79,17 +83,17 @@ func (s some) refs() ([]contact.Ref, error) {
 
 // each calls act for the parked contacts that are meant and counts those for
 // which it says yes.
-func (s some) each(ctx context.Context, contacts *pending.Contacts, act func(contact.Ref) (bool, error)) (done int, missing []string, err error) {
+func (s some) each(ctx context.Context, here *installation, act func(contact.Ref) (bool, error)) (done int, missing []string, err error) {
 	refs, err := s.refs()
 	if err != nil {
 		return 0, nil, err
 	}
 	if s.All {
-		if refs, err = allParked(ctx, contacts); err != nil {
+		if refs, err = allParked(ctx, here.contacts); err != nil {
 			return 0, nil, err
 		}
 	}
-	for _, ref := range refs {
+	for _, ref := range here.own(refs...) {
 		ok, err := act(ref)
 		switch {
 		case err != nil:
@@ -151,7 +155,7 @@ func (p *parkedRetryCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
-	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) {
+	done, missing, err := p.each(ctx, here, func(ref contact.Ref) (bool, error) {
 		record, err := here.contacts.Lookup(ctx, ref)
 		if err != nil || record.State != pending.Parked {
 			return false, err
@@ -184,7 +188,7 @@ func (p *parkedDropCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
-	done, missing, err := p.each(ctx, here.contacts, func(ref contact.Ref) (bool, error) { return dossier.Drop(ctx, here.contacts, ref) })
+	done, missing, err := p.each(ctx, here, func(ref contact.Ref) (bool, error) { return dossier.Drop(ctx, here.contacts, ref) })
 	if err != nil {
 		return err
 	}

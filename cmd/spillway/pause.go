@@ -23,11 +23,10 @@ func (p *resumeCommand) Run(ctx context.Context, c *console) error {
 }
 
 func setPaused(ctx context.Context, c *console, flags redisFlags, asJSON, pause bool) error {
-	here, err := c.installation(flags)
-	if err != nil {
-		return err
-	}
-	defer here.Close()
+	return c.each(flags, func(here *installation, several bool) error { return setPausedAt(ctx, c, here, several, asJSON, pause) })
+}
+
+func setPausedAt(ctx context.Context, c *console, here *installation, several, asJSON, pause bool) (err error) {
 	if pause {
 		err = here.contacts.Pause(ctx)
 	} else {
@@ -41,7 +40,12 @@ func setPaused(ctx context.Context, c *console, flags redisFlags, asJSON, pause 
 		return err
 	}
 	waiting := stats.Pending + stats.Retrying
+	if several && !asJSON {
+		c.say("%s: ", here.site)
+	}
 	switch {
+	case asJSON && several: // a document for each site
+		return c.json(map[string]any{"site": here.site, "paused": pause, "waiting": waiting, "active": stats.Active})
 	case asJSON:
 		return c.json(map[string]any{"paused": pause, "waiting": waiting, "active": stats.Active})
 	case pause:

@@ -32,6 +32,7 @@ type reconcileCommand struct {
 	Folder         string        `name:"folder" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted comparison goes on (default: /var/lib/spillway/reconcile if there is such an installation, or else var/reconcile)." group:"How"`
 	Restart        bool          `name:"restart" help:"Begin anew instead of where the last one was interrupted." group:"How"`
 	config.Flags
+	siteFlag
 	envFlag
 	jsonFlag
 }
@@ -62,7 +63,11 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	settings, err := c.settings(r.envFlag, r.Flags)
+	all, err := c.settings(r.envFlag, r.Flags)
+	if err != nil {
+		return err
+	}
+	settings, err := r.one(all)
 	if err != nil {
 		return err
 	}

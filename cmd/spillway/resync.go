@@ -31,6 +31,7 @@ type resyncCommand struct {
 	Folder         string `name:"folder" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted resync goes on (default: /var/lib/spillway/resync if there is such an installation, or else var/resync)." group:"How"`
 	Restart        bool   `name:"restart" help:"Begin anew instead of where the last one was interrupted." group:"How"`
 	config.Flags
+	siteFlag
 	envFlag
 	jsonFlag
 }
@@ -55,7 +56,11 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	settings, err := c.settings(r.envFlag, r.Flags)
+	all, err := c.settings(r.envFlag, r.Flags)
+	if err != nil {
+		return err
+	}
+	settings, err := r.one(all)
 	if err != nil {
 		return err
 	}
@@ -69,6 +74,9 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	selection := fmt.Sprintf("%s, %s, %s", source.Name(), r.Action, settings.CRM.URL)
+	if settings.Name != contact.DefaultSite {
+		selection += ", site " + settings.Name
+	}
 	digest := sha256.Sum256([]byte(selection))
 	journal, err := resync.OpenJournal(filepath.Join(cmp.Or(r.Folder, c.journals("resync")), hex.EncodeToString(digest[:6])+".journal"), selection, r.Restart)
 	if err != nil {
@@ -86,7 +94,7 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 	bars := progress.New(shown)
 	action, _ := contact.ParseAction(r.Action) // an enum of kong's
 	result, err := resync.Run(ctx, resync.Options{
-		Source: source, Contacts: assembly.Contacts(rdb, settings), Site: contact.DefaultSite, Action: action,
+		Source: source, Contacts: assembly.Contacts(rdb, settings), Site: settings.Name, Action: action,
 		Outstanding: r.Outstanding, Wait: !r.NoWait, Journal: journal, Progress: bars,
 	})
 	bars.Wait()

@@ -43,6 +43,7 @@ func (s *syncCommand) Run(ctx context.Context, c *console) error {
 		return err
 	}
 	defer here.Close()
+	here.own(refs...)
 	views := make([]syncView, 0, len(refs))
 	for _, ref := range refs {
 		coalesced, err := here.contacts.Resync(ctx, ref, contact.Intent{Action: action})

@@ -99,10 +99,17 @@ func (d *Dashboard) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 
 // try checks a name and a password, unless the client has tried too often.
 func (d *Dashboard) try(r *http.Request, user, password string) (right bool, wait time.Duration) {
-	want := sha256.Sum256([]byte(User + ":" + d.Password))
 	got := sha256.Sum256([]byte(user + ":" + password))
+	is := func(user, password string) int {
+		want := sha256.Sum256([]byte(user + ":" + password))
+		return subtle.ConstantTimeCompare(want[:], got[:])
+	}
 	right, wait = d.attempts.try(clientOf(r), func() bool {
-		return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+		ok := is(User, d.Password)
+		if d.SitePassword != "" {
+			ok |= is(d.Site, d.SitePassword)
+		}
+		return ok == 1
 	})
 	if !right {
 		d.complaints.Warn().Bool("held", wait > 0).Msg("a sign-in at the admin address was refused")
@@ -131,7 +138,7 @@ func (d *Dashboard) askToSignIn(c echo.Context) error {
 		if r.URL.Path != "/" {
 			target += "?next=" + url.QueryEscape(r.URL.RequestURI())
 		}
-		return c.Redirect(http.StatusSeeOther, target)
+		return c.Redirect(http.StatusSeeOther, d.at(target))
 	}
 	if r.Header.Get("Sec-Fetch-Mode") == "" || r.Header.Get("Sec-Fetch-Mode") == "navigate" {
 		// A script of ours whose session has ended must not raise the browser's

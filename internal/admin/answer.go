@@ -72,14 +72,27 @@ type frame struct {
 	Signed bool   // there is a session to end
 	Notice string
 	Search bool // by address, too
-	Page   any
+	// Site is the one that is shown, if there are several; Overview says that it is
+	// all of them.
+	Site     string
+	Overview bool
+	Page     any
+}
+
+// shownSite is the site's name where there are several.
+func (d *Dashboard) shownSite() string {
+	if d.several {
+		return d.Site
+	}
+	return ""
 }
 
 // render answers with a page.
 func (d *Dashboard) render(c echo.Context, status int, name, title string, page any) error {
 	var body bytes.Buffer
 	err := d.pages[name].ExecuteTemplate(&body, "layout", frame{
-		Title: title, Path: c.Path(), Signed: c.Get(signedIn) != nil, Notice: noticeOf(c), Search: d.Addresses != nil, Page: page,
+		Title: title, Path: c.Path(), Signed: c.Get(signedIn) != nil, Notice: noticeOf(c), Search: d.Addresses != nil,
+		Site: d.shownSite(), Overview: d.Contacts == nil, Page: page,
 	})
 	if err != nil {
 		return err

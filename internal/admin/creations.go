@@ -48,7 +48,7 @@ func (d *Dashboard) allowCreationsForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return done(c, "/", "allow", allowed)
+	return d.done(c, "/", "allow", allowed)
 }
 
 // dropCreationsForm forgets those that are held back.
@@ -58,5 +58,5 @@ func (d *Dashboard) dropCreationsForm(c echo.Context) error {
 		return d.unavailable(c, err)
 	}
 	d.Log.Info().Int("contacts", dropped).Msg("creations beyond the limit dropped by the operator")
-	return done(c, "/", "drop", dropped)
+	return d.done(c, "/", "drop", dropped)
 }

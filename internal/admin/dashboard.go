@@ -59,6 +59,9 @@ type Options struct {
 	Redis redis.UniversalClient
 	// Password of the user admin; empty: no authentication, loopback only.
 	Password string
+	// SitePassword is that of the user who has the site's name; empty: there is no
+	// such user. It counts only beside a Password.
+	SitePassword string
 	// Health answers /healthz, /readyz and /metrics.
 	Health http.Handler
 	// Site is the name of the site whose contacts are shown.
@@ -71,6 +74,8 @@ type Options struct {
 	// MonitorWritable lets asynq's monitor change tasks.
 	MonitorWritable bool
 	Log             zerolog.Logger
+
+	several bool // sites, so that addresses name this one
 }
 
 // User is the name that goes with the password.
@@ -83,6 +88,7 @@ const callTimeout = 20 * time.Second
 type Dashboard struct {
 	Options
 
+	all        []Options // the sites that may be shown here
 	handler    http.Handler
 	pages      map[string]*template.Template
 	roster     *roster.Roster
@@ -98,11 +104,15 @@ type Dashboard struct {
 // [Dashboard.Run] runs.
 func New(options Options) *Dashboard {
 	d := &Dashboard{
-		Options: options, pages: parsePages(), roster: roster.New(options.Redis), keeper: history.NewKeeper(options.Redis),
-		sessions: &sessions{rdb: options.Redis, password: options.Password},
+		Options: options, all: []Options{options}, roster: roster.New(options.Redis), keeper: history.NewKeeper(options.Redis),
+		sessions: &sessions{rdb: options.Redis, passwords: []string{options.Password}},
 		attempts: newAttempts(time.Now), live: newLive(), pace: &pace{},
 		complaints: options.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second}),
 	}
+	if options.SitePassword != "" {
+		d.sessions.passwords = append(d.sessions.passwords, options.SitePassword)
+	}
+	d.pages = parsePages(d.at)
 	d.handler = d.routes()
 	return d
 }
@@ -134,9 +144,18 @@ func (d *Dashboard) routes() http.Handler {
 
 	guarded := e.Group("", d.sameOrigin, pageHeaders, d.authenticate)
 	guarded.POST("/logout", d.logout)
+	api := guarded.Group("/api/v1")
+	api.GET("/sites", d.listSites)
+	if !d.several || d.Site == "" {
+		d.wholeRoutes(guarded, api)
+	}
+	if d.Contacts == nil {
+		guarded.GET("/", d.sitesPage)
+		guarded.RouteNotFound("/*", d.noSite)
+		return e
+	}
 	guarded.GET("/", d.nowPage)
 	guarded.GET("/parked", d.parkedPage)
-	guarded.GET("/replicas", d.replicasPage)
 	guarded.GET("/comparison", d.comparisonPage)
 	guarded.GET("/contacts/:id", d.contactPage)
 	guarded.GET(eventsPath, d.events)
@@ -150,10 +169,8 @@ func (d *Dashboard) routes() http.Handler {
 	guarded.POST("/pause", d.pauseForm)
 	guarded.POST("/resume", d.resumeForm)
 
-	api := guarded.Group("/api/v1")
 	api.GET("/stats", d.stats)
 	api.GET("/series", d.series)
-	api.GET("/replicas", d.listReplicas)
 	api.GET("/refusals", d.listRefusals)
 	api.GET("/reconcile", d.lastComparison)
 	api.POST("/pause", d.pause)
@@ -165,7 +182,14 @@ func (d *Dashboard) routes() http.Handler {
 	api.POST("/creations/allow", d.allowCreations)
 	api.GET("/contacts/:id", d.contact)
 	api.POST("/contacts/:id/sync", d.syncContact)
+	return e
+}
 
+// wholeRoutes are about the whole installation: who has the password of one site
+// of several does not get there.
+func (d *Dashboard) wholeRoutes(guarded, api *echo.Group) {
+	guarded.GET("/replicas", d.replicasPage)
+	api.GET("/replicas", d.listReplicas)
 	monitor := echo.WrapHandler(asynqmon.New(asynqmon.Options{
 		RootPath: "/monitor", RedisConnOpt: connection{d.Redis},
 		// Deleting tasks there would only delay contacts: the records are what
@@ -174,7 +198,6 @@ func (d *Dashboard) routes() http.Handler {
 	}))
 	guarded.Any("/monitor", monitor, monitorHeaders)
 	guarded.Any("/monitor/*", monitor, monitorHeaders)
-	return e
 }
 
 // connection lends a client to asynqmon.

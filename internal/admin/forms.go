@@ -11,8 +11,8 @@ import (
 )
 
 // done sends the browser back to a page, which then says what was done.
-func done(c echo.Context, page, what string, n int) error {
-	return c.Redirect(http.StatusSeeOther, page+"?done="+url.QueryEscape(what)+"&n="+strconv.Itoa(n))
+func (d *Dashboard) done(c echo.Context, page, what string, n int) error {
+	return c.Redirect(http.StatusSeeOther, d.at(page+"?done="+url.QueryEscape(what)+"&n="+strconv.Itoa(n)))
 }
 
 // noticeOf is what a page says about what was just done. The address names
@@ -53,7 +53,7 @@ func (d *Dashboard) syncForm(c echo.Context) error {
 	if _, err := d.resync(c, ref, action); err != nil {
 		return err
 	}
-	return done(c, "/contacts/"+ref.ID, "sync", 1)
+	return d.done(c, "/contacts/"+ref.ID, "sync", 1)
 }
 
 func (d *Dashboard) retryAllForm(c echo.Context) error {
@@ -61,7 +61,7 @@ func (d *Dashboard) retryAllForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return done(c, "/parked", "retry", woken)
+	return d.done(c, "/parked", "retry", woken)
 }
 
 func (d *Dashboard) retryForm(c echo.Context) error {
@@ -74,7 +74,7 @@ func (d *Dashboard) retryForm(c echo.Context) error {
 		return d.unavailable(c, err)
 	}
 	d.Log.Info().Stringer("contact", ref).Msg("retry asked for by the operator")
-	return done(c, "/parked", "retry", count(found))
+	return d.done(c, "/parked", "retry", count(found))
 }
 
 func (d *Dashboard) dropForm(c echo.Context) error {
@@ -82,21 +82,21 @@ func (d *Dashboard) dropForm(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return done(c, "/parked", "drop", count(dropped))
+	return d.done(c, "/parked", "drop", count(dropped))
 }
 
 func (d *Dashboard) pauseForm(c echo.Context) error {
 	if err := d.setPaused(c, true); err != nil {
 		return err
 	}
-	return done(c, "/", "pause", 0)
+	return d.done(c, "/", "pause", 0)
 }
 
 func (d *Dashboard) resumeForm(c echo.Context) error {
 	if err := d.setPaused(c, false); err != nil {
 		return err
 	}
-	return done(c, "/", "resume", 0)
+	return d.done(c, "/", "resume", 0)
 }
 
 func count(one bool) int {

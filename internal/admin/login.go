@@ -14,7 +14,7 @@ type loginView struct {
 }
 
 func (d *Dashboard) loginPage(c echo.Context) error {
-	next := localPath(c.QueryParam("next"))
+	next := d.next(c.QueryParam("next"))
 	if d.Password == "" {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
@@ -26,18 +26,22 @@ func (d *Dashboard) loginPage(c echo.Context) error {
 }
 
 func (d *Dashboard) login(c echo.Context) error {
-	next := localPath(c.FormValue("next"))
+	next := d.next(c.FormValue("next"))
 	if d.Password == "" {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
-	right, wait := d.try(c.Request(), User, c.FormValue("password"))
+	user, password := User, c.FormValue("password")
+	if d.SitePassword != "" && password == d.SitePassword {
+		user = d.Site
+	}
+	right, wait := d.try(c.Request(), user, password)
 	switch {
 	case wait > 0:
 		return tooMany(c, wait)
 	case !right:
 		return d.render(c, http.StatusUnauthorized, "login", "Sign in", loginView{next, "That is not the password."})
 	}
-	token, err := d.sessions.begin(c.Request().Context())
+	token, err := d.sessions.begin(c.Request().Context(), password)
 	if err != nil {
 		return d.unavailable(c, err)
 	}
@@ -52,7 +56,15 @@ func (d *Dashboard) logout(c echo.Context) error {
 		}
 	}
 	c.SetCookie(cookieOf(c.Request(), "", 0))
-	return c.Redirect(http.StatusSeeOther, "/login")
+	return c.Redirect(http.StatusSeeOther, d.at("/login"))
+}
+
+// next is where a sign-in leads.
+func (d *Dashboard) next(path string) string {
+	if path = localPath(path); path == "/" {
+		return d.at("/")
+	}
+	return path
 }
 
 // localPath returns a path of this server, so that the login page sends nobody

@@ -105,7 +105,7 @@ func (d *Dashboard) readBrisk(ctx context.Context) (b brisk, err error) {
 	if b.Replicas, err = d.roster.List(ctx); err != nil {
 		return b, err
 	}
-	if b.Codes, err = refusals.Read(ctx, d.Redis, refusalHours); err != nil {
+	if b.Codes, err = refusals.Read(ctx, d.Redis, d.Site, refusalHours); err != nil {
 		return b, err
 	}
 	if b.Stats.Parked > 0 {

@@ -23,7 +23,7 @@ var files embed.FS
 
 // parsePages returns the pages by name; each has the layout and the parts that
 // several share.
-func parsePages() map[string]*template.Template {
+func parsePages(at func(path string) string) map[string]*template.Template {
 	versions := make(map[string]string)
 	for _, name := range []string{"app.css", "app.js", "icon.svg"} {
 		content, err := files.ReadFile("assets/" + name)
@@ -34,6 +34,7 @@ func parsePages() map[string]*template.Template {
 		versions[name] = hex.EncodeToString(digest[:6])
 	}
 	functions := template.FuncMap{
+		"at": at, "siteBadge": siteBadge,
 		"asset": func(name string) string { return "/assets/" + name + "?v=" + versions[name] },
 		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
 		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "share": shareText, "join": strings.Join,
@@ -41,7 +42,7 @@ func parsePages() map[string]*template.Template {
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },
 	}
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"now", "parked", "replicas", "contact", "find", "comparison", "login", "bounce", "error"} {
+	for _, name := range []string{"now", "parked", "replicas", "sites", "contact", "find", "comparison", "login", "bounce", "error"} {
 		pages[name] = template.Must(template.New(name).Funcs(functions).
 			ParseFS(files, "templates/layout.html", "templates/"+name+".html"))
 	}

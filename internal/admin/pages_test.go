@@ -205,7 +205,7 @@ func TestTheFirstPageShowsWhatThereIsToKnow(t *testing.T) {
 	b.park(t, "8")
 	counter := refusals.New(b.redis.Client())
 	for range 7 {
-		counter.Count("invalid_access_key")
+		counter.Count("", "invalid_access_key")
 	}
 	require.NoError(t, counter.Flush(t.Context()))
 	require.NoError(t, roster.New(b.redis.Client()).Beat(t.Context(), roster.Replica{ID: "w", Role: roster.Worker, Host: "machine-two", Concurrency: 64}))

@@ -30,8 +30,8 @@ const (
 // value, the password authenticated with the token: who reads Redis can use
 // neither, and a changed password ends all sessions.
 type sessions struct {
-	rdb      redis.UniversalClient
-	password string
+	rdb       redis.UniversalClient
+	passwords []string
 }
 
 func sessionKey(token string) string {
@@ -39,16 +39,16 @@ func sessionKey(token string) string {
 	return "spw:session:" + base64.RawURLEncoding.EncodeToString(digest[:])
 }
 
-func (s *sessions) proof(token string) string {
+func proof(token, password string) string {
 	mac := hmac.New(sha256.New, []byte(token))
-	mac.Write([]byte(s.password))
+	mac.Write([]byte(password))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// begin returns the token of a new session.
-func (s *sessions) begin(ctx context.Context) (string, error) {
+// begin returns the token of a new session of whoever has a password.
+func (s *sessions) begin(ctx context.Context, password string) (string, error) {
 	token := rand.Text()
-	if err := s.rdb.Set(ctx, sessionKey(token), s.proof(token), sessionLife).Err(); err != nil {
+	if err := s.rdb.Set(ctx, sessionKey(token), proof(token, password), sessionLife).Err(); err != nil {
 		return "", fmt.Errorf("beginning a session: %w", err)
 	}
 	return token, nil
@@ -58,14 +58,18 @@ func (s *sessions) valid(ctx context.Context, token string) (bool, error) {
 	if len(token) != tokenLength {
 		return false, nil
 	}
-	proof, err := s.rdb.Get(ctx, sessionKey(token)).Result()
+	kept, err := s.rdb.Get(ctx, sessionKey(token)).Result()
 	if errors.Is(err, redis.Nil) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("looking for a session: %w", err)
 	}
-	return subtle.ConstantTimeCompare([]byte(proof), []byte(s.proof(token))) == 1, nil
+	valid := 0
+	for _, password := range s.passwords {
+		valid |= subtle.ConstantTimeCompare([]byte(kept), []byte(proof(token, password)))
+	}
+	return valid == 1, nil
 }
 
 func (s *sessions) end(ctx context.Context, token string) error {

@@ -49,7 +49,7 @@ func (d *Dashboard) listRefusals(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	codes, err := refusals.Read(c.Request().Context(), d.Redis, hours)
+	codes, err := refusals.Read(c.Request().Context(), d.Redis, d.Site, hours)
 	if err != nil {
 		return d.unavailable(c, err)
 	}

@@ -15,17 +15,15 @@ import (
 	"spillway/internal/admin/roster"
 	"spillway/internal/config"
 	"spillway/internal/observe"
-	"spillway/internal/pending"
 	"spillway/internal/pending/history"
 	"spillway/internal/throttle"
 )
 
-// newAdmin returns the admin address of an ingest process.
-func newAdmin(
-	rdb redis.UniversalClient, contacts *pending.Contacts, systems admin.Systems, settings config.Config, health http.Handler, log zerolog.Logger,
-) *admin.Dashboard {
+// siteAdmin returns what the admin address of an ingest process shows of a site.
+func siteAdmin(rdb redis.UniversalClient, settings config.Config, health http.Handler, log zerolog.Logger) admin.Options {
 	options := admin.Options{
-		Contacts: contacts, Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: systems, Redis: rdb, Password: settings.AdminPassword,
+		Contacts: newContacts(rdb, settings, nil), Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: Systems(rdb, settings), Redis: rdb,
+		Password: settings.AdminPassword, SitePassword: settings.SitePassword,
 		Creations: throttle.NewCreations(rdb, settings.Name, settings.CreationLimit),
 		Health:    health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
@@ -33,7 +31,15 @@ func newAdmin(
 	if len(settings.SearchKey) > 0 {
 		options.Addresses = addresses.New(rdb, settings.SearchKey)
 	}
-	return admin.New(options)
+	return options
+}
+
+// wholeAdmin returns what it shows of the whole installation.
+func wholeAdmin(rdb redis.UniversalClient, settings config.Config, health http.Handler, log zerolog.Logger) admin.Options {
+	return admin.Options{
+		Redis: rdb, Password: settings.AdminPassword, Health: health, Settings: shown(settings),
+		MonitorWritable: settings.MonitorWritable, Log: log,
+	}
 }
 
 // shown are the settings as the dashboard shows them.

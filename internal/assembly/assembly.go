@@ -10,34 +10,35 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"golang.org/x/sync/errgroup"
 
+	"spillway/internal/admin"
 	"spillway/internal/admin/addresses"
 	"spillway/internal/admin/refusals"
 	"spillway/internal/admin/roster"
 	"spillway/internal/assembly/metrics"
+	"spillway/internal/assembly/rotation"
 	"spillway/internal/config"
 	"spillway/internal/ingest"
 	"spillway/internal/observe"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
+	"spillway/internal/pulse"
 	"spillway/internal/redisconn"
 	"spillway/internal/site"
 	"spillway/internal/site/guard"
+	"spillway/internal/sites"
 	"spillway/internal/syncer"
 	"spillway/internal/throttle"
 	"spillway/internal/vault"
-	"spillway/internal/webhook"
 	"spillway/internal/worker"
 )
 
 // Ingest runs the ingest server and the admin address until ctx ends. SIGHUP
-// makes it read its access keys and certificate again.
+// makes it read its sites, or its access keys, and its certificate again.
 func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) error {
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
@@ -47,6 +48,10 @@ func Ingest(ctx context.Context, settings config.Config, log zerolog.Logger) err
 
 // IngestIn is [Ingest] in a process whose signals are someone else's.
 func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, hangUps <-chan os.Signal) error {
+	all, err := sites.Read(settings, config.Ingest)
+	if err != nil {
+		return err
+	}
 	fast, err := redisconn.Open(settings.RedisURL, redisconn.ForIngest, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
@@ -57,42 +62,44 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
 	}
 	defer patient.Close()
-	keys, err := webhook.NewKeyring(settings.AccessKeys)
-	if err != nil {
-		return fmt.Errorf("SPILLWAY_ACCESS_KEYS: %w", err)
-	}
-	keeper := history.NewKeeper(patient)
-	contacts := newContacts(fast, settings, keeper)
-	adopted, err := adopt(ctx, contacts, log)
-	if err != nil {
-		return err
-	}
-	registry := observe.NewRegistry()
-	systems, refused := Systems(patient, settings), refusals.New(patient)
-	registry.MustRegister(
-		metrics.Contacts(newContacts(patient, settings, nil)), metrics.Systems(systems), metrics.Redis(patient),
-		metrics.NewCreations(settings.Name, throttle.NewCreations(patient, settings.Name, 0)),
-		metrics.Queues(patient, contacts.Queues()), metrics.Comparisons(lastComparisons(patient, settings.Name)),
-		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
-	)
 	traces, err := observe.NewTraces(ctx, "spillway-ingest", log)
 	if err != nil {
 		return err
 	}
 	defer traces.Stop(ctx)
-	intake := pending.NewIntake(contacts)
-	endings := pending.NewEndings(intake, patient)
+	keeper, endings := history.NewKeeper(patient), pending.NewEndings(patient)
+	served := &intakeSites{fast: fast, patient: patient, room: keeper, endings: endings}
+	registry, refused := observe.NewRegistry(), refusals.New(patient)
 	server := ingest.New(ingest.Options{
-		Tracer: traces, Addr: settings.IngestAddr, Keys: keys, Pending: intake, Refusals: refused,
-		Endings: endings, AnswerWait: settings.AnswerWait, AnswerWaiters: settings.AnswerWaiters, Held: held(systems),
-		Site: settings.Name, Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies,
-		Log: log, Registerer: registry,
+		Tracer: traces, Addr: settings.IngestAddr, Refusals: refused, AnswerWaiters: settings.AnswerWaiters,
+		Certificate: settings.Certificate, TrustedProxies: settings.TrustedProxies, Log: log, Registerer: registry,
 	})
-	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(patient))...)
-	admin := newAdmin(patient, newContacts(patient, settings, nil), systems, settings, health, log)
+	if err := served.set(all, server.SetSites); err != nil {
+		return err
+	}
+	adopted, err := adopt(ctx, served.contacts(), log)
+	if err != nil {
+		return err
+	}
+	registry.MustRegister(
+		metrics.Contacts(served.stats), metrics.Systems(served.systems), metrics.Redis(patient),
+		metrics.Creations(served.creations), metrics.Queues(patient, served.queues),
+		metrics.Comparisons(lastComparisons(patient, served.names)),
+		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
+	)
+	health := observe.Handler(registry, append(systemChecks(served.systems), observe.RedisCheck(patient))...)
+	front := admin.NewFront(wholeAdmin(patient, settings, health, log))
+	show := func(all []config.Config) {
+		var shown []admin.Options
+		for _, site := range all {
+			shown = append(shown, siteAdmin(patient, site, health, log))
+		}
+		front.SetSites(shown)
+	}
+	show(all)
 	group, ctx := errgroup.WithContext(ctx)
 	if !adopted {
-		group.Go(func() error { return adoptLater(ctx, contacts) })
+		group.Go(func() error { return adoptLater(ctx, served.contacts()) })
 	}
 	group.Go(func() error { keeper.Run(ctx, seldom(log, unwatched)); return nil })
 	group.Go(func() error { refused.Run(ctx, seldom(log, "the counts of refusals wait")); return nil })
@@ -101,20 +108,45 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return nil
 	})
 	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
-	group.Go(func() error { return admin.Run(ctx) })
+	group.Go(func() error { return front.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
-		rotate(ctx, server, settings, hangUps, log)
+		items := []rotation.Item{siteFiles(settings, config.Ingest, func(all []config.Config) error {
+			if err := served.adopting(ctx, all); err != nil {
+				return err
+			}
+			if err := served.set(all, server.SetSites); err != nil {
+				return err
+			}
+			show(all)
+			return nil
+		})}
+		if settings.Certificate != nil {
+			items = append(items, certificateFiles(server, settings))
+		}
+		watch(ctx, hangUps, log, items...)
 		return nil
 	})
-	group.Go(func() error { return observe.Serve(ctx, settings.AdminAddr, admin, log) })
-	log.Info().Str("webhooks", settings.IngestAddr).Str("admin", settings.AdminAddr).Msg("ingest is up")
+	group.Go(func() error { return observe.Serve(ctx, settings.AdminAddr, front, log) })
+	log.Info().Str("webhooks", settings.IngestAddr).Str("admin", settings.AdminAddr).Int("sites", len(all)).Msg("ingest is up")
 	return group.Wait()
 }
 
 // Worker runs a worker and its health address until ctx ends and its passes
-// are done.
+// are done. SIGHUP makes it read its sites again.
 func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) error {
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	return WorkerIn(ctx, settings, log, hangUps)
+}
+
+// WorkerIn is [Worker] in a process whose signals are someone else's.
+func WorkerIn(ctx context.Context, settings config.Config, log zerolog.Logger, hangUps <-chan os.Signal) error {
+	all, err := sites.Read(settings, config.Worker)
+	if err != nil {
+		return err
+	}
 	rdb, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker, redisconn.WithRoots(settings.Roots))
 	if err != nil {
 		return fmt.Errorf("SPILLWAY_REDIS_URL: %w", err)
@@ -122,31 +154,32 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	defer rdb.Close()
 	registry := observe.NewRegistry()
 	registry.MustRegister(metrics.Redis(rdb), metrics.Pools(map[string]redis.UniversalClient{"worker": rdb}))
-	parts, err := newParts(rdb, settings, registry, log)
-	if err != nil {
-		return err
-	}
-	keeper := history.NewKeeper(rdb)
-	contacts := newContacts(rdb, settings, keeper)
-	adopted, err := adopt(ctx, contacts, log)
-	if err != nil {
-		return err
-	}
-	systems := Systems(rdb, settings)
 	traces, err := observe.NewTraces(ctx, "spillway-worker", log)
 	if err != nil {
 		return err
 	}
 	defer traces.Stop(ctx)
-	w := worker.New(worker.Options{
-		Tracer: traces, Redis: rdb, Contacts: contacts, Syncer: parts.syncer, Gate: parts.gate,
-		Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
-	})
-	health := observe.Handler(registry, append(systemChecks(systems), observe.RedisCheck(rdb))...)
 
 	// The health address answers until the last pass is done.
 	healthCtx, stopHealth := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopHealth()
+	keeper := history.NewKeeper(rdb)
+	served := &workSites{
+		rdb: rdb, room: keeper, log: log, crmCalls: metrics.CRMCalls(registry), siteCalls: metrics.SiteRequests(registry),
+	}
+	serve, _, err := served.set(healthCtx, all)
+	if err != nil {
+		return err
+	}
+	adopted, err := adopt(ctx, served.contacts(), log)
+	if err != nil {
+		return errors.Join(err, served.close(ctx))
+	}
+	w := worker.New(worker.Options{
+		Tracer: traces, Redis: rdb, Sites: serve, Concurrency: settings.WorkerConcurrency, Log: log, Registerer: registry,
+	})
+	health := observe.Handler(registry, append(systemChecks(served.systems), observe.RedisCheck(rdb))...)
+
 	var group errgroup.Group
 	workCtx, stopWork := context.WithCancel(ctx)
 	group.Go(func() error {
@@ -155,7 +188,7 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 	})
 	if !adopted {
 		group.Go(func() error {
-			err := adoptLater(workCtx, contacts)
+			err := adoptLater(workCtx, served.contacts())
 			if err != nil {
 				stopWork()
 			}
@@ -163,19 +196,29 @@ func Worker(ctx context.Context, settings config.Config, log zerolog.Logger) err
 		})
 	}
 	group.Go(func() error { keeper.Run(healthCtx, seldom(log, unwatched)); return nil })
-	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, parts.gate.UnderWay, log); return nil })
+	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, served.underWay, log); return nil })
+	watching := make(chan struct{})
+	group.Go(func() error {
+		defer close(watching)
+		watch(workCtx, hangUps, log, siteFiles(settings, config.Worker, func(all []config.Config) error {
+			serve, retire, err := served.set(healthCtx, all)
+			if err != nil {
+				return err
+			}
+			w.Serve(serve)
+			retire()
+			return nil
+		}))
+		return nil
+	})
 	group.Go(func() error {
 		defer stopHealth()
-		return errors.Join(w.Run(workCtx), parts.site.Close(context.WithoutCancel(ctx)))
+		err := w.Run(workCtx)
+		stopWork()
+		<-watching
+		return errors.Join(err, served.close(ctx))
 	})
-	if page := settings.Site.ProbeURL; page != "" {
-		group.Go(func() error {
-			guard.NewProber(parts.guard, settings.Site.WithServer(page), settings.Roots).Run(healthCtx, func(err error) { log.Warn().Err(err).Msg("the page is not measured") })
-			return nil
-		})
-	}
-	group.Go(func() error { nightly(workCtx, rdb, settings, log); return nil })
-	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Msg("worker is up")
+	log.Info().Str("health", settings.WorkerAddr).Int("concurrency", settings.WorkerConcurrency).Int("sites", len(all)).Msg("worker is up")
 	return group.Wait()
 }
 
@@ -186,42 +229,6 @@ func newContacts(rdb redis.UniversalClient, settings config.Config, room pending
 	return pending.New(rdb, pending.Options{Site: settings.Name, Queues: settings.Queues, Settle: settings.Settle, Room: room})
 }
 
-// adopt refuses a start with another number of queues than Redis holds contacts
-// in. While Redis is away nothing is known: checked is false, and the program
-// starts all the same.
-func adopt(ctx context.Context, contacts *pending.Contacts, log zerolog.Logger) (checked bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	err = contacts.Adopt(ctx)
-	var other *pending.OtherQueues
-	if errors.As(err, &other) {
-		return true, err
-	}
-	if err != nil {
-		log.Warn().Err(err).Msg("the number of queues was not checked; it is once Redis answers")
-	}
-	return err == nil, nil
-}
-
-// adoptLater goes on asking until Redis answers or ctx ends. A worker with a
-// wrong number would otherwise look into queues that nobody fills, healthy and
-// idle.
-func adoptLater(ctx context.Context, contacts *pending.Contacts) error {
-	const pause = time.Second
-	again := time.NewTicker(pause)
-	defer again.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-again.C:
-		}
-		if checked, err := adopt(ctx, contacts, zerolog.Nop()); checked {
-			return err
-		}
-	}
-}
-
 // parts are what a pass needs.
 type parts struct {
 	site   *site.Client
@@ -230,7 +237,10 @@ type parts struct {
 	syncer *syncer.Syncer
 }
 
-func newParts(rdb redis.UniversalClient, settings config.Config, registry prometheus.Registerer, log zerolog.Logger) (*parts, error) {
+func newParts(
+	rdb redis.UniversalClient, settings config.Config,
+	crmCalls func(string) func(pulse.Call), siteCalls func(string) func(site.Request), log zerolog.Logger,
+) (*parts, error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -243,7 +253,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 	siteBreaker := throttle.NewBreaker(rdb, throttle.Site, settings.Name, 5)
 	crm, budget, err := CRM(CRMOptions{
 		Settings: settings.CRM, Redis: rdb, Vault: secrets, Roots: settings.Roots,
-		Breaker: crmBreaker, Observe: metrics.CRMCalls(registry),
+		Breaker: crmBreaker, Observe: crmCalls(settings.Name),
 	})
 	if err != nil {
 		return nil, err
@@ -261,7 +271,7 @@ func newParts(rdb redis.UniversalClient, settings config.Config, registry promet
 		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole, LoginFormat: settings.Login,
-		Observe: metrics.SiteRequests(registry),
+		Observe: siteCalls(settings.Name),
 	})
 	if err != nil {
 		return nil, err

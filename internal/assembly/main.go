@@ -34,7 +34,12 @@ func Main(role config.Role, run Program) int {
 	defer stop()
 	log := observe.NewLogger(settings.LogLevel, settings.LogFormat, os.Stderr)
 	observe.LogRedis(log)
-	if err := run(ctx, settings, log); err != nil {
+	err = run(ctx, settings, log)
+	var invalid *config.Invalid
+	switch {
+	case errors.As(err, &invalid): // of a site
+		return ExitCode(os.Stderr, err)
+	case err != nil:
 		log.Error().Err(err).Msg("stopped")
 		return 1
 	}

@@ -139,10 +139,10 @@ func compareNow(ctx context.Context, rdb redis.UniversalClient, settings config.
 }
 
 // lastComparisons returns what reads the last comparisons of sites.
-func lastComparisons(rdb redis.UniversalClient, names ...string) func(context.Context) ([]comparisons.Comparison, error) {
+func lastComparisons(rdb redis.UniversalClient, names func() []string) func(context.Context) ([]comparisons.Comparison, error) {
 	store := comparisons.New(rdb)
 	return func(ctx context.Context) (all []comparisons.Comparison, err error) {
-		for _, name := range names {
+		for _, name := range names() {
 			last, ok, err := store.Read(ctx, name)
 			if err != nil {
 				return nil, err

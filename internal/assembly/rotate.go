@@ -9,39 +9,62 @@ import (
 	"spillway/internal/assembly/rotation"
 	"spillway/internal/config"
 	"spillway/internal/ingest"
-	"spillway/internal/webhook"
+	"spillway/internal/sites"
 )
 
-// rotate keeps the server's access keys and its certificate as their files
-// have them, until ctx ends. A hang-up reads them at once.
-func rotate(ctx context.Context, server *ingest.Server, settings config.Config, hangUps <-chan os.Signal, log zerolog.Logger) {
-	files := settings.Files
-	items := []rotation.Item{{Name: "SPILLWAY_ACCESS_KEYS", Load: func() error {
-		keys, err := files.ReadAccessKeys()
+// siteFiles keeps the sites as their files have them: apply is given all of them
+// after each change that passes the checks.
+func siteFiles(settings config.Config, role config.Role, apply func([]config.Config) error) rotation.Item {
+	if settings.SitesFolder == "" {
+		return ownKeys(settings, apply)
+	}
+	return rotation.Item{
+		Name: "SPILLWAY_SITES", Files: func() []string { return sites.Files(settings.SitesFolder) },
+		Load: func() error {
+			all, err := sites.Read(settings, role)
+			if err != nil {
+				return err
+			}
+			return apply(all)
+		},
+	}
+}
+
+// ownKeys keeps the access keys of an installation's only site. Its other
+// settings stand in the environment.
+func ownKeys(settings config.Config, apply func([]config.Config) error) rotation.Item {
+	item := rotation.Item{Name: "SPILLWAY_ACCESS_KEYS", Load: func() error {
+		keys, err := settings.Files.ReadAccessKeys()
 		if err != nil {
 			return err
 		}
-		ring, err := webhook.NewKeyring(keys)
+		next := settings
+		next.AccessKeys = keys
+		return apply([]config.Config{next})
+	}}
+	if file := settings.Files.AccessKeys; file != "" {
+		item.Files = func() []string { return []string{file} }
+	}
+	return item
+}
+
+// certificateFiles keeps the server's certificate.
+func certificateFiles(server *ingest.Server, settings config.Config) rotation.Item {
+	files := settings.Files
+	item := rotation.Item{Name: "SPILLWAY_TLS_CERT", Load: func() error {
+		certificate, err := files.ReadCertificate()
 		if err == nil {
-			server.SetKeys(ring)
+			server.SetCertificate(certificate)
 		}
 		return err
-	}}}
-	if files.AccessKeys != "" {
-		items[0].Files = []string{files.AccessKeys}
+	}}
+	if files.TLSCert != "" && files.TLSKey != "" {
+		item.Files = func() []string { return []string{files.TLSCert, files.TLSKey} }
 	}
-	if settings.Certificate != nil {
-		certificate := rotation.Item{Name: "SPILLWAY_TLS_CERT", Load: func() error {
-			certificate, err := files.ReadCertificate()
-			if err == nil {
-				server.SetCertificate(certificate)
-			}
-			return err
-		}}
-		if files.TLSCert != "" && files.TLSKey != "" {
-			certificate.Files = []string{files.TLSCert, files.TLSKey}
-		}
-		items = append(items, certificate)
-	}
+	return item
+}
+
+// watch takes up changes until ctx ends. A hang-up reads all files at once.
+func watch(ctx context.Context, hangUps <-chan os.Signal, log zerolog.Logger, items ...rotation.Item) {
 	rotation.Watch(ctx, rotation.Options{Items: items, Signal: hangUps, Log: log})
 }

@@ -3,10 +3,13 @@ package assembly
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/assembly/metrics"
 	"spillway/internal/config"
 	"spillway/internal/observe"
 	"spillway/internal/site/guard"
@@ -18,20 +21,35 @@ func Systems(rdb redis.UniversalClient, settings config.Config) *throttle.Status
 	return throttle.NewStatuses(rdb, settings.Name, settings.CRM.Account, throttle.SiteFacts{Key: guard.Key(settings.Name), Read: guard.Facts})
 }
 
-// systemChecks show in /readyz when the CRM or the site is not called. That
-// makes no program unready: contacts wait, and webhooks are still accepted.
-func systemChecks(systems *throttle.Statuses) []observe.Check {
+// systemsReader reads what is known of the CRM and the site of one site.
+type systemsReader = metrics.Statuses
+
+// systemChecks show in /readyz when the CRM or the site is not called, of any
+// site. That makes no program unready: contacts wait, and webhooks are still
+// accepted.
+func systemChecks(sites func() map[string]systemsReader) []observe.Check {
 	checks := make([]observe.Check, 0, 2)
 	for _, system := range []string{throttle.CRM, throttle.Site} {
 		checks = append(checks, observe.Check{Name: system, Run: func(ctx context.Context) error {
-			all, err := systems.Read(ctx)
-			if err != nil {
-				return nil //nolint:nilerr // the check of Redis says so
-			}
-			for _, status := range all {
-				if status.System == system && status.State != throttle.Closed {
-					return observe.Degraded(describe(status))
+			all := sites()
+			var away []string
+			for _, name := range slices.Sorted(maps.Keys(all)) {
+				statuses, err := all[name].Read(ctx)
+				if err != nil {
+					return nil //nolint:nilerr // the check of Redis says so
 				}
+				for _, status := range statuses {
+					if status.System != system || status.State == throttle.Closed {
+						continue
+					}
+					if len(all) == 1 {
+						return observe.Degraded(describe(status))
+					}
+					away = append(away, name+": "+describe(status))
+				}
+			}
+			if len(away) > 0 {
+				return observe.Degraded(strings.Join(away, "; "))
 			}
 			return nil
 		}})
@@ -41,7 +59,7 @@ func systemChecks(systems *throttle.Statuses) []observe.Check {
 
 // held says whether no pass begins, since a system is away or the CRM holds
 // everybody back. A hold of a second is over before anybody tires of waiting.
-func held(systems *throttle.Statuses) func(context.Context) bool {
+func held(systems systemsReader) func(context.Context) bool {
 	return func(ctx context.Context) bool {
 		all, err := systems.Read(ctx)
 		return err != nil || slices.ContainsFunc(all, func(s throttle.Status) bool {

@@ -168,7 +168,7 @@ func (c Site) WithServer(address string) string {
 // Unconfigured reports that neither the CRM nor the site is set: a first run,
 // for which a stand-in of each will do. Only [All] can be unconfigured.
 func (c Config) Unconfigured() bool {
-	return c.CRM.URL == "" && c.Site.URL == ""
+	return c.CRM.URL == "" && c.Site.URL == "" && c.SitesFolder == ""
 }
 
 // Invalid lists every wrong setting, one line each: the setting, what is

@@ -131,10 +131,10 @@ func requireAccepted(t *testing.T, c config.Config) {
 		require.NoError(t, err, c.RedisURL)
 	}
 	if c.AccessKeys != nil {
-		ring, err := webhook.NewKeyring(c.AccessKeys)
+		ring, err := webhook.NewKeyring(map[string][]string{c.Name: c.AccessKeys})
 		require.NoError(t, err)
 		for _, key := range c.AccessKeys {
-			require.True(t, ring.Accepts(key))
+			require.Equal(t, c.Name, ring.Site(key))
 		}
 	}
 	if c.CRM.URL != "" {

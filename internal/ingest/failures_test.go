@@ -43,11 +43,11 @@ func (b *bundle) exhaust(t *testing.T, address, forwarded string) (failures int)
 func behind(t *testing.T, proxies ...string) *bundle {
 	t.Helper()
 	b := &bundle{log: &logtest.Log{}, registry: prometheus.NewRegistry()}
-	options := ingest.Options{Keys: keyring(t, key), Pending: submit(accept), Registerer: b.registry, Log: zerolog.New(b.log)}
+	options := ingest.Options{Registerer: b.registry, Log: zerolog.New(b.log)}
 	for _, proxy := range proxies {
 		options.TrustedProxies = append(options.TrustedProxies, netip.MustParsePrefix(proxy))
 	}
-	b.server = ingest.New(options)
+	b.server = serving(t, options, ingest.Site{Pending: submit(accept)})
 	return b
 }
 
@@ -66,7 +66,7 @@ func TestAnAddressMayGuessSomeTimesOnly(t *testing.T) {
 
 	require.Equal(t, http.StatusForbidden, b.from("198.51.100.8:1000", "", "wrong").Code, "another address may still fail")
 	require.NoError(t, testutil.GatherAndCompare(b.registry, strings.NewReader(`
-# HELP spillway_webhooks_received_total Webhooks by action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.
+# HELP spillway_webhooks_received_total Webhooks by site (none: no key told it), action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.
 # TYPE spillway_webhooks_received_total counter
 spillway_webhooks_received_total{action="add",outcome="accepted",site="default"} 0
 spillway_webhooks_received_total{action="add",outcome="coalesced",site="default"} 0

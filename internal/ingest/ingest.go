@@ -28,7 +28,6 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/observe"
-	"spillway/internal/webhook"
 )
 
 // Submitter records that a contact has work to do. Once it has returned nil
@@ -42,32 +41,18 @@ type Submitter interface {
 type Options struct {
 	// Addr is the address that [Server.Run] listens on.
 	Addr string
-	// Keys are the accepted access keys. Nil accepts none, until
-	// [Server.SetKeys].
-	Keys    *webhook.Keyring
-	Pending Submitter
-	// Endings takes the webhooks whose senders are ready to wait for the pass;
-	// nil: nobody waits.
-	Endings Endings
-	// AnswerWait is how long the sender of an add waits that does not say how
-	// long; zero: not at all.
-	AnswerWait time.Duration
 	// AnswerWaiters is how many senders wait at a time; others are answered at
 	// once.
 	AnswerWaiters int
-	// Held says that no pass begins at the moment, so nobody waits. It is asked
-	// once a second at most; nil: passes do begin.
-	Held func(ctx context.Context) bool
 	// Certificate serves TLS 1.2 or later; nil: the server speaks plain HTTP.
 	// [Server.SetCertificate] replaces it.
 	Certificate *tls.Certificate
 	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// Refusals is told the code of each refusal; nil: none is.
-	Refusals interface{ Count(code string) }
-	// Site is the site that the webhooks are for; empty: [contact.DefaultSite].
-	Site string
-	Log  zerolog.Logger
+	// Refusals is told the code of each refusal, and the site if an accepted key
+	// told it; nil: none is.
+	Refusals interface{ Count(site, code string) }
+	Log      zerolog.Logger
 	// Registerer gets the metrics; nil: there are none.
 	Registerer prometheus.Registerer
 	// Tracer begins the traces; nil: there are none.
@@ -91,14 +76,12 @@ const (
 // Server takes webhooks.
 type Server struct {
 	addr       string
-	keys       atomic.Pointer[webhook.Keyring]
+	sites      atomic.Pointer[served]
 	failures   *failures
 	secure     bool
 	shown      atomic.Pointer[tls.Certificate]
-	pending    Submitter
 	waits      *waits
-	refusals   interface{ Count(code string) }
-	site       string
+	refusals   interface{ Count(site, code string) }
 	log        zerolog.Logger
 	complaints zerolog.Logger // as log, but a line per complaintPeriod
 	metrics    *metrics
@@ -107,13 +90,11 @@ type Server struct {
 	handler    http.Handler
 }
 
-// New returns a server that does not listen yet.
+// New returns a server that does not listen yet, and accepts no key until
+// [Server.SetSites].
 func New(options Options) *Server {
 	s := &Server{
-		addr:    options.Addr,
-		pending: options.Pending, refusals: options.Refusals,
-		site: options.Site,
-		log:  options.Log,
+		addr: options.Addr, refusals: options.Refusals, log: options.Log,
 		complaints: options.Log.Sample(&zerolog.BurstSampler{
 			Burst: 1, Period: complaintPeriod,
 		}),
@@ -121,22 +102,16 @@ func New(options Options) *Server {
 		waits:    newWaits(options),
 		secure:   options.Certificate != nil,
 	}
-	if s.site == "" {
-		s.site = contact.DefaultSite
-	}
-	s.metrics = newMetrics(options.Registerer, s.site, s.waits)
+	s.metrics = newMetrics(options.Registerer, s.waits)
+	s.sites.Store(&served{unknown: noSite})
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider()
 	}
 	s.tracer = options.Tracer.Tracer("spillway/internal/ingest")
-	s.keys.Store(options.Keys)
 	s.shown.Store(options.Certificate)
 	s.handler = s.routes(options.TrustedProxies)
 	return s
 }
-
-// SetKeys replaces the accepted access keys, from the next request on.
-func (s *Server) SetKeys(keys *webhook.Keyring) { s.keys.Store(keys) }
 
 // SetCertificate replaces the certificate, from the next connection on. It does
 // nothing for a server that was made without one.

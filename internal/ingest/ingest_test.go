@@ -23,7 +23,6 @@ import (
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
-	"spillway/internal/webhook"
 )
 
 const (
@@ -51,18 +50,23 @@ type bundle struct {
 func setup(t testing.TB, submitter ingest.Submitter) *bundle {
 	t.Helper()
 	b := &bundle{log: &logtest.Log{}, registry: prometheus.NewRegistry()}
-	b.server = ingest.New(ingest.Options{
-		Keys: keyring(t, key), Pending: submitter, Registerer: b.registry,
-		Log: zerolog.New(b.log).Level(zerolog.TraceLevel),
-	})
+	b.server = serving(t, ingest.Options{
+		Registerer: b.registry, Log: zerolog.New(b.log).Level(zerolog.TraceLevel),
+	}, ingest.Site{Pending: submitter})
 	return b
 }
 
-func keyring(t testing.TB, keys ...string) *webhook.Keyring {
+// serving returns a server for one site, which has the key of the tests unless it
+// says otherwise.
+func serving(t testing.TB, options ingest.Options, site ingest.Site) *ingest.Server {
 	t.Helper()
-	ring, err := webhook.NewKeyring(keys)
-	require.NoError(t, err)
-	return ring
+	server := ingest.New(options)
+	site.Name = contact.DefaultSite
+	if site.Keys == nil {
+		site.Keys = []string{key}
+	}
+	require.NoError(t, server.SetSites([]ingest.Site{site}))
+	return server
 }
 
 // call sends a request, with a form as its body if that is not empty.
@@ -129,7 +133,7 @@ func TestAcceptedWebhookIsSubmittedAndAnswered(t *testing.T) {
 		{ref, contact.Intent{Action: contact.Add, Role: "customer", Notify: true}},
 	}, got)
 	require.NoError(t, testutil.GatherAndCompare(b.registry, strings.NewReader(`
-# HELP spillway_webhooks_received_total Webhooks by action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.
+# HELP spillway_webhooks_received_total Webhooks by site (none: no key told it), action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.
 # TYPE spillway_webhooks_received_total counter
 spillway_webhooks_received_total{action="add",outcome="accepted",site="default"} 0
 spillway_webhooks_received_total{action="add",outcome="coalesced",site="default"} 1
@@ -388,12 +392,16 @@ func TestNewKeysCountFromTheNextRequestOn(t *testing.T) {
 	b := setup(t, submit(accept))
 	target := "/?wpf_action=test&access_key="
 	require.Equal(t, http.StatusOK, b.call(http.MethodGet, target+key, "").Code)
-	b.server.SetKeys(keyring(t, "new-key", key))
+	one := func(name string, keys ...string) ingest.Site {
+		return ingest.Site{Name: name, Keys: keys, Pending: submit(accept)}
+	}
+	require.NoError(t, b.server.SetSites([]ingest.Site{one("default", "new-key", key)}))
 	require.Equal(t, http.StatusOK, b.call(http.MethodGet, target+key, "").Code)
 	require.Equal(t, http.StatusOK, b.call(http.MethodGet, target+"new-key", "").Code)
-	b.server.SetKeys(keyring(t, "new-key"))
+	require.NoError(t, b.server.SetSites([]ingest.Site{one("default", "new-key")}))
 	require.Equal(t, http.StatusForbidden, b.call(http.MethodGet, target+key, "").Code)
-	b.server.SetKeys(nil)
+	require.Error(t, b.server.SetSites([]ingest.Site{one("shop", "a-key"), one("blog", "a-key")}))
+	require.Equal(t, http.StatusOK, b.call(http.MethodGet, target+"new-key", "").Code, "what was there before stays")
 	require.Equal(t, http.StatusForbidden, b.call(http.MethodGet, target, "").Code)
 }
 
@@ -423,7 +431,7 @@ func TestWebhookIsKeptInRedis(t *testing.T) {
 }
 
 func BenchmarkWebhook(b *testing.B) {
-	handler := ingest.New(ingest.Options{Keys: keyring(b, key), Pending: submit(accept), Log: zerolog.New(io.Discard).Level(zerolog.InfoLevel)}).Handler()
+	handler := serving(b, ingest.Options{Log: zerolog.New(io.Discard).Level(zerolog.InfoLevel)}, ingest.Site{Pending: submit(accept)}).Handler()
 	r := httptest.NewRequest(http.MethodGet, query+"wpf_action=update&contact_id=123", nil)
 	b.ReportAllocs()
 	for b.Loop() {

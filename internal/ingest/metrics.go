@@ -11,21 +11,18 @@ import (
 
 type metrics struct {
 	webhooks *prometheus.CounterVec
-	kept     [contact.Add + 1]struct{ accepted, coalesced prometheus.Counter } // of webhooks, by action
 	duration prometheus.Histogram
 	waits    *prometheus.CounterVec
 	waited   prometheus.Histogram
 }
 
-func newMetrics(registerer prometheus.Registerer, site string, waits *waits) *metrics {
+func newMetrics(registerer prometheus.Registerer, waits *waits) *metrics {
 	auto := promauto.With(registerer)
 	m := &metrics{
 		webhooks: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_webhooks_received_total",
-			Help: "Webhooks by action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.",
-			// A process takes the webhooks of one site.
-			ConstLabels: prometheus.Labels{"site": site},
-		}, []string{"action", "outcome"}),
+			Help: "Webhooks by site (none: no key told it), action (none: of a refused one) and outcome: accepted, coalesced, test, or the code of the refusal.",
+		}, []string{"site", "action", "outcome"}),
 		duration: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_webhook_duration_seconds",
 			Help:    "Time from a webhook's headers to the end of its answer, without its sender's wait for the pass.",
@@ -44,18 +41,27 @@ func newMetrics(registerer prometheus.Registerer, site string, waits *waits) *me
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "spillway_webhooks_waiting", Help: "Senders that wait for the pass now; SPILLWAY_ANSWER_WAITERS bounds them.",
 	}, func() float64 { return float64(waits.taken.Load()) })
-	// A rate needs a series that was there before the first event.
-	for _, action := range []contact.Action{contact.UpdateTags, contact.Update, contact.Add} {
-		m.kept[action].accepted = m.webhooks.WithLabelValues(action.String(), "accepted")
-		m.kept[action].coalesced = m.webhooks.WithLabelValues(action.String(), "coalesced")
-	}
 	for _, end := range []string{endSynced, endParked, endTimeout, endHungUp, endStopping, endDeclined, endFull} {
 		m.waits.WithLabelValues(end)
 	}
-	m.webhooks.WithLabelValues("none", "invalid_access_key")
-	m.webhooks.WithLabelValues("none", "too_many_failures")
-	m.webhooks.WithLabelValues("none", "unavailable")
 	return m
+}
+
+// know makes the series of a site: a rate needs one that was there before the
+// first event.
+func (m *metrics) know(site string) (kept [contact.Add + 1]struct{ accepted, coalesced prometheus.Counter }) {
+	for _, action := range []contact.Action{contact.UpdateTags, contact.Update, contact.Add} {
+		kept[action].accepted = m.webhooks.WithLabelValues(site, action.String(), "accepted")
+		kept[action].coalesced = m.webhooks.WithLabelValues(site, action.String(), "coalesced")
+	}
+	m.webhooks.WithLabelValues(site, "none", "unavailable")
+	return kept
+}
+
+// knowRefusals is the same for what has no accepted key.
+func (m *metrics) knowRefusals(unknown string) {
+	m.webhooks.WithLabelValues(unknown, "none", "invalid_access_key")
+	m.webhooks.WithLabelValues(unknown, "none", "too_many_failures")
 }
 
 func (m *metrics) observe(o outcome, took time.Duration) {
@@ -68,11 +74,13 @@ func (m *metrics) waitEnded(end string) { m.waits.WithLabelValues(end).Inc() }
 
 func (m *metrics) counter(o outcome) prometheus.Counter {
 	switch {
+	case o.site == nil:
+		return m.webhooks.WithLabelValues(o.unknown, o.action(), o.result())
 	case o.refusal != nil || o.hook.Test:
-		return m.webhooks.WithLabelValues(o.action(), o.result())
+		return m.webhooks.WithLabelValues(o.site.Name, o.action(), o.result())
 	case o.coalesced:
-		return m.kept[o.hook.Intent.Action].coalesced
+		return o.site.kept[o.hook.Intent.Action].coalesced
 	default:
-		return m.kept[o.hook.Intent.Action].accepted
+		return o.site.kept[o.hook.Intent.Action].accepted
 	}
 }

@@ -226,7 +226,7 @@ func TestRunSaysWhichAddressItCannotListenOn(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = taken.Close() }()
-	server := ingest.New(ingest.Options{Addr: taken.Addr().String(), Pending: submit(accept)})
+	server := ingest.New(ingest.Options{Addr: taken.Addr().String()})
 	require.ErrorContains(t, server.Run(t.Context()), "listening on "+taken.Addr().String())
 }
 

@@ -20,6 +20,8 @@ import (
 
 // outcome is what became of a request.
 type outcome struct {
+	site      *site        // that the key belongs to; nil: none
+	unknown   string       // what the metrics call its site then
 	hook      webhook.Hook // if it was accepted
 	coalesced bool
 	refusal   *webhook.Error // or why it was not
@@ -29,6 +31,14 @@ type outcome struct {
 	end    string        // how the wait ended; empty: there was none
 	waited time.Duration // until then
 	event  history.Event // how the pass ended, if the sender waited for that
+}
+
+// siteName is the site's; empty: no accepted key told it.
+func (o outcome) siteName() string {
+	if o.site == nil {
+		return ""
+	}
+	return o.site.Name
 }
 
 func (o outcome) status() int {
@@ -87,13 +97,16 @@ func (s *Server) take(c echo.Context) error {
 
 	s.metrics.observe(o, took-o.waited)
 	if o.refusal != nil && s.refusals != nil {
-		s.refusals.Count(o.refusal.Code)
+		s.refusals.Count(o.siteName(), o.refusal.Code)
 	}
 	if line := s.log.Debug(); line.Enabled() {
 		// No path and no query: both can hold a key, the one by mistake.
 		line.Err(cause(err)).Int("status", o.status()).Str("outcome", o.result()).Dur("took_ms", took).Str("request_id", id)
+		if o.site != nil {
+			line.Str("site", o.site.Name)
+		}
 		if o.hook.ID != "" {
-			line.Stringer("contact", contact.Ref{Site: s.site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
+			line.Stringer("contact", contact.Ref{Site: o.hook.Site, ID: o.hook.ID}).Stringer("action", o.hook.Intent.Action)
 		}
 		if o.end != "" {
 			line.Str("wait", o.end).Dur("waited_ms", o.waited)
@@ -109,30 +122,34 @@ func (s *Server) record(r *http.Request, id string, client interface{ RealIP() s
 		if reason := recover(); reason != nil {
 			// The reason may quote the request.
 			s.log.Error().Str("type", fmt.Sprintf("%T", reason)).Str("at", panicked()).Msg("taking a webhook panicked")
-			o = outcome{refusal: internal()}
+			o = outcome{refusal: internal(), site: o.site, unknown: o.unknown}
 		}
 	}()
-	hook, err := webhook.Parse(r, s.keys.Load())
+	sites := s.sites.Load()
+	hook, err := webhook.Parse(r, sites.keys)
+	o.site, o.unknown = sites.of[hook.Site], sites.unknown
 	if err != nil {
-		o = refused(err)
+		o.refusal = refused(err)
 		if o.refusal.Status == http.StatusForbidden {
 			o = s.failedKey(o, client.RealIP())
 		}
 		return o
 	}
+	o.hook = hook
 	if hook.Test {
-		return outcome{hook: hook}
+		return o
 	}
 	receipt := contact.Receipt{Action: hook.Intent.Action, RequestID: id, Trace: observe.Traceparent(r.Context())}
-	coalesced, hold, err := s.submit(s.submitContext(), contact.Ref{Site: s.site, ID: hook.ID}, hook, receipt)
+	o.coalesced, o.hold, err = s.submit(s.submitContext(), o.site, hook, receipt)
 	if err != nil {
 		s.complaints.Error().Err(cause(err)).Msg("webhooks are refused: they cannot be recorded in Redis")
-		return outcome{refusal: &webhook.Error{
+		o.hook = webhook.Hook{}
+		o.refusal = &webhook.Error{
 			Status: http.StatusServiceUnavailable, Code: "unavailable",
 			Message: "The webhook was not recorded: the queue does not answer. Send it again.",
-		}}
+		}
 	}
-	return outcome{hook: hook, coalesced: coalesced, hold: hold}
+	return o
 }
 
 // maxDrained is how much of a body that nobody needs is read, in bytes: as much
@@ -174,21 +191,21 @@ func (s *Server) submitContext() context.Context {
 // locked out by somebody who guesses from the same address.
 func (s *Server) failedKey(o outcome, client string) outcome {
 	if wait := s.failures.count(client); wait > 0 {
-		return outcome{wait: wait, refusal: &webhook.Error{
+		o.wait, o.refusal = wait, &webhook.Error{
 			Status: http.StatusTooManyRequests, Code: "too_many_failures",
 			Message: "Too many requests with a missing or wrong access key came from this address.",
-		}}
+		}
 	}
 	return o
 }
 
-// refused is the outcome of an error of package webhook.
-func refused(err error) outcome {
+// refused is the refusal that an error of package webhook is.
+func refused(err error) *webhook.Error {
 	var refusal *webhook.Error
 	if !errors.As(err, &refusal) {
 		refusal = internal()
 	}
-	return outcome{refusal: refusal}
+	return refusal
 }
 
 func internal() *webhook.Error {

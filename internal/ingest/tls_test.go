@@ -25,9 +25,7 @@ func TestWebhooksArriveOverTLS(t *testing.T) {
 		require.NoError(t, err)
 		return &pair
 	}
-	server := ingest.New(ingest.Options{
-		Keys: keyring(t, key), Pending: submit(accept), Certificate: certificate("old.example"), Log: zerolog.New(&logtest.Log{}),
-	})
+	server := serving(t, ingest.Options{Certificate: certificate("old.example"), Log: zerolog.New(&logtest.Log{})}, ingest.Site{Pending: submit(accept)})
 	address, _ := serve(t, server)
 	dial := func(host string, most uint16) (*http.Response, error) {
 		client := &http.Client{Transport: &http.Transport{
@@ -65,7 +63,7 @@ func TestAHandshakeThatDoesNotComeIsCutOff(t *testing.T) {
 	authority := certtest.NewAuthority(t, "an authority")
 	pair, err := tls.X509KeyPair(authority.Issue(t, "example.com"))
 	require.NoError(t, err)
-	address, _ := serve(t, ingest.New(ingest.Options{Keys: keyring(t, key), Pending: submit(accept), Certificate: &pair, Log: zerolog.Nop()}))
+	address, _ := serve(t, serving(t, ingest.Options{Certificate: &pair, Log: zerolog.Nop()}, ingest.Site{Pending: submit(accept)}))
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()

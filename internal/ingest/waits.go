@@ -21,39 +21,28 @@ type Endings interface {
 
 // waits decides which senders wait and how long, and bounds how many do.
 type waits struct {
-	endings  Endings // nil: nobody waits
-	patience time.Duration
 	most     int64
-	held     func(context.Context) bool // nil: nobody knows
-
 	taken    atomic.Int64
 	stopping chan struct{}
 	stop     func() // ends all waits
-
-	mu     sync.Mutex
-	asked  time.Time // when held was
-	answer bool
 }
 
 func newWaits(options Options) *waits {
-	w := &waits{
-		endings: options.Endings, patience: options.AnswerWait, most: int64(options.AnswerWaiters),
-		held: options.Held, stopping: make(chan struct{}),
-	}
+	w := &waits{most: int64(options.AnswerWaiters), stopping: make(chan struct{})}
 	w.stop = sync.OnceFunc(func() { close(w.stopping) })
 	return w
 }
 
 // of returns how long the sender of a webhook is ready to wait: as long as it
 // says, else an add for as long as the setting says.
-func (w *waits) of(hook webhook.Hook) time.Duration {
+func (w *waits) of(site *site, hook webhook.Hook) time.Duration {
 	switch {
-	case w.endings == nil || w.most == 0:
+	case site.Endings == nil || w.most == 0:
 		return 0
 	case hook.HasWait:
 		return hook.Wait
 	case hook.Intent.Action == contact.Add:
-		return w.patience
+		return site.AnswerWait
 	}
 	return 0
 }
@@ -69,20 +58,29 @@ func (w *waits) take() bool {
 
 func (w *waits) leave() { w.taken.Add(-1) }
 
-// heldFor is how long an answer of held stays good.
+// held asks whether the passes of a site are held back.
+type held struct {
+	ask func(context.Context) bool // nil: nobody knows
+
+	mu     sync.Mutex
+	asked  time.Time
+	answer bool
+}
+
+// heldFor is how long an answer stays good.
 const heldFor = time.Second
 
 // hindered says that passes are held back at the moment.
-func (w *waits) hindered(ctx context.Context) bool {
-	if w.held == nil {
+func (h *held) hindered(ctx context.Context) bool {
+	if h.ask == nil {
 		return false
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if now := time.Now(); now.Sub(w.asked) > heldFor {
-		w.answer, w.asked = w.held(ctx), now
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if now := time.Now(); now.Sub(h.asked) > heldFor {
+		h.answer, h.asked = h.ask(ctx), now
 	}
-	return w.answer
+	return h.answer
 }
 
 // hold is a sender that waits.
@@ -103,19 +101,20 @@ const (
 )
 
 // submit records a webhook. hold is nil if its sender gets an answer at once.
-func (s *Server) submit(ctx context.Context, ref contact.Ref, hook webhook.Hook, receipt contact.Receipt) (coalesced bool, held *hold, err error) {
-	patience := s.waits.of(hook)
+func (s *Server) submit(ctx context.Context, site *site, hook webhook.Hook, receipt contact.Receipt) (coalesced bool, held *hold, err error) {
+	ref := contact.Ref{Site: site.Name, ID: hook.ID}
+	patience := s.waits.of(site, hook)
 	if patience > 0 && !s.waits.take() {
 		s.metrics.waitEnded(endFull)
 		patience = 0
 	}
 	if patience == 0 {
-		coalesced, err = s.pending.Submit(ctx, ref, hook.Intent, receipt)
+		coalesced, err = site.Pending.Submit(ctx, ref, hook.Intent, receipt)
 		return coalesced, nil, err
 	}
 	until := time.Now().Add(patience)
-	coalesced, wait, err := s.waits.endings.Submit(ctx, ref, hook.Intent, receipt, patience)
-	if wait != nil && s.waits.hindered(ctx) {
+	coalesced, wait, err := site.Endings.Submit(ctx, ref, hook.Intent, receipt, patience)
+	if wait != nil && site.held.hindered(ctx) {
 		wait.Leave()
 		wait = nil
 	}

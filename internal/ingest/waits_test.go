@@ -38,22 +38,20 @@ type waiting struct {
 
 const longWait = 30 * time.Second // far more than anything takes
 
-func startWaiting(t *testing.T, change func(*ingest.Options)) *waiting {
+func startWaiting(t *testing.T, change func(*ingest.Options, *ingest.Site)) *waiting {
 	t.Helper()
 	t.Parallel()
 	server := redistest.Start(t)
 	w := &waiting{bundle: &bundle{log: &logtest.Log{}, registry: prometheus.NewRegistry()}, rdb: server.Client(), redis: server}
 	w.contacts = pending.New(w.rdb, pending.Options{})
 	intake := pending.NewIntake(w.contacts)
-	endings := pending.NewEndings(intake, w.rdb)
-	options := ingest.Options{
-		Keys: keyring(t, key), Pending: intake, Registerer: w.registry, Log: zerolog.New(w.log).Level(zerolog.TraceLevel),
-		Endings: endings, AnswerWait: longWait, AnswerWaiters: 10,
-	}
+	endings := pending.NewEndings(w.rdb)
+	options := ingest.Options{Registerer: w.registry, Log: zerolog.New(w.log).Level(zerolog.TraceLevel), AnswerWaiters: 10}
+	site := ingest.Site{Pending: intake, Endings: endings.Of(intake), AnswerWait: longWait}
 	if change != nil {
-		change(&options)
+		change(&options, &site)
 	}
-	w.server = ingest.New(options)
+	w.server = serving(t, options, site)
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
 	go func() {
@@ -199,7 +197,7 @@ func TestAddThatParksIsAnsweredWithTheReason(t *testing.T) {
 }
 
 func TestAddThatTakesLongIsQueued(t *testing.T) {
-	w := startWaiting(t, func(o *ingest.Options) { o.AnswerWait = 50 * time.Millisecond })
+	w := startWaiting(t, func(_ *ingest.Options, s *ingest.Site) { s.AnswerWait = 50 * time.Millisecond })
 	answer := <-w.send(t.Context(), "wpf_action=add&contact_id=5")
 	require.NoError(t, answer.err)
 	require.Equal(t, http.StatusOK, answer.status)
@@ -292,7 +290,7 @@ func TestStopAnswersThoseWhoWait(t *testing.T) {
 }
 
 func TestNoMoreWaitThanMay(t *testing.T) {
-	w := startWaiting(t, func(o *ingest.Options) { o.AnswerWaiters = 2 })
+	w := startWaiting(t, func(o *ingest.Options, _ *ingest.Site) { o.AnswerWaiters = 2 })
 	answers := []<-chan answer{w.send(t.Context(), "wpf_action=add&contact_id=5"), w.send(t.Context(), "wpf_action=add&contact_id=6")}
 	w.awaits(t, 2)
 	for range 3 {
@@ -310,7 +308,7 @@ func TestNoMoreWaitThanMay(t *testing.T) {
 }
 
 func TestNobodyWaitsWhereNobodyMay(t *testing.T) {
-	w := startWaiting(t, func(o *ingest.Options) { o.AnswerWaiters = 0 })
+	w := startWaiting(t, func(o *ingest.Options, _ *ingest.Site) { o.AnswerWaiters = 0 })
 	answer := <-w.send(t.Context(), "wpf_action=add&contact_id=5&wait=30")
 	require.NoError(t, answer.err)
 	require.JSONEq(t, queuedFive, answer.body)
@@ -320,7 +318,7 @@ func TestNobodyWaitsWhereNobodyMay(t *testing.T) {
 func TestNobodyWaitsWhilePassesAreHeldBack(t *testing.T) {
 	var held atomic.Bool
 	held.Store(true)
-	w := startWaiting(t, func(o *ingest.Options) { o.Held = func(context.Context) bool { return held.Load() } })
+	w := startWaiting(t, func(_ *ingest.Options, s *ingest.Site) { s.Held = func(context.Context) bool { return held.Load() } })
 	answer := <-w.send(t.Context(), "wpf_action=add&contact_id=5")
 	require.NoError(t, answer.err)
 	require.JSONEq(t, queuedFive, answer.body)
@@ -402,7 +400,7 @@ func (d *deadlines) SetWriteDeadline(at time.Time) error {
 }
 
 func TestWaitsAreNoPartOfHowLongAWebhookTakes(t *testing.T) {
-	w := startWaiting(t, func(o *ingest.Options) { o.AnswerWait = 200 * time.Millisecond })
+	w := startWaiting(t, func(_ *ingest.Options, s *ingest.Site) { s.AnswerWait = 200 * time.Millisecond })
 	require.NoError(t, (<-w.send(t.Context(), "wpf_action=add&contact_id=5")).err)
 	w.stop()
 	var line struct {

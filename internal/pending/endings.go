@@ -82,15 +82,14 @@ func parseAwaited(text string) map[int]awaited {
 	return list
 }
 
-// Endings takes webhooks as an [Intake] does, and lets their senders wait for
-// the end of the pass that carries theirs out.
+// Endings hears of the ends of passes, of all sites, and lets the senders of
+// webhooks wait for that of the pass which carries theirs out.
 //
 // It guarantees that a [Wait] hears of no pass but one that began after its
 // webhook was recorded. It does not guarantee that a Wait hears anything: a
 // message may be lost, so every waiting sender has a patience that ends.
 // Recording a webhook never depends on any of this.
 type Endings struct {
-	intake    *Intake
 	rdb       redis.UniversalClient
 	listening atomic.Bool // the subscription is confirmed
 
@@ -99,15 +98,26 @@ type Endings struct {
 }
 
 // NewEndings returns an Endings that lets nobody wait until [Endings.Run].
-func NewEndings(intake *Intake, rdb redis.UniversalClient) *Endings {
-	return &Endings{intake: intake, rdb: rdb, waits: make(map[string]map[*Wait]struct{})}
+func NewEndings(rdb redis.UniversalClient) *Endings {
+	return &Endings{rdb: rdb, waits: make(map[string]map[*Wait]struct{})}
 }
+
+// Awaiting takes a site's webhooks as an [Intake] does, and lets their senders
+// wait.
+type Awaiting struct {
+	*Endings
+
+	intake *Intake
+}
+
+// Of returns what takes the webhooks of an intake.
+func (e *Endings) Of(intake *Intake) *Awaiting { return &Awaiting{e, intake} }
 
 // Submit is [Intake.Submit] for a sender that is ready to wait. wait is nil if
 // the queue would not serve the contact in time, or if nothing is heard of
 // passes at the moment; the webhook is recorded all the same. Otherwise the
 // caller leaves the wait when it is over.
-func (e *Endings) Submit(
+func (e *Awaiting) Submit(
 	ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt, patience time.Duration,
 ) (coalesced bool, wait *Wait, err error) {
 	if patience <= e.intake.contacts.settle || !e.Listening() {

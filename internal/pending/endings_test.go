@@ -21,9 +21,9 @@ import (
 const patience = 30 * time.Second
 
 // listen runs endings until the test ends and returns when they are heard.
-func listen(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClient) *pending.Endings {
+func listen(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClient) *pending.Awaiting {
 	t.Helper()
-	endings := pending.NewEndings(pending.NewIntake(contacts), rdb)
+	endings := pending.NewEndings(rdb).Of(pending.NewIntake(contacts))
 	ctx, cancel := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
 	go func() {
@@ -39,7 +39,7 @@ func listen(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClient)
 }
 
 // waits submits a webhook whose sender waits.
-func waits(t *testing.T, endings *pending.Endings, ref contact.Ref) *pending.Wait {
+func waits(t *testing.T, endings *pending.Awaiting, ref contact.Ref) *pending.Wait {
 	t.Helper()
 	_, wait, err := endings.Submit(t.Context(), ref, upd, contact.Receipt{}, patience)
 	require.NoError(t, err)
@@ -49,7 +49,7 @@ func waits(t *testing.T, endings *pending.Endings, ref contact.Ref) *pending.Wai
 }
 
 // goesOn submits a webhook whose sender is not to wait.
-func goesOn(t *testing.T, endings *pending.Endings, ref contact.Ref, patience time.Duration) {
+func goesOn(t *testing.T, endings *pending.Awaiting, ref contact.Ref, patience time.Duration) {
 	t.Helper()
 	_, wait, err := endings.Submit(t.Context(), ref, upd, contact.Receipt{}, patience)
 	require.NoError(t, err)
@@ -284,7 +284,7 @@ func TestNobodyWaitsWhileNothingIsHeard(t *testing.T) {
 	require.Eventually(t, endings.Listening, 30*time.Second, time.Millisecond)
 	require.Equal(t, 1, endings.Waiting(), "who waited goes on")
 
-	deaf := pending.NewEndings(pending.NewIntake(contacts), rdb)
+	deaf := pending.NewEndings(rdb).Of(pending.NewIntake(contacts))
 	goesOn(t, deaf, ann, patience)
 }
 
@@ -304,7 +304,7 @@ func TestPassesEndWhereRedisLetsNobodyPublish(t *testing.T) {
 	refused := make(chan error, 1)
 	ctx, cancel := context.WithCancel(b.ctx)
 	defer cancel()
-	endings := pending.NewEndings(pending.NewIntake(b.Contacts), mute)
+	endings := pending.NewEndings(mute).Of(pending.NewIntake(b.Contacts))
 	go endings.Run(ctx, func(err error) { refused <- err; cancel() })
 	require.ErrorContains(t, <-refused, "NOPERM")
 }
@@ -369,7 +369,7 @@ func finishOn(t *testing.T, contacts *pending.Contacts, rdb redis.UniversalClien
 }
 
 // hearsAgain requires that ends are heard again, sooner or later.
-func hearsAgain(t *testing.T, contacts *pending.Contacts, endings *pending.Endings, rdb redis.UniversalClient, ref contact.Ref) {
+func hearsAgain(t *testing.T, contacts *pending.Contacts, endings *pending.Awaiting, rdb redis.UniversalClient, ref contact.Ref) {
 	t.Helper()
 	polltest.Until(t, 90*time.Second, func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)

@@ -3,7 +3,6 @@ package pending
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -86,23 +85,4 @@ func (c *Contacts) Sweep(ctx context.Context) (woken int, err error) {
 		}
 	}
 	return woken, nil
-}
-
-// RunSweep sweeps until ctx ends, every interval give or take a third, so that
-// workers that start together drift apart. report gets the outcome of each.
-func (c *Contacts) RunSweep(ctx context.Context, interval time.Duration, jitter func() float64, report func(woken int, err error)) {
-	for {
-		pause := time.Duration(float64(interval) * (2 + 2*jitter()) / 3)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(pause):
-		}
-		sweepCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
-		woken, err := c.Sweep(sweepCtx)
-		cancel()
-		if ctx.Err() == nil {
-			report(woken, err)
-		}
-	}
 }

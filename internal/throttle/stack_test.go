@@ -120,10 +120,13 @@ func (s *stack) work(t *testing.T) {
 		Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
 	})
 	w := worker.New(worker.Options{
-		Redis: rdb, Contacts: pending.New(rdb, pending.Options{}),
-		Syncer: noting{syncer.New(crm, client, nil, syncer.Options{Fields: fields(t)}), s.begun},
-		Gate:   countingGate{gate, s},
-		Log:    zerolog.New(s.log).Level(zerolog.InfoLevel), Registerer: prometheus.NewRegistry(), Concurrency: s.options.concurrency,
+		Redis: rdb,
+		Sites: []worker.Site{{
+			Name: contact.DefaultSite, Contacts: pending.New(rdb, pending.Options{}),
+			Syncer: noting{syncer.New(crm, client, nil, syncer.Options{Fields: fields(t)}), s.begun},
+			Gate:   countingGate{gate, s},
+		}},
+		Log: zerolog.New(s.log).Level(zerolog.InfoLevel), Registerer: prometheus.NewRegistry(), Concurrency: s.options.concurrency,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -115,7 +115,7 @@ func FuzzParse(f *testing.F) {
 		case err != nil:
 			requireOwnRefusal(t, err)
 		case hook.Test:
-			require.Equal(t, webhook.Hook{Test: true}, hook)
+			require.Equal(t, webhook.Hook{Site: contact.DefaultSite, Test: true}, hook)
 		default:
 			id, err := contact.ParseID(hook.ID)
 			require.NoError(t, err)
@@ -157,7 +157,7 @@ func requireSameInEveryForm(t *testing.T, hook webhook.Hook) {
 		again, err := open(t, r)
 		require.NoError(t, err)
 		require.InDelta(t, hook.Wait, again.Wait, 1, "a float's last digit")
-		again.Wait = hook.Wait
+		again.Wait, again.Site = hook.Wait, hook.Site
 		require.Equal(t, hook, again)
 	}
 }

@@ -5,43 +5,63 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
-// Keyring holds the accepted access keys: more than one while a key is being
-// replaced. It keeps their hashes alone, so nothing can print a key from it.
-// A nil Keyring accepts no key.
+// Keyring holds the accepted access keys of all sites: more than one of a site
+// while a key is being replaced. It keeps their hashes alone, so nothing can print
+// a key from it. A nil Keyring accepts no key.
 type Keyring struct {
-	sums [][sha256.Size]byte
+	sums  [][sha256.Size]byte
+	sites []string // of each sum
 }
 
-// NewKeyring returns the keyring of at least one key, none of them empty.
-func NewKeyring(keys []string) (*Keyring, error) {
+// NewKeyring returns the keyring of the keys of each site. Each site has at least
+// one, none is empty, and no key is on two sites.
+func NewKeyring(keys map[string][]string) (*Keyring, error) {
 	if len(keys) == 0 {
-		return nil, errors.New("making a keyring: there is no access key, set at least one")
+		return nil, errors.New("making a keyring: there is no site, name at least one")
 	}
-	ring := &Keyring{sums: make([][sha256.Size]byte, len(keys))}
-	for i, key := range keys {
-		if key == "" {
-			return nil, fmt.Errorf("making a keyring: access key %d of %d is empty, remove it", i+1, len(keys))
+	ring := &Keyring{}
+	holder := make(map[[sha256.Size]byte]string)
+	for _, site := range slices.Sorted(maps.Keys(keys)) {
+		if len(keys[site]) == 0 {
+			return nil, fmt.Errorf("making a keyring: site %s has no access key, set at least one", site)
 		}
-		ring.sums[i] = sha256.Sum256([]byte(key))
+		for i, key := range keys[site] {
+			if key == "" {
+				return nil, fmt.Errorf("making a keyring: access key %d of %d of site %s is empty, remove it", i+1, len(keys[site]), site)
+			}
+			sum := sha256.Sum256([]byte(key))
+			if other, taken := holder[sum]; taken && other != site {
+				return nil, fmt.Errorf("making a keyring: access key %d of site %s is also one of site %s, give each site keys of its own", i+1, site, other)
+			}
+			holder[sum] = site
+			ring.sums, ring.sites = append(ring.sums, sum), append(ring.sites, site)
+		}
 	}
 	return ring, nil
 }
 
-// Accepts compares key with every accepted one, byte by byte: no two spellings
-// are equal, and the empty key is never accepted. How long it takes depends on
-// key's length alone, not on how much of it is right or on which key it equals.
-func (k *Keyring) Accepts(key string) bool {
+// Site returns the site that a key belongs to; empty: the key is not accepted. It
+// compares key with every accepted one, byte by byte: no two spellings are equal,
+// and the empty key is never accepted. How long it takes depends on key's length
+// and on the number of keys alone, not on how much of it is right or on which key
+// it equals.
+func (k *Keyring) Site(key string) string {
 	if k == nil {
-		return false
+		return ""
 	}
 	// Hashing makes the lengths equal, without which the comparison would tell
 	// the length of the accepted keys.
 	sum := sha256.Sum256([]byte(key))
-	accepted := 0
+	found := -1
 	for i := range k.sums {
-		accepted |= subtle.ConstantTimeCompare(sum[:], k.sums[i][:])
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k.sums[i][:]), i, found)
 	}
-	return accepted == 1
+	if found < 0 {
+		return ""
+	}
+	return k.sites[found]
 }

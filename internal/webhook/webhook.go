@@ -53,6 +53,7 @@ const (
 
 // Hook is what an authenticated webhook asks for.
 type Hook struct {
+	Site string // that the access key belongs to
 	// Test says that the caller only tries its address and key; ID and Intent
 	// are empty then.
 	Test   bool
@@ -81,7 +82,8 @@ type request struct {
 	read  bool // the body was
 }
 
-// Parse returns what a request asks for, if it carries one of the keys. Errors
+// Parse returns what a request asks for, if it carries one of the keys; the key
+// says of which site, which is told with an error, too, once it is known. Errors
 // are *[Error]: 403 invalid_access_key before anything else and always with the
 // same text, then 405 method_not_allowed, 400 missing_action, unknown_action,
 // missing_contact_id, invalid_contact_id and invalid_role. Where something is
@@ -93,13 +95,21 @@ type request struct {
 func Parse(r *http.Request, keys *Keyring) (Hook, error) {
 	p := request{http: r}
 	p.query.readQuery(r.URL.RawQuery)
-	if !p.authentic(keys) {
+	site := p.site(keys)
+	if site == "" {
 		return Hook{}, &Error{
 			http.StatusForbidden, "invalid_access_key",
 			"The access key is missing or not accepted; send it as access_key in the URL.",
 		}
 	}
-	switch r.Method {
+	hook, err := p.hook()
+	hook.Site = site
+	return hook, err
+}
+
+// hook reads what a request asks for whose key was accepted.
+func (p *request) hook() (Hook, error) {
+	switch p.http.Method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch:
 	case http.MethodHead, http.MethodOptions:
 		return Hook{Test: true}, nil
@@ -113,7 +123,8 @@ func Parse(r *http.Request, keys *Keyring) (Hook, error) {
 	if isTest {
 		return Hook{Test: true}, nil
 	}
-	hook := Hook{Intent: contact.Intent{Action: action}}
+	var hook Hook
+	hook.Intent.Action = action
 	if hook.ID, err = p.contactID(); err != nil {
 		return Hook{}, err
 	}
@@ -139,9 +150,10 @@ func (p *request) fromBody() *body {
 	return &p.body
 }
 
-// authentic tells whether the request has an accepted key. A key that was given
-// in the query or the header is not looked for in the body.
-func (p *request) authentic(keys *Keyring) bool {
+// site tells which site the request's key belongs to; empty: it has no accepted
+// key. A key that was given in the query or the header is not looked for in the
+// body.
+func (p *request) site(keys *Keyring) string {
 	key := p.query.accessKey
 	if key.empty() {
 		key.text = trim(p.http.Header.Get("X-Access-Key"))
@@ -149,7 +161,11 @@ func (p *request) authentic(keys *Keyring) bool {
 	if key.empty() {
 		key = p.fromBody().form.accessKey
 	}
-	return keys.Accepts(key.text) || (p.query.glued != "" && keys.Accepts(p.query.glued))
+	site := keys.Site(key.text)
+	if site == "" && p.query.glued != "" {
+		site = keys.Site(p.query.glued)
+	}
+	return site
 }
 
 func (p *request) action() (action contact.Action, isTest bool, err error) {

@@ -31,7 +31,7 @@ const (
 
 func keyring(t testing.TB, keys ...string) *webhook.Keyring {
 	t.Helper()
-	ring, err := webhook.NewKeyring(keys)
+	ring, err := webhook.NewKeyring(map[string][]string{contact.DefaultSite: keys})
 	require.NoError(t, err)
 	return ring
 }
@@ -49,7 +49,9 @@ func post(target, contentType, body string) *http.Request {
 // open parses a request with the key of the tests.
 func open(t testing.TB, r *http.Request) (webhook.Hook, error) {
 	t.Helper()
-	return webhook.Parse(r, keyring(t, key))
+	hook, err := webhook.Parse(r, keyring(t, key))
+	hook.Site = "" // the same for all; see TestAKeyBelongsToItsSiteAndNoOther
+	return hook, err
 }
 
 func requireRefused(t *testing.T, err error, status int, code string) {
@@ -487,26 +489,33 @@ func TestARoleInAFormCountsIfTheFormWasMadeForThisEndpoint(t *testing.T) {
 	}
 }
 
-func TestKeyringAcceptsEachOfItsKeysAndNoOther(t *testing.T) {
+func TestAKeyBelongsToItsSiteAndNoOther(t *testing.T) {
 	t.Parallel()
 
-	ring := keyring(t, "00123456", "an other")
-	require.True(t, ring.Accepts("00123456"))
-	require.True(t, ring.Accepts("an other"))
+	ring, err := webhook.NewKeyring(map[string][]string{"shop": {"00123456", "an other"}, "blog": {"a third"}})
+	require.NoError(t, err)
+	require.Equal(t, "shop", ring.Site("00123456"))
+	require.Equal(t, "shop", ring.Site("an other"))
+	require.Equal(t, "blog", ring.Site("a third"))
 	for _, wrong := range []string{"", "123456", "00123456 ", "00123456\x00", "an", "an other00123456"} {
-		require.False(t, ring.Accepts(wrong), "%q", wrong)
+		require.Empty(t, ring.Site(wrong), "%q", wrong)
 	}
 	var none *webhook.Keyring
-	require.False(t, none.Accepts(""))
-	require.False(t, new(webhook.Keyring).Accepts(""))
+	require.Empty(t, none.Site(""))
+	require.Empty(t, new(webhook.Keyring).Site(""))
 }
 
 func TestKeyringNeedsKeys(t *testing.T) {
 	t.Parallel()
 
-	_, err := webhook.NewKeyring(nil)
-	require.ErrorContains(t, err, "there is no access key")
-	_, err = webhook.NewKeyring([]string{"s3cret", ""})
-	require.ErrorContains(t, err, "access key 2 of 2 is empty")
-	require.NotContains(t, err.Error(), "s3cret")
+	for want, keys := range map[string]map[string][]string{
+		"there is no site":                                   nil,
+		"site blog has no access key":                        {"shop": {"s3cret"}, "blog": nil},
+		"access key 2 of 2 of site shop is empty":            {"shop": {"s3cret", ""}},
+		"access key 1 of site shop is also one of site blog": {"shop": {"s3cret"}, "blog": {"s3cret"}},
+	} {
+		_, err := webhook.NewKeyring(keys)
+		require.ErrorContains(t, err, want)
+		require.NotContains(t, err.Error(), "s3cret")
+	}
 }

@@ -11,30 +11,68 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// door is the Redis client that asynq's server is given. Its one difference: a
-// wake-up is taken from a queue only after the gate has let a pass begin. So
-// wake-ups that may not begin stay in the queue, in their order, and no handler
-// waits with one in its hand.
+// door is the Redis client that asynq's server is given. It differs in two
+// things. A wake-up is taken from a queue only after the gate of its site has let
+// a pass begin, so wake-ups that may not begin stay in the queue, in their order,
+// and no handler waits with one in its hand. And a queue is left alone while
+// there is no reason to look: a hundred idle sites cost little more than one, and
+// a site that holds its passes back keeps nobody else's waiting.
 //
 // asynq takes a wake-up by a script, from one goroutine, after it has made sure
-// that a handler is free. The door knows the script by its keys; whatever else
-// passes through it passes unchanged. The place that the gate gave goes to the
-// handler of the wake-up that was taken, through its context, or back to the
-// gate if the queue was empty.
+// that a handler is free; it asks all queues, in an order that it draws anew each
+// time, until one gives a wake-up. The door knows the script by its keys; whatever
+// else passes through it passes unchanged. The place that the gate gave goes to
+// the handler of a wake-up of the same queue, or back to the gate if the queue was
+// empty.
 type door struct {
 	redis.UniversalClient
 
-	gate     Gate
+	site     func(queue string) *Site // nil: it is gone
+	share    *share
 	stopping <-chan struct{}
-	// filled are the queues of which the last script took something.
-	filled map[string]bool
+	idle     time.Duration // between two looks at a queue that was empty
 
-	mu     sync.Mutex
-	places []*place // of wake-ups that were taken, whose handlers come next
+	looks map[string]*look // by queue; belongs to the goroutine that takes
+
+	mu       sync.Mutex
+	hints    map[string]bool      // queues that got wake-ups from a retry or a schedule
+	places   map[string][]*place  // by queue, of wake-ups whose handlers come next
+	forwards map[string]time.Time // when to look at delayed wake-ups next, by their key
 }
 
-func newDoor(rdb redis.UniversalClient, gate Gate, stopping <-chan struct{}) *door {
-	return &door{UniversalClient: rdb, gate: gate, stopping: stopping, filled: make(map[string]bool)}
+// look is what the door knows of a queue.
+type look struct {
+	next   time.Time // when it is worth asking again
+	filled bool      // the last script took something
+}
+
+const (
+	// leastIdle is how often a queue is looked at that was empty, if there is
+	// only one: an idle worker begins that much late.
+	leastIdle = 25 * time.Millisecond
+	// idleForEach spreads the looks of a worker with many queues.
+	idleForEach = 10 * time.Millisecond
+	// mostIdle bounds how late a lone webhook's pass begins on an idle site.
+	mostIdle = time.Second
+	// delayedForEach is the same for wake-ups that wait for a time.
+	delayedForEach = 20 * time.Millisecond
+	// goneWait is how long a queue is left alone whose site is gone.
+	goneWait = time.Second
+	// fullWait is how long a site waits for one of its handlers.
+	fullWait = 10 * time.Millisecond
+)
+
+func newDoor(rdb redis.UniversalClient, queues []string, site func(string) *Site, share *share, stopping <-chan struct{}) *door {
+	d := &door{
+		UniversalClient: rdb, site: site, share: share, stopping: stopping,
+		idle:  min(max(leastIdle, time.Duration(len(queues))*idleForEach), mostIdle),
+		looks: make(map[string]*look, len(queues)), hints: make(map[string]bool),
+		places: make(map[string][]*place), forwards: make(map[string]time.Time),
+	}
+	for _, queue := range queues {
+		d.looks[queue] = &look{}
+	}
+	return d
 }
 
 // EvalSha runs a script that Redis should know.
@@ -47,10 +85,34 @@ func (d *door) Eval(ctx context.Context, script string, keys []string, args ...a
 	return d.pass(ctx, keys, func() *redis.Cmd { return d.UniversalClient.Eval(ctx, script, keys, args...) })
 }
 
+func (d *door) pass(ctx context.Context, keys []string, run func() *redis.Cmd) *redis.Cmd {
+	switch {
+	case takes(keys):
+		return d.take(ctx, keys, run)
+	case forwards(keys):
+		return d.forward(ctx, keys, run)
+	}
+	return run()
+}
+
 // takes says whether a script is the one that takes a wake-up: asynq's only
 // one whose first keys are a queue's waiting wake-ups and the mark of its pause.
 func takes(keys []string) bool {
 	return len(keys) > 1 && strings.HasSuffix(keys[0], ":pending") && strings.HasSuffix(keys[1], ":paused")
+}
+
+// forwards says whether a script is the one that moves wake-ups whose time has
+// come to those that wait.
+func forwards(keys []string) bool {
+	return len(keys) == 2 && strings.HasSuffix(keys[1], ":pending") &&
+		(strings.HasSuffix(keys[0], ":scheduled") || strings.HasSuffix(keys[0], ":retry"))
+}
+
+// queueOf reads the queue from one of asynq's keys.
+func queueOf(key string) string {
+	_, rest, _ := strings.Cut(key, "{")
+	queue, _, _ := strings.Cut(rest, "}")
+	return queue
 }
 
 // waitingScript counts the wake-ups that may be taken from a queue.
@@ -61,64 +123,120 @@ if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
 return redis.call('LLEN', KEYS[1])
 `)
 
-// longestKnock is how long the door stays shut before asynq's loop, which sees
-// nothing meanwhile, comes round again.
-const longestKnock = time.Second
-
-// pass runs a script; one that takes a wake-up when the gate opens. While it
-// does not, the answer is that of an empty queue.
-func (d *door) pass(ctx context.Context, keys []string, run func() *redis.Cmd) *redis.Cmd {
-	if !takes(keys) {
-		return run()
+// take runs the script that takes a wake-up, if the gate opens. If it does not,
+// or there is no reason to look, the answer is that of an empty queue.
+func (d *door) take(ctx context.Context, keys []string, run func() *redis.Cmd) *redis.Cmd {
+	queue := queueOf(keys[0])
+	l := d.looks[queue]
+	if l == nil || !d.rest() || time.Now().Before(l.next) {
+		return nothing(ctx, nil)
 	}
 	// An empty queue is looked at and costs no more than that.
-	if !d.filled[keys[0]] {
+	if !l.filled {
 		n, err := waitingScript.Run(ctx, d.UniversalClient, keys[:2]).Int()
 		if err != nil || n == 0 {
+			l.next = d.idleUntil(time.Now())
 			return nothing(ctx, err)
 		}
 	}
-	end, err := d.knock(ctx)
+	site := d.site(queue)
+	if site == nil {
+		l.next = time.Now().Add(goneWait)
+		return nothing(ctx, nil)
+	}
+	leave := d.share.take(site.Name)
+	if leave == nil {
+		l.next = time.Now().Add(fullWait)
+		return nothing(ctx, nil)
+	}
+	end, wait, err := site.Gate.Begin(ctx)
 	if end == nil {
+		leave()
+		l.next = time.Now().Add(wait)
 		return nothing(ctx, err)
 	}
-	p := &place{end: end}
+	p := &place{end: func() { end(); leave() }}
 	// The handler may come before the answer is looked at.
 	d.mu.Lock()
-	d.places = append(d.places, p)
+	d.places[queue] = append(d.places[queue], p)
 	d.mu.Unlock()
 	answer := run()
-	d.filled[keys[0]] = answer.Err() == nil
-	if answer.Err() != nil {
-		d.remove(p)
-		end()
+	if l.filled = answer.Err() == nil; !l.filled {
+		l.next = d.idleUntil(time.Now())
+		d.remove(queue, p)
+		p.end()
 	}
 	return answer
 }
 
-// knock waits until the gate opens, for a second at most; a nil end: it did not.
-func (d *door) knock(ctx context.Context) (end func(), err error) {
-	for until := time.Now().Add(longestKnock); ; {
+// rest waits until some queue is worth a look, for a second at most; false: the
+// worker stops.
+func (d *door) rest() bool {
+	for until := time.Now().Add(time.Second); ; {
 		select {
 		case <-d.stopping:
-			return nil, nil
+			return false
 		default:
 		}
-		end, wait, err := d.gate.Begin(ctx)
-		if end != nil || err != nil {
-			return end, err
+		d.mu.Lock()
+		for queue := range d.hints {
+			if l := d.looks[queue]; l != nil && !l.filled {
+				l.next = time.Time{}
+			}
+			delete(d.hints, queue)
 		}
-		left := time.Until(until)
-		timer := time.NewTimer(min(wait, left))
+		d.mu.Unlock()
+		next := until
+		for _, l := range d.looks {
+			if l.next.Before(next) {
+				next = l.next
+			}
+		}
+		wait := time.Until(next)
+		if wait <= 0 {
+			return true
+		}
+		timer := time.NewTimer(min(wait, leastIdle))
 		select {
 		case <-timer.C:
 		case <-d.stopping:
 			timer.Stop()
-		}
-		if wait >= left {
-			return nil, nil
+			return false
 		}
 	}
+}
+
+// idleUntil says when a queue is worth a look that was empty. Looks fall on common
+// moments, so that one round serves many queues.
+func (d *door) idleUntil(now time.Time) time.Time {
+	grid := max(d.idle/20, leastIdle)
+	return now.Add(d.idle).Truncate(grid)
+}
+
+// forward runs the script that moves wake-ups whose time has come, if it is worth
+// it: with many queues each is looked at less often than asynq asks.
+func (d *door) forward(ctx context.Context, keys []string, run func() *redis.Cmd) *redis.Cmd {
+	now := time.Now()
+	d.mu.Lock()
+	early := now.Before(d.forwards[keys[0]])
+	d.mu.Unlock()
+	if early {
+		cmd := redis.NewCmd(ctx)
+		cmd.SetVal(int64(0))
+		return cmd
+	}
+	answer := run()
+	moved, err := answer.Int()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err == nil && moved > 0:
+		d.hints[queueOf(keys[1])] = true
+	case err == nil:
+		// asynq asks each second, as far as its own clock goes.
+		d.forwards[keys[0]] = now.Add(time.Duration(len(d.looks))*delayedForEach - time.Second/2)
+	}
+	return answer
 }
 
 // nothing is the answer of an empty queue, or an error.
@@ -132,40 +250,43 @@ func nothing(ctx context.Context, err error) *redis.Cmd {
 }
 
 // place is the right to run one pass.
-type place struct {
-	end   func()
-	taken atomic.Bool
-}
+type place struct{ end func() }
 
-// take gives the right to the first that asks.
-func (p *place) take() bool { return p.taken.CompareAndSwap(false, true) }
+// ticket is in the context of each handler: the place that it took.
+type ticket struct{ taken atomic.Bool }
 
-type placeKey struct{}
-
-func placeOf(ctx context.Context) *place {
-	p, _ := ctx.Value(placeKey{}).(*place)
-	return p
-}
+type ticketKey struct{}
 
 // base is the context of the next handler: asynq asks for one for each wake-up
 // that it has taken.
 func (d *door) base() context.Context {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	ctx := context.Background()
-	if len(d.places) > 0 {
-		ctx = context.WithValue(ctx, placeKey{}, d.places[0])
-		d.places = d.places[1:]
-	}
-	return ctx
+	return context.WithValue(context.Background(), ticketKey{}, &ticket{})
 }
 
-func (d *door) remove(p *place) {
+// enter returns the place of the wake-up whose handler has this context. Places of
+// a queue are alike. Nil: it was taken before, or there is none.
+func (d *door) enter(ctx context.Context) *place {
+	t, _ := ctx.Value(ticketKey{}).(*ticket)
+	queue, _ := asynq.GetQueueName(ctx)
+	if t == nil || !t.taken.CompareAndSwap(false, true) {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for i := range d.places {
-		if d.places[i] == p {
-			d.places = append(d.places[:i], d.places[i+1:]...)
+	waiting := d.places[queue]
+	if len(waiting) == 0 {
+		return nil
+	}
+	d.places[queue] = waiting[1:]
+	return waiting[0]
+}
+
+func (d *door) remove(queue string, p *place) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i, waiting := range d.places[queue] {
+		if waiting == p {
+			d.places[queue] = append(d.places[queue][:i], d.places[queue][i+1:]...)
 			return
 		}
 	}
@@ -175,7 +296,7 @@ func (d *door) remove(p *place) {
 // process had stood still for longer than a pass may take. asynq calls it for
 // every handler that failed.
 func (d *door) HandleError(ctx context.Context, _ *asynq.Task, _ error) {
-	if p := placeOf(ctx); p != nil && p.take() {
+	if p := d.enter(ctx); p != nil {
 		p.end()
 	}
 }

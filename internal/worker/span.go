@@ -32,7 +32,7 @@ func endSpan(span trace.Span, claim *pending.Claim, result contact.Result, err e
 		return
 	}
 	span.SetAttributes(
-		attribute.String("spillway.contact", claim.Ref.ID), attribute.Stringer("spillway.action", claim.Intent.Action),
+		attribute.String("spillway.site", claim.Ref.Site), attribute.String("spillway.contact", claim.Ref.ID), attribute.Stringer("spillway.action", claim.Intent.Action),
 		attribute.String("spillway.request_id", claim.RequestID), attribute.Int("spillway.webhooks", claim.Covered),
 		attribute.Int64("spillway.waited_ms", claim.Waited().Milliseconds()),
 	)

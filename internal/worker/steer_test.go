@@ -81,8 +81,8 @@ func TestEachPassHasALineThatNamesItsWebhook(t *testing.T) {
 	done := make(chan error, 1)
 	var passes atomic.Int64
 	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Gate: openGate{}, Concurrency: 2,
-		Syncer: passFunc(func(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
+		Redis: b.rdb, Concurrency: 2,
+		Sites: []worker.Site{{Name: contact.DefaultSite, Contacts: b.contacts, Gate: openGate{}, Syncer: passFunc(func(ctx context.Context, ref contact.Ref, intent contact.Intent) (contact.Result, error) {
 			switch passes.Add(1) {
 			case 1:
 				return contact.Result{}, outage{}
@@ -90,7 +90,7 @@ func TestEachPassHasALineThatNamesItsWebhook(t *testing.T) {
 				return updated(ctx, ref, intent)
 			}
 			return contact.Result{}, refusal{}
-		}),
+		})}},
 		Log: zerolog.New(log).Level(zerolog.InfoLevel), Registerer: prometheus.NewRegistry(),
 	})
 	for _, id := range []string{"first", "second"} {

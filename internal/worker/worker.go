@@ -1,5 +1,9 @@
 // Package worker takes wake-ups from asynq and runs passes over contacts.
 //
+// It serves all sites of an installation in turn: which queue is asked first is
+// drawn anew for each pass, a site whose gate is shut is passed over, and no site
+// has all handlers.
+//
 // It guarantees that an acknowledged contact ends synced or parked, never
 // forgotten: whatever happens to a pass, its claim is finished, given back with
 // a time for the next attempt, or left to the sweep. Stopping it waits for the
@@ -12,8 +16,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -44,12 +50,19 @@ type Gate interface {
 	UnderWay() int
 }
 
+// Site is what passes over a site's contacts need.
+type Site struct {
+	Name     string
+	Contacts *pending.Contacts
+	Syncer   Passer
+	Gate     Gate
+}
+
 // Options are what a worker is made of.
 type Options struct {
-	Redis       redis.UniversalClient
-	Contacts    *pending.Contacts
-	Syncer      Passer
-	Gate        Gate
+	Redis redis.UniversalClient
+	// Sites are those that the worker serves, until [Worker.Serve] names others.
+	Sites       []Site
 	Concurrency int
 	Log         zerolog.Logger
 	Registerer  prometheus.Registerer
@@ -63,6 +76,16 @@ type Options struct {
 type Worker struct {
 	options Options
 	metrics *metrics
+	share   *share
+	serving atomic.Pointer[serving]
+	changed chan struct{}
+}
+
+// serving are the sites that are served.
+type serving struct {
+	sites   map[string]*Site // by name
+	byQueue map[string]*Site
+	queues  []string // sorted
 }
 
 // New returns a worker that does nothing until [Worker.Run].
@@ -73,7 +96,41 @@ func New(options Options) *Worker {
 	if options.Tracer == nil {
 		options.Tracer = noop.NewTracerProvider()
 	}
-	return &Worker{options: options, metrics: newMetrics(options.Registerer, options.Gate.UnderWay)}
+	w := &Worker{options: options, share: newShare(options.Concurrency), changed: make(chan struct{}, 1)}
+	w.metrics = newMetrics(options.Registerer, w.underWay)
+	w.Serve(options.Sites)
+	return w
+}
+
+// Serve says which sites are served from now on. Passes under way go on with what
+// they began with. What waits for a site that is not served any more is kept.
+func (w *Worker) Serve(sites []Site) {
+	s := &serving{sites: make(map[string]*Site, len(sites)), byQueue: make(map[string]*Site, len(sites))}
+	for i := range sites {
+		site := &sites[i]
+		s.sites[site.Name] = site
+		for _, queue := range site.Contacts.Queues() {
+			s.byQueue[queue] = site
+			s.queues = append(s.queues, queue)
+		}
+		w.metrics.know(site.Name)
+	}
+	slices.Sort(s.queues)
+	w.share.among(len(sites))
+	w.serving.Store(s)
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// underWay counts the passes that have begun and not ended, by site.
+func (w *Worker) underWay() map[string]int {
+	counts := make(map[string]int)
+	for name, site := range w.serving.Load().sites {
+		counts[name] = site.Gate.UnderWay()
+	}
+	return counts
 }
 
 // drainTime is how long stopping waits for passes under way. It exceeds their
@@ -83,19 +140,64 @@ const drainTime = pending.PassTimeout + 5*time.Second
 // Run works until ctx ends, then takes no new contacts and returns when the
 // passes under way are done.
 func (w *Worker) Run(ctx context.Context) error {
-	queues := make(map[string]int)
-	for _, name := range w.options.Contacts.Queues() {
+	// asynq's lists of servers and workers keep killed ones until somebody
+	// reads the lists; the worker that takes a killed one's place reads them.
+	if _, err := asynq.NewInspectorFromRedisClient(w.options.Redis).Servers(); err != nil {
+		w.options.Log.Warn().Err(err).Msg("asynq's list of servers was not cleared of killed ones")
+	}
+	now, err := w.begin(w.serving.Load().queues)
+	if err != nil {
+		return err
+	}
+	var others sync.WaitGroup
+	others.Go(func() { w.sweep(ctx) })
+	for {
+		select {
+		case <-ctx.Done():
+			w.options.Log.Info().Msg("stopping: waiting for the passes under way")
+			now.stop()
+			others.Wait()
+			return nil
+		case <-w.changed:
+		}
+		queues := w.serving.Load().queues
+		if slices.Equal(queues, now.queues) {
+			continue
+		}
+		// asynq's server has the queues that it began with. The passes under way
+		// end beside the next one.
+		next, err := w.begin(queues)
+		if err != nil {
+			now.stop()
+			others.Wait()
+			return err
+		}
+		others.Go(now.stop)
+		now = next
+	}
+}
+
+// taking is a server of asynq that takes wake-ups from some queues.
+type taking struct {
+	queues []string
+	stop   func() // returns when its passes are done
+}
+
+func (w *Worker) begin(names []string) (*taking, error) {
+	queues := make(map[string]int, len(names))
+	for _, name := range names {
 		queues[name] = 1
 	}
-	door := newDoor(w.options.Redis, w.options.Gate, ctx.Done())
+	stopping := make(chan struct{})
+	door := newDoor(w.options.Redis, names, func(queue string) *Site { return w.serving.Load().byQueue[queue] }, w.share, stopping)
 	server := asynq.NewServerFromRedisClient(door, asynq.Config{
 		Concurrency:  w.options.Concurrency,
 		Queues:       queues,
 		BaseContext:  door.base,
 		ErrorHandler: door,
-		// The defaults make an idle worker start late by 0.65 s, a retry by
-		// up to 5 s.
-		TaskCheckInterval:        25 * time.Millisecond,
+		// The door says when there is something to look for.
+		TaskCheckInterval: 2 * time.Millisecond,
+		// The default makes a retry late by up to 5 s.
 		DelayedTaskCheckInterval: time.Second,
 		ShutdownTimeout:          drainTime,
 		RetryDelayFunc:           retryDelay,
@@ -104,36 +206,48 @@ func (w *Worker) Run(ctx context.Context) error {
 		Logger:    asynqLog{w.options.Log},
 		LogLevel:  asynq.WarnLevel,
 	})
-	// asynq's lists of servers and workers keep killed ones until somebody
-	// reads the lists; the worker that takes a killed one's place reads them.
-	if _, err := asynq.NewInspectorFromRedisClient(w.options.Redis).Servers(); err != nil {
-		w.options.Log.Warn().Err(err).Msg("asynq's list of servers was not cleared of killed ones")
-	}
-	// Passes outlive ctx: it says when to stop taking new ones.
-	handler := asynq.HandlerFunc(w.handle)
+	// Passes outlive the stop: it says when to take no new ones.
+	handler := asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error { return w.handle(ctx, door) })
 	if err := server.Start(handler); err != nil {
-		return fmt.Errorf("starting the worker: %w", err)
+		return nil, fmt.Errorf("starting the worker: %w", err)
 	}
-	var sweep sync.WaitGroup
-	sweep.Go(func() {
-		w.options.Contacts.RunSweep(ctx, w.options.SweepInterval, rand.Float64, w.swept)
-	})
-	<-ctx.Done()
-	w.options.Log.Info().Msg("stopping: waiting for the passes under way")
-	server.Stop()
-	server.Shutdown()
-	sweep.Wait()
-	return nil
+	return &taking{queues: names, stop: func() {
+		close(stopping)
+		server.Stop()
+		server.Shutdown()
+	}}, nil
 }
 
-func (w *Worker) swept(woken int, err error) {
+// sweep looks for lost wake-ups of all sites until ctx ends, every interval give
+// or take a third, so that workers that start together drift apart.
+func (w *Worker) sweep(ctx context.Context) {
+	for {
+		pause := time.Duration(float64(w.options.SweepInterval) * (2 + 2*rand.Float64()) / 3) //nolint:gosec // spreads load, guards nothing
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		for _, site := range w.serving.Load().sites {
+			sweepCtx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			woken, err := site.Contacts.Sweep(sweepCtx)
+			cancel()
+			if ctx.Err() != nil {
+				return
+			}
+			w.swept(site.Name, woken, err)
+		}
+	}
+}
+
+func (w *Worker) swept(site string, woken int, err error) {
 	if err != nil {
-		w.options.Log.Warn().Err(err).Msg("sweep failed; the next one is due in seconds")
+		w.options.Log.Warn().Err(err).Str("site", site).Msg("sweep failed; the next one is due in seconds")
 		return
 	}
-	w.metrics.revived.Add(float64(woken))
+	w.metrics.revived.WithLabelValues(site).Add(float64(woken))
 	if woken > 0 {
-		w.options.Log.Info().Int("contacts", woken).Msg("woke contacts whose wake-up was lost")
+		w.options.Log.Info().Str("site", site).Int("contacts", woken).Msg("woke contacts whose wake-up was lost")
 	}
 }
 
@@ -159,17 +273,22 @@ func spread(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Float64()*float64(d)/2) //nolint:gosec // spreads load, guards nothing
 }
 
-func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
+func (w *Worker) handle(ctx context.Context, door *door) error {
 	id, _ := asynq.GetTaskID(ctx)
-	place := placeOf(ctx)
-	if place == nil || !place.take() {
+	place := door.enter(ctx)
+	if place == nil {
 		// Only if asynq took the wake-up in a way that the door does not know.
 		w.options.Log.Error().Msg("a wake-up came that the gate had not let in; please report this as a bug")
 		return &later{after: spread(2 * time.Second), reason: "no pass may begin now"}
 	}
 	defer place.end()
 
-	claim, err := w.options.Contacts.Claim(ctx, id)
+	queue, _ := asynq.GetQueueName(ctx)
+	site := w.serving.Load().byQueue[queue]
+	if site == nil {
+		return &later{after: spread(10 * time.Second), reason: "the site is gone"}
+	}
+	claim, err := site.Contacts.Claim(ctx, id)
 	var busy *pending.Busy
 	var unsettled *pending.Unsettled
 	switch {
@@ -184,7 +303,7 @@ func (w *Worker) handle(ctx context.Context, _ *asynq.Task) error {
 		w.options.Log.Warn().Err(err).Msg("claim failed; the contact is tried again")
 		return &later{after: spread(2 * time.Second), reason: "claim failed"}
 	}
-	return w.work(ctx, claim)
+	return w.work(ctx, site, claim)
 }
 
 const (
@@ -196,10 +315,10 @@ const (
 )
 
 // work runs passes over a claimed contact until it is done or has to wait.
-func (w *Worker) work(ctx context.Context, claim *pending.Claim) error {
+func (w *Worker) work(ctx context.Context, site *Site, claim *pending.Claim) error {
 	began := time.Now()
 	for pass := 1; ; pass++ {
-		result, took, err := w.pass(ctx, claim)
+		result, took, err := w.pass(ctx, site, claim)
 		// The outcome is written down even if the pass used up its time.
 		endCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		if err != nil {
@@ -231,7 +350,7 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 		// Another wake-up has the contact, and this one finds itself stale. Or
 		// an answer of Redis was lost and the end of the claim was sent twice:
 		// then this wake-up is still the contact's.
-		w.metrics.lost.Inc()
+		w.metrics.lost.WithLabelValues(claim.Ref.Site).Inc()
 		w.options.Log.Warn().Stringer("contact", claim.Ref).Msg("the claim was lost during the pass; another pass follows")
 		if next == nil {
 			next = &later{after: spread(2 * time.Second), reason: "the claim was lost"}
@@ -248,7 +367,7 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 }
 
 // pass runs one pass; a panic is a failure of this contact.
-func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
+func (w *Worker) pass(ctx context.Context, site *Site, claim *pending.Claim) (result contact.Result, took time.Duration, err error) {
 	began := time.Now()
 	ctx, span := w.startSpan(ctx, claim)
 	defer func() {
@@ -260,13 +379,13 @@ func (w *Worker) pass(ctx context.Context, claim *pending.Claim) (result contact
 		took = time.Since(began)
 		endSpan(span, claim, result, err)
 	}()
-	result, err = w.options.Syncer.Pass(ctx, claim.Ref, claim.Intent, claim.AsOf)
+	result, err = site.Syncer.Pass(ctx, claim.Ref, claim.Intent, claim.AsOf)
 	return result, 0, err
 }
 
 // yield puts a contact back whose pass met a limit that holds everyone back.
 func (w *Worker) yield(ctx context.Context, claim *pending.Claim, cause error) error {
-	w.metrics.yielded.Inc()
+	w.metrics.yielded.WithLabelValues(claim.Ref.Site).Inc()
 	w.options.Log.Debug().Err(cause).Stringer("contact", claim.Ref).Msg("the pass was held back; its contact keeps its place")
 	return w.settle(claim, claim.Yield(ctx), nil)
 }
@@ -323,7 +442,7 @@ func (w *Worker) event(claim *pending.Claim, took time.Duration) history.Event {
 // ended counts a pass and writes its line into the log: info for one that
 // synced, warn for one that is tried again, error for one that parked.
 func (w *Worker) ended(claim *pending.Claim, event history.Event, cause error) {
-	w.metrics.observe(event)
+	w.metrics.observe(claim.Ref.Site, event)
 	line := w.options.Log.Info()
 	outcome := event.Outcome
 	if cause != nil {

@@ -76,7 +76,7 @@ func (b *bundle) startBehind(t *testing.T, pass worker.Passer, gate worker.Gate,
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	w := worker.New(worker.Options{
-		Redis: b.rdb, Contacts: b.contacts, Syncer: pass, Gate: gate, Concurrency: 16,
+		Redis: b.rdb, Sites: []worker.Site{{Name: contact.DefaultSite, Contacts: b.contacts, Syncer: pass, Gate: gate}}, Concurrency: 16,
 		Log: log, Registerer: prometheus.NewRegistry(), SweepInterval: 500 * time.Millisecond,
 	})
 	go func() { done <- w.Run(ctx) }()

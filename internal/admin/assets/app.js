@@ -55,7 +55,9 @@ document.addEventListener("submit", (event) => {
 
 	const open = () => {
 		close();
-		source = new EventSource("/events?view=" + encodeURIComponent(page.dataset.view));
+		const events = new URL(page.dataset.events, window.location.href);
+		events.searchParams.set("view", page.dataset.view);
+		source = new EventSource(events);
 		source.onopen = () => say("Updates itself", "on");
 		source.onmessage = (event) => show(JSON.parse(event.data));
 		source.onerror = () => {

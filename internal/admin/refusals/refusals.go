@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/contact"
 )
 
 const (
@@ -26,38 +28,51 @@ const (
 	// Keep is how many hours are kept, the current one included.
 	Keep = 48
 	// maxCodes bounds what one replica counts apart; the codes are ingest's own
-	// and far fewer.
+	// and far fewer for each site.
 	maxCodes = 64
 	// overflow is the code of the rest.
 	overflow    = "other"
 	callTimeout = 3 * time.Second
-
-	key = "spw:refusals" // hash HOUR:CODE → count, HOUR since 1970; last:CODE → ms
 )
+
+// keyOf is where the counts of a site stand: a hash HOUR:CODE → count, HOUR since
+// 1970, and last:CODE → ms. What came without an accepted key belongs to no site
+// and stands with [contact.DefaultSite].
+func keyOf(site string) string {
+	if site == "" || site == contact.DefaultSite {
+		return "spw:refusals"
+	}
+	return "spw:refusals:" + site
+}
+
+// reason is why a webhook was refused.
+type reason struct{ site, code string }
 
 // Counter counts. It may be used by many goroutines.
 type Counter struct {
 	rdb redis.UniversalClient
 
 	mu     sync.Mutex
-	counts map[string]int64
+	codes  map[string]bool // that are counted apart
+	counts map[reason]int64
 }
 
 // New returns a counter that writes to Redis while [Counter.Run] runs.
 func New(rdb redis.UniversalClient) *Counter {
-	return &Counter{rdb: rdb, counts: make(map[string]int64)}
+	return &Counter{rdb: rdb, codes: make(map[string]bool), counts: make(map[reason]int64)}
 }
 
-// Count notes one refusal.
-func (c *Counter) Count(code string) { c.add(code, 1) }
+// Count notes one refusal; site is empty if no key told.
+func (c *Counter) Count(site, code string) { c.add(reason{site, code}, 1) }
 
-func (c *Counter) add(code string, n int64) {
+func (c *Counter) add(r reason, n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, known := c.counts[code]; !known && len(c.counts) >= maxCodes {
-		code = overflow
+	if !c.codes[r.code] && len(c.codes) >= maxCodes {
+		r.code = overflow
 	}
-	c.counts[code] += n
+	c.codes[r.code] = true
+	c.counts[r] += n
 }
 
 // Run writes the counts until ctx ends, and what is left then. missed is told
@@ -103,24 +118,32 @@ return hour
 func (c *Counter) Flush(ctx context.Context) error {
 	c.mu.Lock()
 	counts := c.counts
-	c.counts = make(map[string]int64)
+	c.counts = make(map[reason]int64)
 	c.mu.Unlock()
-	if len(counts) == 0 {
-		return nil
-	}
-	args := []any{Keep}
-	for code, n := range counts {
-		args = append(args, code, n)
+	args := make(map[string][]any) // by key
+	for r, n := range counts {
+		key := keyOf(r.site)
+		if args[key] == nil {
+			args[key] = []any{Keep}
+		}
+		args[key] = append(args[key], r.code, n)
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	if err := flushScript.Run(ctx, c.rdb, []string{key}, args...).Err(); err != nil {
-		for code, n := range counts {
-			c.add(code, n)
+	var failed error
+	for key, list := range args {
+		err := flushScript.Run(ctx, c.rdb, []string{key}, list...).Err()
+		if err == nil {
+			continue
 		}
-		return fmt.Errorf("writing the counts of refusals: %w", err)
+		failed = fmt.Errorf("writing the counts of refusals: %w", err)
+		for r, n := range counts {
+			if keyOf(r.site) == key {
+				c.add(r, n)
+			}
+		}
 	}
-	return nil
+	return failed
 }
 
 // Code is how often webhooks were refused for one reason.
@@ -132,16 +155,16 @@ type Code struct {
 	Hours []int64 `json:"hours"`
 }
 
-// Read returns the refusals of the last hours, the current one included, over
+// Read returns the refusals of a site in the last hours, the current one included, over
 // all replicas; the most frequent code first. At most [Keep] hours are known.
-func Read(ctx context.Context, rdb redis.UniversalClient, hours int) ([]Code, error) {
+func Read(ctx context.Context, rdb redis.UniversalClient, site string, hours int) ([]Code, error) {
 	hours = max(1, min(hours, Keep))
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var fields *redis.MapStringStringCmd
 	var now *redis.TimeCmd
 	_, err := rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		fields, now = pipe.HGetAll(ctx, key), pipe.Time(ctx)
+		fields, now = pipe.HGetAll(ctx, keyOf(site)), pipe.Time(ctx)
 		return nil
 	})
 	if err != nil {

@@ -21,18 +21,18 @@ func TestRefusalsOfAllReplicasAreCountedByCodeAndHour(t *testing.T) {
 	for range 10 {
 		group.Go(func() {
 			for range 100 {
-				one.Count("invalid_access_key")
+				one.Count("", "invalid_access_key")
 			}
 		})
 	}
 	group.Wait()
-	other.Count("missing_action")
-	other.Count("invalid_access_key")
+	other.Count("", "missing_action")
+	other.Count("", "invalid_access_key")
 	require.NoError(t, one.Flush(t.Context()))
 	require.NoError(t, other.Flush(t.Context()))
 	require.NoError(t, other.Flush(t.Context()), "nothing new")
 
-	codes, err := refusals.Read(t.Context(), rdb, 6)
+	codes, err := refusals.Read(t.Context(), rdb, "", 6)
 	require.NoError(t, err)
 	require.Len(t, codes, 2)
 	require.Equal(t, "invalid_access_key", codes[0].Code)
@@ -51,9 +51,9 @@ func TestOldHoursAreDropped(t *testing.T) {
 	require.NoError(t, rdb.HSet(t.Context(), "spw:refusals",
 		fmt.Sprintf("%d:missing_action", hour-2), 3, fmt.Sprintf("%d:missing_action", hour-100), 5).Err())
 	counter := refusals.New(rdb)
-	counter.Count("missing_action")
+	counter.Count("", "missing_action")
 	require.NoError(t, counter.Flush(t.Context()))
-	codes, err := refusals.Read(t.Context(), rdb, 1000)
+	codes, err := refusals.Read(t.Context(), rdb, "", 1000)
 	require.NoError(t, err)
 	require.EqualValues(t, 4, codes[0].Total)
 	require.Len(t, codes[0].Hours, refusals.Keep)
@@ -68,7 +68,7 @@ func TestCountsOutliveAnAbsentRedisAndAStop(t *testing.T) {
 	rdb := server.Client()
 	counter := refusals.New(rdb)
 	for i := range 1000 {
-		counter.Count(fmt.Sprintf("code_%d", i)) // more than are counted apart
+		counter.Count("", fmt.Sprintf("code_%d", i)) // more than are counted apart
 	}
 	server.Kill()
 	require.Error(t, counter.Flush(t.Context()))
@@ -76,7 +76,7 @@ func TestCountsOutliveAnAbsentRedisAndAStop(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	counter.Run(ctx, func(err error) { t.Error(err) })
-	codes, err := refusals.Read(t.Context(), rdb, 2)
+	codes, err := refusals.Read(t.Context(), rdb, "", 2)
 	require.NoError(t, err)
 	var total int64
 	for _, code := range codes {

@@ -8,22 +8,23 @@ import (
 	"spillway/internal/throttle"
 )
 
-// Creations counts the users that were created, and those held back.
-type Creations interface {
+// CreationCounts counts the users that were created, and those held back.
+type CreationCounts interface {
 	Counts(ctx context.Context) (throttle.CreationCounts, error)
 }
 
 type creations struct {
-	site   string
-	counts shared[throttle.CreationCounts]
+	counts shared[map[string]throttle.CreationCounts] // by site
 	made   *prometheus.Desc
 	held   *prometheus.Desc
 }
 
-// NewCreations returns how a site's creation limit stands.
-func NewCreations(site string, from Creations) prometheus.Collector {
+// Creations returns how the creation limit of each site stands.
+func Creations(sites func() map[string]CreationCounts) prometheus.Collector {
 	return &creations{
-		site: site, counts: shared[throttle.CreationCounts]{read: from.Counts},
+		counts: shared[map[string]throttle.CreationCounts]{read: func(ctx context.Context) (map[string]throttle.CreationCounts, error) {
+			return ofEach(ctx, sites(), CreationCounts.Counts)
+		}},
 		made: prometheus.NewDesc("spillway_creations_last_hour",
 			"Users that were created within the last hour, counted while there is a limit. The same from every replica.", []string{"site"}, nil),
 		held: prometheus.NewDesc("spillway_creations_held",
@@ -39,10 +40,12 @@ func (c *creations) Describe(descs chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (c *creations) Collect(out chan<- prometheus.Metric) {
-	counts, err := c.counts.get()
+	all, err := c.counts.get()
 	if err != nil {
 		return
 	}
-	out <- prometheus.MustNewConstMetric(c.made, prometheus.GaugeValue, float64(counts.Made), c.site)
-	out <- prometheus.MustNewConstMetric(c.held, prometheus.GaugeValue, float64(counts.Held), c.site)
+	for site, counts := range all {
+		out <- prometheus.MustNewConstMetric(c.made, prometheus.GaugeValue, float64(counts.Made), site)
+		out <- prometheus.MustNewConstMetric(c.held, prometheus.GaugeValue, float64(counts.Held), site)
+	}
 }

@@ -16,6 +16,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -76,6 +78,25 @@ func (s *shared[T]) fly(flight chan struct{}) {
 	defer s.mu.Unlock()
 	s.value, s.err, s.at, s.flight = value, err, time.Now(), nil
 	close(flight)
+}
+
+// ofEach reads something of each site, a few at a time.
+func ofEach[From, What any](ctx context.Context, sites map[string]From, read func(From, context.Context) (What, error)) (map[string]What, error) {
+	const atOnce = 8
+	all := make(map[string]What, len(sites))
+	var mu sync.Mutex
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for name, from := range sites {
+		group.Go(func() error {
+			one, err := read(from, ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			all[name] = one
+			return err
+		})
+	}
+	return all, group.Wait()
 }
 
 func truth(yes bool) float64 {

@@ -55,26 +55,31 @@ func exposed(t *testing.T, registry *prometheus.Registry, names ...string) strin
 	return strings.Join(lines, "\n")
 }
 
+// only is an installation of one site.
+func only(read stats) func() map[string]metrics.Stats {
+	return func() map[string]metrics.Stats { return map[string]metrics.Stats{"default": read} }
+}
+
 type stats func(ctx context.Context) (pending.Stats, error)
 
 func (s stats) Stats(ctx context.Context) (pending.Stats, error) { return s(ctx) }
 
 func TestContactsByStateAndEventsAreExposed(t *testing.T) {
 	t.Parallel()
-	compare(t, metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
+	compare(t, metrics.Contacts(only(func(context.Context) (pending.Stats, error) {
 		return pending.Stats{Received: 9, Coalesced: 4, Synced: 3, Failed: 2, Pending: 5, Active: 1, Retrying: 7, Parked: 8, Paused: true, LastWebhook: time.UnixMilli(1_800_000_000_250)}, nil
 	})), `
-spillway_events_total{event="coalesced"} 4
-spillway_events_total{event="failed"} 2
-spillway_events_total{event="received"} 9
-spillway_events_total{event="synced"} 3
+spillway_events_total{event="coalesced",site="default"} 4
+spillway_events_total{event="failed",site="default"} 2
+spillway_events_total{event="received",site="default"} 9
+spillway_events_total{event="synced",site="default"} 3
 spillway_last_webhook_timestamp_seconds{site="default"} 1.80000000025e+09
-spillway_oldest_pending_seconds 0
-spillway_paused 1
-spillway_pending_contacts{state="active"} 1
-spillway_pending_contacts{state="parked"} 8
-spillway_pending_contacts{state="pending"} 5
-spillway_pending_contacts{state="retrying"} 7
+spillway_oldest_pending_seconds{site="default"} 0
+spillway_paused{site="default"} 1
+spillway_pending_contacts{site="default",state="active"} 1
+spillway_pending_contacts{site="default",state="parked"} 8
+spillway_pending_contacts{site="default",state="pending"} 5
+spillway_pending_contacts{site="default",state="retrying"} 7
 `)
 }
 
@@ -84,10 +89,10 @@ func TestTheBacklogHasAnAge(t *testing.T) {
 		oldest := time.Now()
 		time.Sleep(90 * time.Second) // in the bubble: no time passes outside
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
+		registry.MustRegister(metrics.Contacts(only(func(context.Context) (pending.Stats, error) {
 			return pending.Stats{Pending: 1, Oldest: oldest}, nil
 		})))
-		require.Equal(t, "spillway_oldest_pending_seconds 90", exposed(t, registry, "spillway_oldest_pending_seconds"))
+		require.Equal(t, `spillway_oldest_pending_seconds{site="default"} 90`, exposed(t, registry, "spillway_oldest_pending_seconds"))
 	})
 }
 
@@ -97,7 +102,7 @@ func TestScrapesShareAReadingAndNeverWaitLongForOne(t *testing.T) {
 		var readings atomic.Int64
 		release := make(chan struct{})
 		registry := prometheus.NewRegistry()
-		registry.MustRegister(metrics.Contacts(stats(func(context.Context) (pending.Stats, error) {
+		registry.MustRegister(metrics.Contacts(only(func(context.Context) (pending.Stats, error) {
 			n := readings.Add(1)
 			if n > 1 {
 				<-release // deaf to its context, as a patient client is
@@ -105,8 +110,8 @@ func TestScrapesShareAReadingAndNeverWaitLongForOne(t *testing.T) {
 			return pending.Stats{Pending: n}, nil
 		})))
 		scrape := func() string { return exposed(t, registry, "spillway_pending_contacts") }
-		require.Contains(t, scrape(), `{state="pending"} 1`)
-		require.Contains(t, scrape(), `{state="pending"} 1`)
+		require.Contains(t, scrape(), `{site="default",state="pending"} 1`)
+		require.Contains(t, scrape(), `{site="default",state="pending"} 1`)
 		require.EqualValues(t, 1, readings.Load(), "each scrape of one second read again")
 
 		time.Sleep(time.Second) // in the bubble: no time passes outside
@@ -117,7 +122,7 @@ func TestScrapesShareAReadingAndNeverWaitLongForOne(t *testing.T) {
 		require.EqualValues(t, 2, readings.Load(), "a second reading began beside the first")
 		close(release)
 		synctest.Wait()
-		require.Contains(t, scrape(), `{state="pending"} 2`)
+		require.Contains(t, scrape(), `{site="default",state="pending"} 2`)
 	})
 }
 
@@ -127,17 +132,19 @@ func (s statuses) Read(context.Context) ([]throttle.Status, error) { return s, n
 
 func TestABreakerHasASeriesForEachState(t *testing.T) {
 	t.Parallel()
-	compare(t, metrics.Systems(statuses{
-		{System: "crm", State: "closed", Facts: map[string]float64{"rate_per_second": 40}},
-		{System: "site", State: "open"},
+	compare(t, metrics.Systems(func() map[string]metrics.Statuses {
+		return map[string]metrics.Statuses{"default": statuses{
+			{System: "crm", State: "closed", Facts: map[string]float64{"rate_per_second": 40}},
+			{System: "site", State: "open"},
+		}}
 	}), `
-spillway_breaker_state{state="closed",system="crm"} 1
-spillway_breaker_state{state="closed",system="site"} 0
-spillway_breaker_state{state="half_open",system="crm"} 0
-spillway_breaker_state{state="half_open",system="site"} 0
-spillway_breaker_state{state="open",system="crm"} 0
-spillway_breaker_state{state="open",system="site"} 1
-spillway_system_fact{fact="rate_per_second",system="crm"} 40
+spillway_breaker_state{site="default",state="closed",system="crm"} 1
+spillway_breaker_state{site="default",state="closed",system="site"} 0
+spillway_breaker_state{site="default",state="half_open",system="crm"} 0
+spillway_breaker_state{site="default",state="half_open",system="site"} 0
+spillway_breaker_state{site="default",state="open",system="crm"} 0
+spillway_breaker_state{site="default",state="open",system="site"} 1
+spillway_system_fact{fact="rate_per_second",site="default",system="crm"} 40
 `)
 }
 
@@ -183,7 +190,7 @@ spillway_queue_tasks{queue="spillway",state="retry"} 0
 spillway_queue_tasks{queue="spillway",state="scheduled"} 0
 spillway_workers 0
 `
-	compare(t, metrics.Queues(client, []string{"spillway"}), none)
+	compare(t, metrics.Queues(client, func() []string { return []string{"spillway"} }), none)
 
 	tasks := asynq.NewClientFromRedisClient(client)
 	_, err := tasks.EnqueueContext(t.Context(), asynq.NewTask("contact", nil), asynq.Queue("spillway"), asynq.ProcessIn(time.Hour))
@@ -195,7 +202,7 @@ spillway_workers 0
 	}
 	want := strings.TrimSpace(strings.NewReplacer(`state="scheduled"} 0`, `state="scheduled"} 1`, "workers 0", "workers 1").Replace(none))
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(metrics.Queues(client, []string{"spillway"}))
+	registry.MustRegister(metrics.Queues(client, func() []string { return []string{"spillway"} }))
 	polltest.Until(t, 15*time.Second, func() bool { return exposed(t, registry) == want }, "the workers are counted")
 }
 
@@ -217,23 +224,23 @@ spillway_redis_pool_timeouts_total{client="ingest"} 0
 func TestCallsAreCountedByRouteAndCode(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewRegistry()
-	call := metrics.CRMCalls(registry)
+	call := metrics.CRMCalls(registry)("default")
 	call(pulse.Call{Route: "tags", Status: 200, Duration: time.Second})
 	call(pulse.Call{Route: "tags", Status: 429})
 	call(pulse.Call{Route: "token"})
 	require.Equal(t, strings.TrimSpace(`
-spillway_crm_requests_total{code="200",route="contact"} 0
-spillway_crm_requests_total{code="200",route="tags"} 1
-spillway_crm_requests_total{code="200",route="update"} 0
-spillway_crm_requests_total{code="429",route="tags"} 1
-spillway_crm_requests_total{code="none",route="token"} 1
+spillway_crm_requests_total{code="200",route="contact",site="default"} 0
+spillway_crm_requests_total{code="200",route="tags",site="default"} 1
+spillway_crm_requests_total{code="200",route="update",site="default"} 0
+spillway_crm_requests_total{code="429",route="tags",site="default"} 1
+spillway_crm_requests_total{code="none",route="token",site="default"} 1
 `), exposed(t, registry, "spillway_crm_requests_total"))
 
-	request := metrics.SiteRequests(registry)
+	request := metrics.SiteRequests(registry)("default")
 	request(site.Request{Contacts: 50, Took: time.Second, Outcome: "answered"})
 	got := exposed(t, registry)
-	require.Contains(t, got, `spillway_site_requests_total{outcome="answered"} 1`)
-	require.Contains(t, got, `spillway_site_requests_total{outcome="outage"} 0`)
-	require.Contains(t, got, "spillway_site_batch_size_sum 50")
-	require.Contains(t, got, `spillway_site_request_duration_seconds_bucket{le="1"} 1`)
+	require.Contains(t, got, `spillway_site_requests_total{outcome="answered",site="default"} 1`)
+	require.Contains(t, got, `spillway_site_requests_total{outcome="outage",site="default"} 0`)
+	require.Contains(t, got, `spillway_site_batch_size_sum{site="default"} 50`)
+	require.Contains(t, got, `spillway_site_request_duration_seconds_bucket{site="default",le="1"} 1`)
 }

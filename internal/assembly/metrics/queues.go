@@ -24,10 +24,10 @@ type queues struct {
 
 // Queues returns the sizes of asynq's queues, and the number of workers that
 // serve one of them. A worker that was killed is counted for ten seconds more.
-func Queues(rdb redis.UniversalClient, names []string) prometheus.Collector {
+func Queues(rdb redis.UniversalClient, names func() []string) prometheus.Collector {
 	inspector := asynq.NewInspectorFromRedisClient(rdb)
 	return &queues{
-		sizes: shared[queueSizes]{read: func(context.Context) (queueSizes, error) { return readQueues(inspector, names) }},
+		sizes: shared[queueSizes]{read: func(context.Context) (queueSizes, error) { return readQueues(inspector, names()) }},
 		tasks: prometheus.NewDesc("spillway_queue_tasks",
 			"Wake-ups in asynq's queue by state: pending, active, scheduled, retry or archived. The same from every replica.", []string{"queue", "state"}, nil),
 		latency: prometheus.NewDesc("spillway_queue_latency_seconds",

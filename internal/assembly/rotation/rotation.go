@@ -30,8 +30,9 @@ const largest = 1 << 20
 type Item struct {
 	// Name says in the log what it is, such as "access keys".
 	Name string
-	// Files hold it. None: it cannot change while the program runs.
-	Files []string
+	// Files returns the paths of those that hold it, which may become others. Nil:
+	// it cannot change while the program runs.
+	Files func() []string
 	// Load reads the files and, if all is well with them, takes them up. Its
 	// error must be fit for the log.
 	Load func() error
@@ -50,7 +51,7 @@ type Options struct {
 func Watch(ctx context.Context, o Options) {
 	watched := make([]*watch, len(o.Items))
 	for i, item := range o.Items {
-		now := contents(item.Files)
+		now := contents(item)
 		watched[i] = &watch{item: item, log: o.Log, taken: now, last: now}
 	}
 	ticker := time.NewTicker(every)
@@ -82,10 +83,10 @@ type watch struct {
 
 // look takes up what has changed and come to rest.
 func (w *watch) look() {
-	if len(w.item.Files) == 0 {
+	if w.item.Files == nil {
 		return
 	}
-	now := contents(w.item.Files)
+	now := contents(w.item)
 	atRest := now == w.last
 	w.last = now
 	if atRest && now != w.taken {
@@ -96,11 +97,11 @@ func (w *watch) look() {
 
 // reload takes up what there is.
 func (w *watch) reload() {
-	if len(w.item.Files) == 0 {
+	if w.item.Files == nil {
 		w.log.Warn().Str("what", w.item.Name).Msg("nothing to read again: it stands in the environment, which does not change while a program runs; give it as a file")
 		return
 	}
-	now := contents(w.item.Files)
+	now := contents(w.item)
 	w.taken, w.last = now, now
 	w.load()
 }
@@ -113,12 +114,16 @@ func (w *watch) load() {
 	w.log.Info().Str("what", w.item.Name).Msg("a changed file was taken up")
 }
 
-// contents is one sum over all files. One that cannot be read counts as
-// empty; Load says what is wrong with it.
-func contents(files []string) sum {
+// contents is one sum over all files and their names. One that cannot be read
+// counts as empty; Load says what is wrong with it.
+func contents(item Item) sum {
 	all := sha256.New()
-	for _, path := range files {
+	if item.Files == nil {
+		return sum(all.Sum(nil))
+	}
+	for _, path := range item.Files() {
 		one := sha256.New()
+		_, _ = io.WriteString(one, path+"\x00")
 		if file, err := os.Open(path); err == nil {
 			_, _ = io.Copy(one, io.LimitReader(file, largest))
 			_ = file.Close()

@@ -54,7 +54,7 @@ func setup(t *testing.T, path string) *bundle {
 	go func() {
 		defer close(done)
 		rotation.Watch(ctx, rotation.Options{
-			Items:  []rotation.Item{{Name: "the value", Files: []string{path}, Load: load}, {Name: "the rest"}},
+			Items:  []rotation.Item{{Name: "the value", Files: func() []string { return []string{path} }, Load: load}, {Name: "the rest"}},
 			Signal: b.signal, Log: zerolog.New(b.log),
 		})
 	}()

@@ -35,7 +35,7 @@ func listenFor(t *testing.T, handler http.HandlerFunc) string {
 
 func TestBurstSendsWhatTheCRMSends(t *testing.T) {
 	t.Parallel()
-	keys, err := webhook.NewKeyring([]string{burstKey})
+	keys, err := webhook.NewKeyring(map[string][]string{contact.DefaultSite: {burstKey}})
 	require.NoError(t, err)
 	var mu sync.Mutex
 	ids, actions, shapes := map[string]int{}, map[contact.Action]int{}, map[string]int{}

@@ -1,0 +1,137 @@
+package assembly
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"spillway/internal/assembly/metrics"
+	"spillway/internal/config"
+	"spillway/internal/ingest"
+	"spillway/internal/pending"
+	"spillway/internal/sites"
+	"spillway/internal/throttle"
+)
+
+// intakeSites are the sites that an ingest process takes webhooks for, and what it
+// shows of them.
+type intakeSites struct {
+	fast, patient redis.UniversalClient
+	room          pending.Room
+	endings       *pending.Endings
+
+	mu  sync.Mutex
+	all map[string]*intakeSite
+}
+
+// intakeSite is one of them.
+type intakeSite struct {
+	settings config.Config
+	contacts *pending.Contacts // fast
+	shown    *pending.Contacts // patient
+	serve    ingest.Site
+}
+
+// set builds what is new among the sites and keeps what has not changed. The sites
+// are taken over when take has returned nil.
+func (s *intakeSites) set(all []config.Config, take func([]ingest.Site) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := make(map[string]*intakeSite, len(all))
+	serve := make([]ingest.Site, 0, len(all))
+	for _, settings := range all {
+		one := s.all[settings.Name]
+		if one == nil || !sites.Equal(one.settings, settings) {
+			one = s.build(settings)
+		}
+		next[settings.Name] = one
+		serve = append(serve, one.serve)
+	}
+	if err := take(serve); err != nil {
+		return err
+	}
+	s.all = next
+	return nil
+}
+
+func (s *intakeSites) build(settings config.Config) *intakeSite {
+	one := &intakeSite{settings: settings, contacts: newContacts(s.fast, settings, s.room), shown: newContacts(s.patient, settings, nil)}
+	intake := pending.NewIntake(one.contacts)
+	one.serve = ingest.Site{
+		Name: settings.Name, Keys: settings.AccessKeys, Pending: intake, Endings: s.endings.Of(intake),
+		AnswerWait: settings.AnswerWait, Held: held(Systems(s.patient, settings)),
+	}
+	return one
+}
+
+func (s *intakeSites) contacts() (all []*pending.Contacts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, one := range s.all {
+		all = append(all, one.contacts)
+	}
+	return all
+}
+
+// stats and systems are for the metrics, queues too: by site.
+func (s *intakeSites) stats() map[string]metrics.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]metrics.Stats, len(s.all))
+	for name, one := range s.all {
+		all[name] = one.shown
+	}
+	return all
+}
+
+func (s *intakeSites) systems() map[string]systemsReader {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]systemsReader, len(s.all))
+	for name, one := range s.all {
+		all[name] = Systems(s.patient, one.settings)
+	}
+	return all
+}
+
+func (s *intakeSites) queues() (names []string) {
+	for _, contacts := range s.contacts() {
+		names = append(names, contacts.Queues()...)
+	}
+	return names
+}
+
+func (s *intakeSites) creations() map[string]metrics.CreationCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make(map[string]metrics.CreationCounts, len(s.all))
+	for name := range s.all {
+		all[name] = throttle.NewCreations(s.patient, name, 0)
+	}
+	return all
+}
+
+func (s *intakeSites) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.all))
+}
+
+// adopting checks the queues of sites that are new.
+func (s *intakeSites) adopting(ctx context.Context, all []config.Config) error {
+	for _, settings := range all {
+		s.mu.Lock()
+		known := s.all[settings.Name] != nil
+		s.mu.Unlock()
+		if !known {
+			if _, err := adopt(ctx, []*pending.Contacts{newContacts(s.fast, settings, nil)}, zerolog.Nop()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
