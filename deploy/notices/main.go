@@ -6,19 +6,24 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
 )
 
 func main() {
-	if err := run(os.Stdout, os.Args[1:]); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		stop()
 		fmt.Fprintln(os.Stderr, "notices:", err)
 		os.Exit(1)
 	}
@@ -30,8 +35,8 @@ type module struct {
 	Main               bool
 }
 
-func run(out io.Writer, packages []string) error {
-	modules, err := linked(packages)
+func run(ctx context.Context, out io.Writer, packages []string) error {
+	modules, err := linked(ctx, packages)
 	if err != nil {
 		return err
 	}
@@ -57,8 +62,8 @@ const rule = "==================================================================
 
 // linked returns Go and the modules of all packages that the programs import, by
 // path.
-func linked(packages []string) ([]module, error) {
-	list := exec.Command("go", append([]string{"list", "-deps", "-json=Module"}, packages...)...)
+func linked(ctx context.Context, packages []string) ([]module, error) {
+	list := exec.CommandContext(ctx, "go", append([]string{"list", "-deps", "-json=Module"}, packages...)...) //nolint:gosec // the packages are the build script's
 	list.Stderr = os.Stderr
 	pipe, err := list.StdoutPipe()
 	if err != nil {
@@ -82,7 +87,7 @@ func linked(packages []string) ([]module, error) {
 	if err := list.Wait(); err != nil {
 		return nil, fmt.Errorf("listing packages: %w", err)
 	}
-	toolchain, err := golang()
+	toolchain, err := golang(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +100,8 @@ func linked(packages []string) ([]module, error) {
 }
 
 // golang returns the standard library as a module.
-func golang() (module, error) {
-	out, err := exec.Command("go", "env", "-json", "GOROOT", "GOVERSION").Output()
+func golang(ctx context.Context) (module, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "-json", "GOROOT", "GOVERSION").Output()
 	if err != nil {
 		return module{}, fmt.Errorf("asking for Go's folder: %w", err)
 	}

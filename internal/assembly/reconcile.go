@@ -57,10 +57,10 @@ func nightly(ctx context.Context, rdb redis.UniversalClient, settings config.Con
 	}
 }
 
-// lastDue returns the newest time of a schedule within late before now; zero:
-// there is none.
-func lastDue(schedule cron.Schedule, now time.Time, late time.Duration) (due time.Time) {
-	for next := schedule.Next(now.Add(-late)); !next.IsZero() && !next.After(now); next = schedule.Next(next) {
+// lastDue returns the newest time of a schedule within nightlyLate before now;
+// zero: there is none.
+func lastDue(schedule cron.Schedule, now time.Time) (due time.Time) {
+	for next := schedule.Next(now.Add(-nightlyLate)); !next.IsZero() && !next.After(now); next = schedule.Next(next) {
 		due = next
 	}
 	return due
@@ -73,7 +73,7 @@ func compareIfDue(ctx context.Context, rdb redis.UniversalClient, settings confi
 	if err != nil {
 		return err
 	}
-	due := lastDue(schedule, now, nightlyLate)
+	due := lastDue(schedule, now)
 	if due.IsZero() {
 		return nil
 	}

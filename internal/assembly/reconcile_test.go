@@ -22,10 +22,10 @@ func TestNewestTimeOfAScheduleIsDueForSixHours(t *testing.T) {
 	require.NoError(t, err)
 	day := time.Date(2026, 5, 6, 0, 0, 0, 0, time.UTC)
 	due := day.Add(3*time.Hour + 30*time.Minute)
-	require.True(t, lastDue(schedule, due.Add(-time.Second), nightlyLate).IsZero())
-	require.True(t, due.Equal(lastDue(schedule, due, nightlyLate)))
-	require.True(t, due.Equal(lastDue(schedule, due.Add(5*time.Hour), nightlyLate)))
-	require.True(t, lastDue(schedule, due.Add(7*time.Hour), nightlyLate).IsZero())
+	require.True(t, lastDue(schedule, due.Add(-time.Second)).IsZero())
+	require.True(t, due.Equal(lastDue(schedule, due)))
+	require.True(t, due.Equal(lastDue(schedule, due.Add(5*time.Hour))))
+	require.True(t, lastDue(schedule, due.Add(7*time.Hour)).IsZero())
 }
 
 func TestScheduledComparisonRunsOnceOverAllWorkers(t *testing.T) {

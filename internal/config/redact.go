@@ -31,7 +31,7 @@ func (c Config) Settings() []Setting {
 	if c.Roots != nil {
 		list = append(list, Setting{"SPILLWAY_CA", hidden("x")})
 	}
-	list = append(list, c.OfSite.settings(c.AnswerWaiters > 0)...)
+	list = append(list, c.settings(c.AnswerWaiters > 0)...)
 	list = append(list, []Setting{
 		{"SPILLWAY_SECRET_KEY", hidden(string(c.SecretKey))},
 		{"SPILLWAY_PUBLIC_URL", c.PublicURL},

@@ -24,8 +24,10 @@ const (
 // BudgetKey is that of a CRM account; empty: that of [contact.DefaultSite]'s.
 func BudgetKey(account string) string { return "spw:{" + of(CRM, account) + "}:budget" }
 
-// SlotsKey and PlacesKey are those of a site.
-func SlotsKey(site string) string  { return "spw:{" + of(Site, named(site)) + "}:slots" }
+// SlotsKey is that of a site's requests under way.
+func SlotsKey(site string) string { return "spw:{" + of(Site, named(site)) + "}:slots" }
+
+// PlacesKey is that of a site's passes under way.
 func PlacesKey(site string) string { return "spw:{" + of(Site, named(site)) + "}:places" }
 
 func breakerKey(system, site string) string { return "spw:{" + of(system, named(site)) + "}:breaker" }

@@ -89,7 +89,7 @@ func (p *Plan) withoutFusion(given func(string) bool) {
 		{Name: "SPILLWAY_CRM_TOKEN", Comment: "A token of the CRM's API, or the three settings of OAuth."},
 		{Name: "SPILLWAY_FIELDS", Comment: "wordpress_key=crm_field, comma-separated; without it the address and both names are stored."},
 	} {
-		if !given(line.Name) && !(line.Name == "SPILLWAY_CRM_TOKEN" && given("SPILLWAY_CRM_REFRESH_TOKEN")) {
+		if !given(line.Name) && (line.Name != "SPILLWAY_CRM_TOKEN" || !given("SPILLWAY_CRM_REFRESH_TOKEN")) {
 			p.ask(line.Name, line.Comment)
 			missing = append(missing, line.Name)
 		}

@@ -106,13 +106,12 @@ func (b *bundle) put(id int, tags []int) {
 }
 
 // user makes a user with a contact id.
-func (b *bundle) user(number int, contactID string, tags []int) int64 {
+func (b *bundle) user(number int, contactID string, tags []int) {
 	b.t.Helper()
 	login := fmt.Sprintf("c%d@example.com", number)
 	id := b.stand.Site.CreateUser(sandbox.NewUser{Login: login, Email: login, Password: "x", ContactID: contactID})
 	require.Positive(b.t, id)
 	b.stand.Site.SetTags(id, texts(tags)...)
-	return id
 }
 
 // userOf is the only user of a contact.

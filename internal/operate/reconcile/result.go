@@ -21,10 +21,10 @@ const (
 )
 
 // Kinds are all kinds, in the order in which they are shown.
-var Kinds = [kinds]Kind{TagsMissing, TagsLeftOver, TagsMixed, WithoutUser, ContactGone, TwoUsers}
+var Kinds = [...]Kind{TagsMissing, TagsLeftOver, TagsMixed, WithoutUser, ContactGone, TwoUsers}
 
 const (
-	kinds = 6
+	kinds = uint8(len(Kinds))
 	// mostExamples is of how many contacts of a kind the details are kept. Of
 	// the others the id and the kind are.
 	mostExamples = 1000

@@ -57,35 +57,35 @@ func (r *run) readTags(ctx context.Context) error {
 // readTag reads the pages of a tag that the journal does not have.
 func (r *run) readTag(ctx context.Context, tag pulse.Tag, bar *progress.Bar) error {
 	j, state := r.journal, r.journal.tags[tag.ID]
-	last := false
-	for !state.read {
-		_, err := patiently(ctx, r, bar, func(ctx context.Context) (struct{}, error) {
-			return struct{}{}, r.CRM.Tagged(ctx, tag.ID, state.page+1, func(page pulse.TaggedPage) error {
-				bar.Note(fmt.Sprintf("page %d of %d of the tag %q", page.Page, page.Last, tag.Name))
-				last = page.Page >= page.Last
-				return j.note(entry{Tag: tag.ID, Page: page.Page, IDs: page.IDs})
-			})
-		})
-		switch {
-		case last || err == nil:
-			return j.note(entry{Tag: tag.ID, Read: true})
-		case !isRefusal(err):
-			return err
-		}
-		// The CRM knows no such page: the list has become shorter, or the tag
-		// is gone.
-		gone, failed := r.isGone(ctx, tag, bar)
-		switch {
-		case failed != nil:
-			return failed
-		case gone:
-			return j.note(entry{Tag: tag.ID, Gone: true})
-		case state.page > 0:
-			return j.note(entry{Tag: tag.ID, Read: true})
-		}
-		return fmt.Errorf("reading the contacts of the tag %q: %w", tag.Name, err)
+	if state.read {
+		return nil
 	}
-	return nil
+	last := false
+	_, err := patiently(ctx, r, bar, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, r.CRM.Tagged(ctx, tag.ID, state.page+1, func(page pulse.TaggedPage) error {
+			bar.Note(fmt.Sprintf("page %d of %d of the tag %q", page.Page, page.Last, tag.Name))
+			last = page.Page >= page.Last
+			return j.note(entry{Tag: tag.ID, Page: page.Page, IDs: page.IDs})
+		})
+	})
+	switch {
+	case last || err == nil:
+		return j.note(entry{Tag: tag.ID, Read: true})
+	case !isRefusal(err):
+		return err
+	}
+	// The CRM knows no such page: the list has become shorter, or the tag
+	// is gone.
+	gone, failed := r.isGone(ctx, tag, bar)
+	switch {
+	case failed != nil:
+		return failed
+	case gone:
+		return j.note(entry{Tag: tag.ID, Gone: true})
+	case state.page > 0:
+		return j.note(entry{Tag: tag.ID, Read: true})
+	}
+	return fmt.Errorf("reading the contacts of the tag %q: %w", tag.Name, err)
 }
 
 // isRefusal says that the CRM is well and does not answer this call.

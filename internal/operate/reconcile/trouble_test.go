@@ -47,9 +47,9 @@ func (a *acting) Tags(ctx context.Context, id string) ([]string, error) {
 	return a.CRM.Tags(ctx, id)
 }
 
-func (b *bundle) journal(name string) *reconcile.Journal {
+func (b *bundle) journal() *reconcile.Journal {
 	b.t.Helper()
-	journal, err := reconcile.OpenJournal(filepath.Join(b.folder, name), "all", false)
+	journal, err := reconcile.OpenJournal(filepath.Join(b.folder, "journal"), "all", false)
 	require.NoError(b.t, err)
 	b.t.Cleanup(func() { _ = journal.Close() })
 	return journal
@@ -82,13 +82,13 @@ func TestInterruptedComparisonGoesOnWhereItWas(t *testing.T) {
 					stop(errKilled)
 				}
 			}}
-			first := b.journal("a")
+			first := b.journal()
 			_, err := reconcile.Run(ctx, b.options(func(o *reconcile.Options) { o.CRM, o.Journal = crm, first }))
 			require.ErrorIs(t, err, context.Canceled)
 			require.NoError(t, first.Close())
 			before := b.stand.CRM.Stats().Calls
 
-			second := b.journal("a")
+			second := b.journal()
 			require.True(t, second.Found)
 			result := b.run(func(o *reconcile.Options) { o.Journal = second })
 			require.Equal(t, planted, kindsOf(result))
@@ -111,7 +111,7 @@ func TestJournalBelongsToOneComparisonAndOneProcess(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
 	b.agree(20, 20)
-	first := b.journal("a")
+	first := b.journal()
 	_, err := reconcile.OpenJournal(filepath.Join(b.folder, "a"), "all", false)
 	require.ErrorIs(t, err, reconcile.ErrBusy)
 	b.run(func(o *reconcile.Options) { o.Journal = first })
@@ -195,7 +195,7 @@ func TestCRMThatStaysAwayEndsTheComparisonWithoutAResult(t *testing.T) {
 		}
 		return nil
 	}}
-	first := b.journal("a")
+	first := b.journal()
 	_, err := reconcile.Run(t.Context(), b.options(func(o *reconcile.Options) {
 		o.CRM, o.Journal, o.Patience = crm, first, 10*time.Millisecond
 	}))
@@ -203,7 +203,7 @@ func TestCRMThatStaysAwayEndsTheComparisonWithoutAResult(t *testing.T) {
 	require.True(t, isOutage, "%v", err)
 	require.NoError(t, first.Close())
 	b.stand.CRM.ClearFaults()
-	require.Equal(t, planted, kindsOf(b.run(func(o *reconcile.Options) { o.Journal = b.journal("a") })))
+	require.Equal(t, planted, kindsOf(b.run(func(o *reconcile.Options) { o.Journal = b.journal() })))
 }
 
 func TestTagThatIsDeletedInTheMiddleIsLeftOutOrLeftOver(t *testing.T) {
@@ -243,7 +243,7 @@ func TestRepairThatIsInterruptedGoesOn(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	interrupted := &handing{Contacts: b.contacts, stopAt: 20, stop: stop}
 	var options reconcile.Options
-	journal := b.journal("a")
+	journal := b.journal()
 	before := b.run(func(o *reconcile.Options) { o.Journal, o.Contacts = journal, interrupted; options = *o })
 	how := reconcile.Repair{Outstanding: 10, Folder: b.folder, CreateUsers: true}
 	_, err := reconcile.Mend(ctx, options, before, how)
@@ -251,7 +251,7 @@ func TestRepairThatIsInterruptedGoesOn(t *testing.T) {
 	require.NoError(t, journal.Close())
 
 	second := &handing{Contacts: b.contacts}
-	after := b.run(func(o *reconcile.Options) { o.Journal, o.Contacts = b.journal("a"), second; options = *o })
+	after := b.run(func(o *reconcile.Options) { o.Journal, o.Contacts = b.journal(), second; options = *o })
 	require.Equal(t, before.Differences, after.Differences, "of the journal")
 	repaired, err := reconcile.Mend(t.Context(), options, after, how)
 	require.NoError(t, err)

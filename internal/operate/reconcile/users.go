@@ -53,18 +53,18 @@ func (r *run) readUsers(ctx context.Context) (*scan, error) {
 	var strangers []stranger
 	s := &scan{}
 	bar := r.Progress.Bar("users", 0, 0)
-	each := func(user site.Listed) error {
+	note := func(user site.Listed) {
 		s.users++
 		if _, err := contact.ParseID(user.ContactID); err != nil {
 			s.foreign++
-			return nil
+			return
 		}
 		id, tags := numberOf(user.ContactID), r.sumOf(user.Tags)
 		late := user.AsOf >= r.journal.asOf
 		at, known := sums.find(id)
 		if !known {
 			strangers = append(strangers, stranger{id, siteState(user.UserID, tags), tags != 0 && !late})
-			return nil
+			return
 		}
 		if marks[at]&seen != 0 {
 			marks[at] |= twice
@@ -77,12 +77,14 @@ func (r *run) readUsers(ctx context.Context) (*scan, error) {
 			marks[at] |= passed
 		}
 		sites[at] += siteState(user.UserID, tags)
-		return nil
 	}
 	for after, more := int64(0), true; more; {
 		began := time.Now()
 		next, err := patiently(ctx, r, bar, func(ctx context.Context) (next int64, err error) {
-			next, more, err = r.Site.Users(ctx, after, each)
+			next, more, err = r.Site.Users(ctx, after, func(user site.Listed) error {
+				note(user)
+				return nil
+			})
 			return next, err
 		})
 		if err != nil {
