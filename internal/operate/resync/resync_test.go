@@ -59,7 +59,7 @@ func (b *bundle) work(t *testing.T) {
 		"SPILLWAY_REDIS_URL=" + b.redis.URL(), "SPILLWAY_CRM_URL=" + b.stand.CRMURL, "SPILLWAY_CRM_TOKEN=a-token",
 		"SPILLWAY_CRM_RATE=10000", "SPILLWAY_CRM_CONCURRENCY=64",
 		"SPILLWAY_SITE_URL=" + b.stand.SiteURL, "SPILLWAY_SITE_USER=spillway", "SPILLWAY_SITE_APP_PASSWORD=an app password",
-		"SPILLWAY_WORKER_ADDR=127.0.0.1:0",
+		"SPILLWAY_WORKER_ADDR=127.0.0.1:0", "SPILLWAY_CREATION_LIMIT=0", // thousands are created
 	})
 	require.NoError(t, err)
 	ctx, stop := context.WithCancel(context.Background())
