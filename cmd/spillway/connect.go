@@ -147,6 +147,9 @@ func (cmd *connectCommand) examine(ctx context.Context, c *console, environ []st
 	if !cmd.JSON {
 		c.remarks(plan)
 		c.say("\nWritten to %s, for its owner's eyes alone.\n\n", path)
+		if folder := filepath.Dir(path); folder == sitesFolder && valueOf(environ, sitesVariable) == "" {
+			c.say("To do: set %s=%s for ingest and the workers, and restart them; they read the folder only then.\n\n", sitesVariable, folder)
+		}
 	}
 	// The site's file counts before what the environment had of another one.
 	own := &console{out: c.out, err: c.err, in: c.in, environ: withoutSite(environ, plan)}
