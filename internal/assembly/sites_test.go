@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/config"
+	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
@@ -43,7 +44,7 @@ type agencySite struct {
 }
 
 // add starts the stand-ins of a site and writes its file.
-func (a *agency) add(t *testing.T, name string, more ...string) *agencySite {
+func (a *agency) add(t *testing.T, name string) *agencySite {
 	t.Helper()
 	one := &agencySite{
 		key: "access-key-of-" + name, crm: sandbox.NewCRM(sandbox.CRMOptions{Token: "crm-token-of-" + name}),
@@ -55,10 +56,11 @@ func (a *agency) add(t *testing.T, name string, more ...string) *agencySite {
 	t.Cleanup(one.crm.Close)
 	t.Cleanup(one.site.Close)
 	user, password := one.site.Credentials()
-	one.lines = append(more,
-		"SPILLWAY_CRM_URL="+crm.URL, "SPILLWAY_CRM_TOKEN=crm-token-of-"+name, "SPILLWAY_CRM_RATE=1000",
-		"SPILLWAY_SITE_URL="+site.URL, "SPILLWAY_SITE_USER="+user, "SPILLWAY_SITE_APP_PASSWORD='"+password+"'",
-		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password")
+	one.lines = []string{
+		"SPILLWAY_CRM_URL=" + crm.URL, "SPILLWAY_CRM_TOKEN=crm-token-of-" + name, "SPILLWAY_CRM_RATE=1000",
+		"SPILLWAY_SITE_URL=" + site.URL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD='" + password + "'",
+		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password",
+	}
 	a.sites[name] = one
 	a.write(t, name)
 	return one
@@ -81,9 +83,9 @@ func newAgency(t *testing.T) *agency {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	server := httptest.NewServer(nil)
-	defer server.Close()
-	return server.Listener.Addr().String()
+	addr, err := freeport.Addr()
+	require.NoError(t, err)
+	return addr
 }
 
 // start runs ingest and a worker; hangUp makes both read the sites again.
