@@ -146,6 +146,7 @@ func (d *Dashboard) routes() http.Handler {
 	guarded.POST("/logout", d.logout)
 	api := guarded.Group("/api/v1")
 	api.GET("/sites", d.listSites)
+	api.GET("/openapi.json", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, openAPI) })
 	if !d.several || d.Site == "" {
 		d.wholeRoutes(guarded, api)
 	}
