@@ -220,6 +220,30 @@ func TestASiteInTroubleKeepsNobodyElseWaiting(t *testing.T) {
 	require.Zero(t, a.sites["slow"].site.Stats().Stored, "the slow site has answered nothing meanwhile")
 }
 
+// A burst of one site is hardly begun when the lone webhooks of another, which
+// came after it, are done.
+func TestABurstOfOneSiteLeavesTheOthersTheirTurn(t *testing.T) {
+	t.Parallel()
+	a := newAgency(t)
+	const burst, lone = 1500, 10
+	a.add(t, "burst").crm.Seed(burst)
+	a.add(t, "lone").crm.Seed(lone)
+	a.start(t, "SPILLWAY_WORKER_CONCURRENCY=6")
+	for id := 1; id <= burst; id++ {
+		status, body := a.call(t, "burst", fmt.Sprintf("wpf_action=update&contact_id=%d", id))
+		require.Equal(t, http.StatusOK, status, body)
+	}
+	waiting := func() int64 { return a.redis.Client().ZCard(t.Context(), "spw:{spillway.burst}:due").Val() }
+	before := waiting()
+	require.Positive(t, before)
+	for id := 1; id <= lone; id++ {
+		status, body := a.call(t, "lone", fmt.Sprintf("wpf_action=add&contact_id=%d&wait=30", id))
+		require.Equal(t, http.StatusOK, status, body)
+		require.Contains(t, body, `"status":"synced"`, "contact %d", id)
+	}
+	require.Greater(t, waiting(), before/2, "the burst goes on behind them")
+}
+
 // Sites come, change their key and go while others work; nothing of the others is
 // refused or lost, and what waits for a site that has gone is there when it comes
 // back.

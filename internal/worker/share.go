@@ -3,9 +3,10 @@ package worker
 import "sync"
 
 // share bounds how many of a worker's handlers each site has, so that a site that
-// is slow or in a burst leaves some for the others: a site may have twice as many
-// as are free. One busy site then has two thirds, two have two fifths each, and
-// whatever their number some are free. A site that is the only one has all.
+// is slow or in a burst leaves some for the others: a site takes a further one
+// only if it then has at most twice as many as are free. One busy site then has
+// two thirds, two have two fifths each, and the last free ones go to sites that
+// have none. A site that is the only one has all.
 type share struct {
 	most int
 
@@ -29,7 +30,8 @@ func (s *share) take(site string) (leave func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	free := s.most - s.total
-	if free <= 0 || !s.alone && s.of[site] >= 2*free {
+	further := s.of[site] > 0 && !s.alone
+	if free <= 0 || further && s.of[site]+1 > 2*(free-1) {
 		return nil
 	}
 	s.total++
