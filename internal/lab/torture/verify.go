@@ -122,6 +122,7 @@ func (r *run) remains(poisoned string) *regexp.Regexp {
 		`spw:v:password:default:` + poisoned,     // its sealed password: it may be retried
 		`(rate:)?spw:\{(crm|site)\}:.*`,          // limits that the workers share
 		`spw:\{replicas\}:.*`, `spw:refusals`,    // who is alive; refused webhooks by code and hour
+		`spw:ingest:down`,                         // when no ingest was there
 		`asynq:queues`,                            // asynq's list of queues
 		`asynq:(servers|workers)`,                 // and of servers; killed ones stay until someone lists them
 		`asynq:\{spillway\}:(processed|failed).*`, // asynq's counts, which end after 90 days
