@@ -28,13 +28,9 @@ help: ## list the targets
 run: build ## build and start everything in one process; without settings, with a stand-in CRM and site
 	@./bin/spillway run
 
-# Most tests wait for something rather than compute: more of a package's run at
-# once than there are processors.
-TESTS_AT_ONCE ?= $(shell echo $$((2 * $$(nproc))))
-
 test: packages ## run all tests with the race detector
-	$(GO) test -race -timeout 30m -parallel $(TESTS_AT_ONCE) ./...
-	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race -parallel $(TESTS_AT_ONCE) ./internal/lab/plugintest; done
+	$(GO) test -race -timeout 30m ./...
+	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race -timeout 30m ./internal/lab/plugintest; done
 	cd deploy/check && $(GO) test -count=1 ./... # it reads files that the cache does not watch
 
 lint: ## check formatting, Go and PHP
