@@ -118,6 +118,7 @@ func TestTheTableOfErrorsIsWhatHappens(t *testing.T) {
 	for _, codes := range [][]string{
 		permanentCodes(t),
 		literalCodes(t, "internal/pulse", `refusal\{code: "([a-z_]+)"`),
+		literalCodes(t, "internal/syncer", `CodeCreationLimit = "([a-z_]+)"`),
 		literalCodes(t, "internal/site", `(?:&Refused\{ContactID: [^,]+, Code: |codeFatal = )"([a-z_]+)"`),
 	} {
 		for _, code := range codes {
