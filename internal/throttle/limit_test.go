@@ -74,7 +74,7 @@ func (r limitRun) do(t *testing.T) found {
 
 func TestAnUnknownLimitIsFoundAndKept(t *testing.T) {
 	t.Parallel()
-	run := limitRun{set: 320, allowed: 200, replicas: 4, climb: 2 * time.Second, lasts: 8 * time.Second, latency: 5 * time.Millisecond}
+	run := limitRun{set: 160, allowed: 100, replicas: 4, climb: 2 * time.Second, lasts: 8 * time.Second, latency: 5 * time.Millisecond}
 	got := run.do(t)
 	t.Logf("%+v", got)
 	require.Positive(t, got.limited, "the limit was met")

@@ -102,7 +102,7 @@ func TestInterruptedComparisonGoesOnWhereItWas(t *testing.T) {
 				require.Equal(t, before["tagged"], after["tagged"])
 			}
 			require.NoError(t, second.Finish())
-			require.NoFileExists(t, filepath.Join(b.folder, "a"))
+			require.NoFileExists(t, filepath.Join(b.folder, "journal"))
 		})
 	}
 }
@@ -112,7 +112,7 @@ func TestJournalBelongsToOneComparisonAndOneProcess(t *testing.T) {
 	b := setup(t)
 	b.agree(20, 20)
 	first := b.journal()
-	_, err := reconcile.OpenJournal(filepath.Join(b.folder, "a"), "all", false)
+	_, err := reconcile.OpenJournal(filepath.Join(b.folder, "journal"), "all", false)
 	require.ErrorIs(t, err, reconcile.ErrBusy)
 	b.run(func(o *reconcile.Options) { o.Journal = first })
 	require.NoError(t, first.Close())
@@ -121,7 +121,7 @@ func TestJournalBelongsToOneComparisonAndOneProcess(t *testing.T) {
 		restart  bool
 		found    bool
 	}{{"all", false, true}, {"another tag", false, false}, {"another tag", true, false}} {
-		journal, err := reconcile.OpenJournal(filepath.Join(b.folder, "a"), open.compared, open.restart)
+		journal, err := reconcile.OpenJournal(filepath.Join(b.folder, "journal"), open.compared, open.restart)
 		require.NoError(t, err)
 		require.Equal(t, open.found, journal.Found, "%+v", open)
 		require.NoError(t, journal.Close())
