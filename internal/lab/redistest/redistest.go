@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -84,9 +85,27 @@ func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
 	}
+	s.written()
 	_ = s.cmd.Process.Kill()
 	_ = s.cmd.Wait()
 	s.cmd = nil
+}
+
+// written waits until the append-only file has what was acknowledged: while a sync
+// takes long, Redis keeps it in its own memory, and a kill would lose it. A server
+// that does not answer is not waited for.
+func (s *Server) written() {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1, DialTimeout: time.Second, ReadTimeout: time.Second})
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for {
+		info, err := client.Info(ctx, "persistence").Result()
+		if err != nil || !strings.Contains(info, "aof_buffer_length:") || strings.Contains(info, "aof_buffer_length:0\r\n") {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // Freeze stops the server where it is, as a machine that hangs: its connections
