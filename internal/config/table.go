@@ -130,14 +130,14 @@ func Example() string {
 		case entry.Example != "":
 			help = "(needed) " + help
 		}
-		text.WriteString(comment(help))
+		text.WriteString(Comment(help))
 		fmt.Fprintf(&text, "#%s=%s\n", entry.Name, cmp.Or(entry.Example, entry.Default))
 	}
 	return text.String()
 }
 
-// comment writes a text as comment lines of at most 80 characters.
-func comment(text string) string {
+// Comment writes a text as comment lines of an .env file, of at most 80 characters.
+func Comment(text string) string {
 	const width = 80
 	var lines strings.Builder
 	line := "#"

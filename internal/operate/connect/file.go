@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"spillway/internal/config"
 )
 
 // ErrExists reports a file that has settings of a site already.
@@ -27,7 +29,7 @@ func (p Plan) Text(masked bool) string {
 	text.WriteString(fileHead)
 	for _, line := range p.Lines {
 		if line.Comment != "" {
-			text.WriteString("\n" + wrapped(line.Comment))
+			text.WriteString("\n" + config.Comment(line.Comment))
 		}
 		value := line.Value
 		if masked && line.Secret {
@@ -39,21 +41,6 @@ func (p Plan) Text(masked bool) string {
 		fmt.Fprintf(&text, "%s=%s\n", line.Name, quoted(value))
 	}
 	return text.String()
-}
-
-// wrapped writes a comment in lines of at most 90 characters.
-func wrapped(comment string) string {
-	const width = 90
-	var lines strings.Builder
-	line := "#"
-	for _, word := range strings.Fields(comment) {
-		if len(line)+1+len(word) > width {
-			lines.WriteString(line + "\n")
-			line = "#"
-		}
-		line += " " + word
-	}
-	return lines.String() + line + "\n"
 }
 
 var plainValue = regexp.MustCompile(`^[A-Za-z0-9_./:@,=+*-]*$`)
@@ -163,7 +150,7 @@ func (p Plan) without(content string) (kept string, taken []string) {
 	kept = strings.ReplaceAll(lines.String(), fileHead, "")
 	for _, line := range p.Lines {
 		if line.Comment != "" {
-			kept = strings.ReplaceAll(kept, "\n"+wrapped(line.Comment), "")
+			kept = strings.ReplaceAll(kept, "\n"+config.Comment(line.Comment), "")
 		}
 		if line.Off {
 			kept = strings.ReplaceAll(kept, "#"+line.Name+"=\n", "")
