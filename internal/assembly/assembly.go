@@ -1,5 +1,5 @@
 // Package assembly builds the programs from their settings: which parts there
-// are, how they hang together, and in which order they start and stop. It
+// are, how they fit together, and in which order they start and stop. It
 // decides nothing else.
 package assembly
 
@@ -222,7 +222,7 @@ func WorkerIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	return group.Wait()
 }
 
-// unwatched is what the log says of a keeper's errors.
+// unwatched is what the log says about errors of the goroutine that watches files.
 const unwatched = "Redis's memory is not watched"
 
 func newContacts(rdb redis.UniversalClient, settings config.Config, room pending.Room) *pending.Contacts {

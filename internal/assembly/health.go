@@ -11,19 +11,17 @@ import (
 	"spillway/internal/config"
 )
 
-// healthTimeout is below the time-outs that container engines commonly set.
+// healthTimeout is shorter than the time-outs that container engines usually set.
 const healthTimeout = 3 * time.Second
 
-// healthCommand is the argument with which a server asks another process of its
-// own kind whether it is alive: `ingest health`, with the flags that the other
-// was started with. Images without a shell have
-// nothing else to ask with.
+// healthCommand is the argument that makes a server program check another
+// process of its kind and end: `ingest health`, with the flags that the other
+// process was started with. Images without a shell have no other way to check.
 const healthCommand = "health"
 
-// health asks for /healthz at the address that flags and environment set, as the
-// asked program read them, and returns the exit code: 0 if it is well, 1
-// otherwise, with the reason on w. Ingest is asked at its admin address, which
-// never speaks TLS.
+// health requests /healthz at the address that flags and environment set, and
+// returns the exit code: 0 if the program is well; otherwise 1, with the reason
+// on w. Ingest answers at its admin address, which never uses TLS.
 func health(role config.Role, args, environ []string, w io.Writer) int {
 	name, addr, err := config.ListenAddr(role, args, environ)
 	if err == nil {

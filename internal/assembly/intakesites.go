@@ -17,8 +17,8 @@ import (
 	"spillway/internal/throttle"
 )
 
-// intakeSites are the sites that an ingest process takes webhooks for, and what it
-// shows of them.
+// intakeSites are the sites that an ingest process accepts webhooks for, and what
+// it shows about them.
 type intakeSites struct {
 	fast, patient redis.UniversalClient
 	room          pending.Room
@@ -31,13 +31,13 @@ type intakeSites struct {
 // intakeSite is one of them.
 type intakeSite struct {
 	settings config.Config
-	contacts *pending.Contacts // fast
-	shown    *pending.Contacts // patient
+	contacts *pending.Contacts // for webhooks: gives up on Redis soon
+	shown    *pending.Contacts // for the dashboard: waits longer
 	serve    ingest.Site
 }
 
-// set builds what is new among the sites and keeps what has not changed. The sites
-// are taken over when take has returned nil.
+// set builds the parts of new sites and keeps those of sites that have not
+// changed. The new set counts once take has returned nil.
 func (s *intakeSites) set(all []config.Config, take func([]ingest.Site) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *intakeSites) contacts() (all []*pending.Contacts) {
 	return all
 }
 
-// stats and systems are for the metrics, queues too: by site.
+// stats, systems and queues are for the metrics, by site.
 func (s *intakeSites) stats() map[string]metrics.Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -19,9 +19,9 @@ import (
 type Program func(ctx context.Context, settings config.Config, log zerolog.Logger) error
 
 // Main reads the settings, runs the program until SIGINT or SIGTERM, and
-// returns the exit code: 0 after a stop that was asked for, [ExitSettings] for
-// wrong settings, 1 otherwise. A second signal ends the process at once. With the first
-// argument "health" it asks a running one instead, and returns 0 or 1.
+// returns the exit code: 0 after such a stop, [ExitSettings] for wrong settings,
+// 1 otherwise. A second signal ends the process at once. With the first argument
+// "health" it checks a running process instead, and returns 0 or 1.
 func Main(role config.Role, run Program) int {
 	if len(os.Args) > 1 && os.Args[1] == healthCommand {
 		return health(role, os.Args[2:], os.Environ(), os.Stderr)
@@ -55,9 +55,9 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// ExitSettings is the exit code for wrong settings: EX_CONFIG of sysexits.h. It is
-// not 2, with which Go's runtime ends a program that panicked: that one is to be
-// started again, and wrong settings do not become right by themselves.
+// ExitSettings is the exit code for wrong settings: EX_CONFIG of sysexits.h. It
+// differs from 2, the exit code of a Go program that panicked: a service manager
+// should restart after a panic, but wrong settings do not mend themselves.
 const ExitSettings = 78
 
 // ExitCode writes an error of the settings for a person and returns the exit

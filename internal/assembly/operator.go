@@ -18,8 +18,8 @@ import (
 // VaultPrefix is where sealed entries stand in Redis.
 const VaultPrefix = "spw:v:"
 
-// Contacts returns the contacts of an installation for an operator's command.
-// Unlike a server's start it decides nothing about the number of queues.
+// Contacts returns the contacts of an installation for an operator's command. It
+// leaves the number of queues alone, which a server sets when it starts first.
 func Contacts(rdb redis.UniversalClient, settings config.Config) *pending.Contacts {
 	return newContacts(rdb, settings, nil)
 }

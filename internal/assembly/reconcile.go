@@ -22,10 +22,10 @@ import (
 )
 
 const (
-	// nightlyLook is how often it is looked whether a comparison is due.
+	// nightlyLook is how often a worker checks whether a comparison is due.
 	nightlyLook = 30 * time.Second
-	// nightlyLate is how long after its time a comparison still begins, as when
-	// the worker that had begun it was stopped.
+	// nightlyLate is how late a comparison may begin, for example because the
+	// worker that had begun it was stopped.
 	nightlyLate = 6 * time.Hour
 	// nightlyPatience is how long a scheduled comparison waits for a system that
 	// is away.
@@ -66,7 +66,8 @@ func lastDue(schedule cron.Schedule, now time.Time) (due time.Time) {
 	return due
 }
 
-// compareIfDue compares if it is time, nobody has yet, and nobody does.
+// compareIfDue compares if a comparison is due and nobody has done it or is
+// doing it.
 func compareIfDue(ctx context.Context, rdb redis.UniversalClient, settings config.Config, schedule cron.Schedule, log zerolog.Logger) error {
 	lock := reconcile.NewLock(rdb, settings.Name)
 	now, err := lock.Now(ctx)
@@ -108,8 +109,8 @@ func compareIfDue(ctx context.Context, rdb redis.UniversalClient, settings confi
 	return errors.Join(store.Write(ctx, result.Kept(settings.Name, comparisons.BySchedule, calls)), lock.SetDone(ctx, due))
 }
 
-// compareNow compares a site with its CRM, with clients of its own: calls that
-// it makes are no passes'.
+// compareNow compares a site with its CRM. It uses clients of its own, since its
+// calls do not belong to passes.
 func compareNow(ctx context.Context, rdb redis.UniversalClient, settings config.Config) (result reconcile.Result, calls int64, err error) {
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {

@@ -12,8 +12,8 @@ import (
 	"spillway/internal/sites"
 )
 
-// siteFiles keeps the sites as their files have them: apply is given all of them
-// after each change that passes the checks.
+// siteFiles watches the files of the sites. After each change that passes the
+// checks it hands all sites to apply.
 func siteFiles(settings config.Config, role config.Role, apply func([]config.Config) error) rotation.Item {
 	if settings.SitesFolder == "" {
 		return ownKeys(settings, apply)
@@ -64,7 +64,8 @@ func certificateFiles(server *ingest.Server, settings config.Config) rotation.It
 	return item
 }
 
-// watch takes up changes until ctx ends. A hang-up reads all files at once.
+// watch applies changes of the files until ctx ends. SIGHUP makes it read all
+// files at once.
 func watch(ctx context.Context, hangUps <-chan os.Signal, log zerolog.Logger, items ...rotation.Item) {
 	rotation.Watch(ctx, rotation.Options{Items: items, Signal: hangUps, Log: log})
 }

@@ -16,7 +16,7 @@ import (
 	"spillway/internal/throttle"
 )
 
-// Systems reads what the replicas share about the CRM and the site of settings.
+// Systems reads what the replicas share about a site and its CRM.
 func Systems(rdb redis.UniversalClient, settings config.Config) *throttle.Statuses {
 	return throttle.NewStatuses(rdb, settings.Name, settings.CRM.Account, throttle.SiteFacts{Key: guard.Key(settings.Name), Read: guard.Facts})
 }
@@ -24,9 +24,8 @@ func Systems(rdb redis.UniversalClient, settings config.Config) *throttle.Status
 // systemsReader reads what is known of the CRM and the site of one site.
 type systemsReader = metrics.Statuses
 
-// systemChecks show in /readyz when the CRM or the site is not called, of any
-// site. That makes no program unready: contacts wait, and webhooks are still
-// accepted.
+// systemChecks list in /readyz each CRM and site that is not called at present.
+// The program stays ready all the same: contacts wait, and webhooks are accepted.
 func systemChecks(sites func() map[string]systemsReader) []observe.Check {
 	checks := make([]observe.Check, 0, 2)
 	for _, system := range []string{throttle.CRM, throttle.Site} {
@@ -57,8 +56,8 @@ func systemChecks(sites func() map[string]systemsReader) []observe.Check {
 	return checks
 }
 
-// held says whether no pass begins, since a system is away or the CRM holds
-// everybody back. A hold of a second is over before anybody tires of waiting.
+// held reports that no pass begins, because a system is away or the CRM has asked
+// for a pause. Holds of a second or less do not count: nobody notices them.
 func held(systems systemsReader) func(context.Context) bool {
 	return func(ctx context.Context) bool {
 		all, err := systems.Read(ctx)
@@ -68,8 +67,8 @@ func held(systems systemsReader) func(context.Context) bool {
 	}
 }
 
-// describe says in a line how a system stands. The reason is left out: /readyz
-// is open to anyone, and it may name hosts.
+// describe says in one line how a system is. It leaves the reason out, which may
+// name hosts, because anyone may read /readyz.
 func describe(status throttle.Status) string {
 	since := status.Since.Format("2006-01-02 15:04:05 MST")
 	if status.State == throttle.HalfOpen {

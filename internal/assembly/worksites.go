@@ -42,9 +42,10 @@ type workSite struct {
 	beside   sync.WaitGroup
 }
 
-// set builds what is new among the sites and keeps what has not changed. retire
-// ends what is not used any more, once its passes have ended; it is to be called
-// when no new ones begin. After an error nothing has changed.
+// set builds the parts of new sites and keeps those of sites that have not
+// changed. The caller calls retire once no new passes of the former sites begin:
+// it ends their parts when the last pass has ended. After an error nothing has
+// changed.
 func (s *workSites) set(ctx context.Context, all []config.Config) (serve []worker.Site, retire func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,9 +168,9 @@ func (s *workSites) systems() map[string]systemsReader {
 	return all
 }
 
-// adopt refuses sites with another number of queues than Redis holds their
-// contacts in. While Redis is away nothing is known: checked is false, and the
-// program starts all the same.
+// adopt refuses to start when Redis holds a site's contacts in another number of
+// queues than the settings say. While Redis is away this cannot be known: then
+// checked is false, and the program starts all the same.
 func adopt(ctx context.Context, all []*pending.Contacts, log zerolog.Logger) (checked bool, err error) {
 	const atOnce = 16
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -190,9 +191,9 @@ func adopt(ctx context.Context, all []*pending.Contacts, log zerolog.Logger) (ch
 	return err == nil, nil
 }
 
-// adoptLater goes on asking until Redis answers or ctx ends. A worker with a
-// wrong number would otherwise look into queues that nobody fills, healthy and
-// idle.
+// adoptLater repeats the check until Redis answers or ctx ends. Without it a
+// worker with a wrong number would serve queues that nobody fills, and look
+// healthy and idle.
 func adoptLater(ctx context.Context, all []*pending.Contacts) error {
 	const pause = time.Second
 	again := time.NewTicker(pause)

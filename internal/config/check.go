@@ -90,14 +90,14 @@ func (s *settings) rate(name string, fallback float64) float64 {
 
 // baseURL reads the address of another system, without a slash at the end.
 // extra is a path that Spillway adds itself and people tend to copy along.
-// carried names the secret that goes there: such an address must be https
-// unless it is on this machine. Empty: nothing secret goes there.
+// carried names the secret that is sent there: such an address must be https
+// unless it is on this machine. Empty: no secret is sent.
 func (s *settings) baseURL(name, extra, carried string) string {
 	return s.checkBase(name, s.text(name), extra, carried)
 }
 
-// siteURL reads the site's address, in which a user and a password for the web
-// server may stand.
+// siteURL reads the site's address, which may contain a user and a password for
+// the web server.
 func (s *settings) siteURL(c *Site, carried string) {
 	const name = "SPILLWAY_SITE_URL"
 	raw := s.text(name)
@@ -184,8 +184,8 @@ func withoutQuery(address string) string {
 	return address
 }
 
-// checkRedisURL reports a URL that nothing could be connected to. The value
-// may hold a password and is never shown.
+// checkRedisURL reports a URL that cannot be connected to. It never shows the
+// value, which may hold a password.
 func (s *settings) checkRedisURL(name, raw string, role Role) {
 	if raw == "embedded" {
 		if role != All {

@@ -3,9 +3,9 @@
 //
 // A setting NAME has one value. The flag (--redis-url for SPILLWAY_REDIS_URL)
 // comes before the variable NAME, and NAME_FILE names a file that holds the
-// value; NAME and NAME_FILE together are a mistake. An empty variable or
-// file counts as unset. Secrets have no flag, since other users of a machine can read the
-// arguments of its processes.
+// value; NAME and NAME_FILE together are a mistake. An empty variable or file
+// counts as unset. Secrets have no flag, since other users of a machine can read
+// the arguments of its processes.
 //
 // It guarantees that a [Config] without an error has passed every check that
 // needs no network, that an error lists every wrong setting at once, and that
@@ -51,8 +51,8 @@ func (r Role) listens() bool { return r != Operator }
 // Config is what the settings say, checked and with their defaults. Settings
 // that the role does not need are zero.
 //
-// It holds those of the installation and those of one site. With SitesFolder
-// set the latter are zero until [Config.WithSite].
+// It holds the settings of the installation and of one site. With SitesFolder
+// set, the site's are zero until [Config.WithSite].
 type Config struct {
 	OfSite
 
@@ -64,7 +64,7 @@ type Config struct {
 	// site, [contact.DefaultSite], and its settings are here.
 	SitesFolder string
 
-	// TrustedProxies are believed in what X-Forwarded-For says of a client.
+	// TrustedProxies are the addresses whose X-Forwarded-For header is believed.
 	TrustedProxies []netip.Prefix
 	Certificate    *tls.Certificate // of the ingest server; nil: plain HTTP
 	AnswerWaiters  int              // how many answers wait at a time; 0: none
@@ -93,9 +93,9 @@ type Config struct {
 type OfSite struct {
 	Name string // of the site
 
-	Settle     time.Duration // for which a contact must have been without a webhook
+	Settle     time.Duration // how long a contact must have been without a webhook
 	AccessKeys []string
-	AnswerWait time.Duration // for which the answer to an add waits for its pass; 0: not at all
+	AnswerWait time.Duration // how long the answer to an add waits for its pass; 0: not at all
 
 	CRM  CRM
 	Site Site
@@ -153,8 +153,8 @@ type Site struct {
 	ProbeURL    string // empty: no page is probed
 }
 
-// WithServer returns an address with the user and password that the site's web
-// server asks for, if it is that server's. It is not to be shown.
+// WithServer adds the user and password of the site's web server to an address,
+// if the address is on that server. The result holds a secret: do not show it.
 func (c Site) WithServer(address string) string {
 	u, err := url.Parse(address)
 	site, siteErr := url.Parse(c.URL)
@@ -201,7 +201,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	c.Queues = s.number("SPILLWAY_QUEUES", 1, 1, 256)
 	c.SitesFolder = s.folder("SPILLWAY_SITES")
 	alone := c.SitesFolder == ""
-	// Without a CRM and a site there is nobody to send webhooks either.
+	// Without a CRM and a site nobody sends webhooks either.
 	firstRun := role == All && alone && !s.anyGiven(connectionSettings())
 	needed := !firstRun && role != Operator
 	if alone {
@@ -257,8 +257,8 @@ func (c Config) WithSite(role Role, name string, environ []string) (Config, erro
 	return c, nil
 }
 
-// connectionSettings are those of which one suffices to say that a CRM or a
-// site is meant to be used.
+// connectionSettings are the settings that say, if any one of them is given, that
+// a real CRM or site is to be used.
 func connectionSettings() []string {
 	return []string{
 		"SPILLWAY_CRM_URL", "SPILLWAY_CRM_TOKEN", "SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET",

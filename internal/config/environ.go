@@ -35,9 +35,9 @@ func newSettings(flags Flags, environ []string) *settings {
 	return s
 }
 
-// dropEmptyFiles lets a file without a value count as an unset variable, as an
-// empty variable does: a deployment then has the same files for everybody, and
-// whoever does not need one leaves it empty.
+// dropEmptyFiles makes an empty file count as unset, as an empty variable does. A
+// deployment can then name the same files for everybody, and people leave those
+// empty that they do not need.
 func (s *settings) dropEmptyFiles() {
 	for variable, path := range s.environ {
 		name, isFile := strings.CutSuffix(variable, "_FILE")
@@ -169,9 +169,9 @@ func reason(err error) string {
 // for a Service whose name begins with spillway.
 var kubernetesService = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
 
-// refuseUnknown reports variables that look like settings and are none: a
-// misspelt SPILLWAY_RETURN_PASSWORD_FIELD would otherwise go unnoticed until
-// somebody misses a password.
+// refuseUnknown reports variables that look like settings but are not. Otherwise
+// a misspelt SPILLWAY_RETURN_PASSWORD_FIELD would go unnoticed until somebody
+// misses a password.
 func (s *settings) refuseUnknown() {
 	known := Names()
 	var unknown []string

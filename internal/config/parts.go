@@ -16,7 +16,7 @@ import (
 // keep, have about ten characters.
 const minAccessKey = 8
 
-// longestAnswer is as long as a webhook may ask its answer to wait.
+// longestAnswer is the longest time that a webhook may ask its answer to wait.
 const longestAnswer = 30 * time.Second
 
 // keyRemedy makes a value for SPILLWAY_SECRET_KEY or SPILLWAY_SEARCH_KEY.
@@ -86,8 +86,8 @@ func (s *settings) passes(c *OfSite, connected bool) {
 	c.Reconcile = s.schedule("SPILLWAY_RECONCILE")
 }
 
-// seals checks that there is a key for what is kept sealed in Redis: generated
-// passwords under way and renewed tokens.
+// seals checks that there is a key if something has to be kept sealed in Redis:
+// generated passwords under way and renewed tokens.
 func (s *settings) seals(needed bool) {
 	const name = "SPILLWAY_SECRET_KEY"
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")

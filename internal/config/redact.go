@@ -10,11 +10,11 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Setting is a setting as it may be shown: of a secret, and of a user's name,
-// only whether it is set.
+// Setting is a setting as it may be shown. For secrets and user names it only
+// says whether they are set.
 type Setting struct{ Name, Value string }
 
-// Settings lists what the Config holds, without what is empty.
+// Settings lists the settings that are not empty.
 func (c Config) Settings() []Setting {
 	list := []Setting{
 		{"SPILLWAY_REDIS_URL", withoutCredentials(c.RedisURL)},

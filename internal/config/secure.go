@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Files are the files that hold what a running ingest server takes up anew
-// when it changes. A value that stands in the environment itself has none: a
-// process's environment does not change after its start.
+// Files are the files that a running ingest server reads again when they change.
+// A value given in the environment itself has no file: a process's environment
+// does not change after its start.
 type Files struct {
 	AccessKeys string // SPILLWAY_ACCESS_KEYS_FILE
 	TLSCert    string // SPILLWAY_TLS_CERT_FILE
@@ -71,8 +71,8 @@ func (s *settings) certificate() *tls.Certificate {
 	return &pair
 }
 
-// roots reads the private authority that certificates of Redis, the CRM and
-// the site may be signed by, beside the system's. Nil: the system's alone.
+// roots reads the certificates of a private authority, which Redis, the CRM and
+// the site may use beside the system's authorities. Nil: the system's alone.
 func (s *settings) roots() *x509.CertPool {
 	const name = "SPILLWAY_CA"
 	pem := s.read(name)
@@ -90,7 +90,7 @@ func (s *settings) roots() *x509.CertPool {
 	return pool
 }
 
-// trustedProxies reads from whom X-Forwarded-For is believed.
+// trustedProxies reads the addresses whose X-Forwarded-For header is believed.
 func (s *settings) trustedProxies() []netip.Prefix {
 	const name = "SPILLWAY_TRUSTED_PROXIES"
 	var list []netip.Prefix

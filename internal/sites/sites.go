@@ -34,7 +34,8 @@ const (
 	prefix = "SPILLWAY_"
 )
 
-// nameOf is a site's name: it stands in Redis keys, metrics and addresses.
+// nameOf matches site names, which become part of Redis keys, metrics and
+// addresses.
 var nameOf = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
 
 // Read returns the settings of every site, sorted by name: those of the
@@ -82,8 +83,8 @@ func Find(all []config.Config, name string) (config.Config, error) {
 	return config.Config{}, fmt.Errorf("there is no site %q, use one of: %s", name, strings.Join(names, ", "))
 }
 
-// Files returns the paths of the files that hold the settings of the sites, so
-// that whoever watches them notices a site that comes, changes or goes.
+// Files returns the paths of all files with settings of sites. Somebody who
+// watches them notices each site that comes, changes or goes.
 func Files(folder string) []string {
 	names, _ := list(folder)
 	var paths []string

@@ -94,9 +94,9 @@ type copied struct {
 	prober  string
 }
 
-// NewBreaker returns the breaker that keeps the passes of a site from a system,
-// which [Statuses] knows as "crm" or "site". It takes the share of failures over so many calls or so, which
-// should be the same for all replicas.
+// NewBreaker returns the breaker between the passes of a site and a system, which
+// [Statuses] calls "crm" or "site". It opens by the share of failed calls among
+// about the last memory calls. All replicas should set the same number.
 func NewBreaker(rdb redis.UniversalClient, system, site string, calls float64) *Breaker {
 	return &Breaker{
 		rdb: rdb, system: system, key: breakerKey(system, site), rules: rulesOver(calls),
@@ -185,7 +185,7 @@ func (b *Breaker) refresh(ctx context.Context) error {
 // exchange tells Redis the outcomes and learns the state. One goroutine of a
 // process does it at a time; the others find that theirs are told.
 func (b *Breaker) exchange(ctx context.Context) error {
-	// A call at its end has something to say, too.
+	// A call whose context has ended still reports its outcome.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTimeout)
 	defer cancel()
 	asked := time.Now()

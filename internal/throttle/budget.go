@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// copyLife is how long a replica goes by its copy of what is shared.
+	// copyLife is how long a replica uses its copy of the shared state.
 	copyLife = 100 * time.Millisecond
 	// climbTime is how long the rate takes to come close to the one that met a
 	// 429. It takes up to as long again to come to it.
@@ -179,11 +179,11 @@ func (b *Budget) Begin(ctx context.Context) (ok bool, wait time.Duration, err er
 	return turn.granted, turn.wait, nil
 }
 
-// Limited reports a 429. All replicas are held back for retryAfter (a second
-// when that is zero, an hour at most), and call at a lower rate afterwards,
-// which climbs as [Budget] says. Further reports during a hold belong to the
-// same overload: they lengthen it, but lower nothing again. While Redis is
-// away only this process is held back.
+// Limited reports a 429. All replicas stop calling for retryAfter (a second if it
+// is zero, an hour at most). Afterwards they call at a lower rate, which climbs as
+// [Budget] says. Further reports during the pause belong to the same overload:
+// they lengthen the pause, but do not lower the rate again. While Redis is away,
+// only this process pauses.
 func (b *Budget) Limited(ctx context.Context, retryAfter time.Duration) {
 	if retryAfter <= 0 {
 		retryAfter = shortHold

@@ -12,19 +12,20 @@ import (
 const (
 	// creationWindow is the time over which creations are counted.
 	creationWindow = time.Hour
-	// openLife is how long a creation without its end is remembered: as long as
-	// its password is.
+	// openLife is how long a creation whose end is not known is remembered: as long
+	// as its password.
 	openLife = 14 * 24 * time.Hour
 	// heldLife is how long contacts that were held back are listed.
 	heldLife = 30 * 24 * time.Hour
 )
 
-// Creations bound how many users are created on a site within an hour, over all
+// Creations limit how many users are created on a site within an hour, over all
 // replicas.
 //
-// A creation is reserved before the site is asked, so the limit is never passed,
-// and given back when the site had the user already. It counts once, however
-// often its pass is repeated: until the pass has ended its contact is open.
+// A pass reserves a place before it asks the site, so the limit is never exceeded,
+// and gives the place back if the site had the user already. A creation counts
+// once, however often its pass is repeated: its contact stays open until the pass
+// has ended.
 //
 // In Redis stand, by contact: "made", a sorted set of the creations of the last
 // hour by their time; "open", a sorted set of what has begun and not ended, by

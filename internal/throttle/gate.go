@@ -27,7 +27,7 @@ type Pacer interface {
 //   - the site stores what is under way in ten seconds, or no more than two
 //     batches are under way.
 //
-// What may not begin is not touched: it waits where it is, in its order.
+// A contact whose pass may not begin is left alone: it keeps its place in line.
 type Gate struct {
 	places   *Places
 	budget   *Budget

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// underWayTime is the time in which the site should store all contacts
-	// whose passes are under way. It exceeds what a pass takes while the site
-	// keeps pace, so the site always has work; and it leaves most of a pass's
-	// 40 s for a site that gets slower after they began.
+	// underWayTime is how long the site should need to store all contacts whose
+	// passes are under way. It is longer than a pass takes while the site keeps
+	// pace, so the site always has work. It is far shorter than the 40 s that a
+	// pass has, so a site that gets slower after passes began still stores them.
 	underWayTime = 10 * time.Second
 	// placesLife is how long the places of a process that vanished are counted.
 	placesLife = 10 * time.Second
@@ -22,7 +22,8 @@ const (
 	placesBeat = time.Second
 )
 
-// Places bound the passes under way over all replicas by what the site stores.
+// Places limit the passes under way, over all replicas, to what the site can
+// store in time.
 //
 // In Redis, KEY is a hash with a field for each process that has passes under
 // way: their number, the contacts a second that it stored lately, and until

@@ -23,8 +23,8 @@ define( 'SPILLWAY_CONNECTOR_PROTOCOL', 2 );
 define( 'SPILLWAY_CONNECTOR_FILE', __FILE__ );
 
 /**
- * Loads a class of this plugin when it is first used, so that a page of the
- * site which has nothing to do with Spillway reads no file of it but this one.
+ * Loads a class of this plugin when it is first used. A page of the site that has
+ * nothing to do with Spillway therefore reads this file only.
  *
  * @param string $class_name Name of the class that PHP looks for.
  */
@@ -56,7 +56,7 @@ if ( ! empty( $_SERVER['HTTP_X_SPILLWAY_AUTHORIZATION'] ) ) {
 }
 
 /**
- * Makes the role where this version has not yet, since an update runs no
+ * Makes the role if this version has not made it yet: an update runs no
  * activation hook.
  */
 function spillway_connector_init() {
@@ -77,7 +77,7 @@ function spillway_connector_register_routes() {
 add_action( 'rest_api_init', 'spillway_connector_register_routes' );
 
 /**
- * Takes note of tags that WP Fusion gives a user outside of Spillway's requests.
+ * Notes tags that WP Fusion gives a user outside of Spillway's requests.
  *
  * @param string[] $tags    The tags.
  * @param int      $user_id The user.
@@ -90,8 +90,7 @@ function spillway_connector_apply_tags( $tags, $user_id = 0 ) {
 add_filter( 'wpf_apply_tags', 'spillway_connector_apply_tags', PHP_INT_MAX, 2 );
 
 /**
- * Takes note of tags that WP Fusion takes from a user outside of Spillway's
- * requests.
+ * Notes tags that WP Fusion takes from a user outside of Spillway's requests.
  *
  * @param string[] $tags    The tags.
  * @param int      $user_id The user.
@@ -136,8 +135,8 @@ function spillway_connector_wp_login( $user_login, $user = null ) {
 add_action( 'wp_login', 'spillway_connector_wp_login', 10, 2 );
 
 /**
- * Remembers a login that another plugin made, such as a link in a mail: those
- * set the cookie and do not all fire wp_login.
+ * Remembers a login through another plugin, such as a link in a mail. Such
+ * plugins set the cookie, but not all of them fire wp_login.
  *
  * @param string $cookie     The cookie, not used.
  * @param int    $expire     Not used.

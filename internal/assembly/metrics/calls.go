@@ -10,13 +10,13 @@ import (
 	"spillway/internal/site"
 )
 
-// callSeconds reach to the time-outs of both clients.
+// callSeconds are the histogram's buckets; the last ones cover both clients' time-outs.
 func callSeconds() []float64 {
 	return []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 25}
 }
 
-// CRMCalls returns what counts the calls that a CRM's client makes for a site,
-// for its Observe.
+// CRMCalls returns a function for the Observe option of a site's CRM client. It
+// counts the client's calls.
 func CRMCalls(registerer prometheus.Registerer) func(site string) func(pulse.Call) {
 	auto := promauto.With(registerer)
 	requests := auto.NewCounterVec(prometheus.CounterOpts{
@@ -26,7 +26,7 @@ func CRMCalls(registerer prometheus.Registerer) func(site string) func(pulse.Cal
 		Name: "spillway_crm_request_duration_seconds", Help: "Time of a call to the CRM, without the wait for its turn.", Buckets: callSeconds(),
 	}, []string{"site", "route"})
 	return func(site string) func(pulse.Call) {
-		// A rate needs a series that was there before the first event.
+		// Prometheus can compute a rate only if the series exists before the first event.
 		for _, route := range []string{"contact", "tags", "update"} {
 			requests.WithLabelValues(site, route, "200")
 		}
@@ -41,8 +41,8 @@ func CRMCalls(registerer prometheus.Registerer) func(site string) func(pulse.Cal
 	}
 }
 
-// SiteRequests returns what counts the requests that a site's client sends to the
-// site of that name, for its Observe.
+// SiteRequests returns a function for the Observe option of the named site's
+// client. It counts the client's requests.
 func SiteRequests(registerer prometheus.Registerer) func(name string) func(site.Request) {
 	auto := promauto.With(registerer)
 	requests := auto.NewCounterVec(prometheus.CounterOpts{

@@ -1,12 +1,12 @@
-// Package metrics tells Prometheus what no single process counts: the contacts
-// with outstanding work, the state of the CRM and the site, Redis and the
-// queues, all read from Redis when they are asked for; and the calls to the CRM
-// and the site, which their clients report.
+// Package metrics gives Prometheus the figures that no single process counts:
+// contacts with outstanding work, the state of the CRM and the sites, Redis and
+// the queues. It reads them from Redis at each scrape. It also counts the calls
+// that the clients of the CRM and the sites report.
 //
-// What is read from Redis is the same from every replica: take the maximum over
-// replicas, never the sum. While Redis is away those metrics are missing, all
-// but spillway_redis_up. A scrape never waits for Redis longer than two
-// seconds, and many scrapes cost no more than one a second.
+// Every replica reports the same figures from Redis: take the maximum over
+// replicas, never the sum. While Redis is away, all of them but
+// spillway_redis_up are missing. A scrape waits for Redis two seconds at most,
+// and any number of scrapes cost at most one reading a second.
 //
 // Labels come from fixed lists: no contact, address, key or URL is one.
 package metrics
@@ -23,8 +23,8 @@ import (
 const (
 	// readTimeout is below the ten seconds that Prometheus waits for a scrape.
 	readTimeout = 2 * time.Second
-	// maxAge is how old an answer may be that several scrapes share: /metrics
-	// is open, and asking for it in a loop must not load Redis.
+	// maxAge is how long scrapes share one reading. /metrics needs no password,
+	// so requesting it in a loop must not load Redis.
 	maxAge = time.Second
 )
 
@@ -41,9 +41,9 @@ type shared[T any] struct {
 	err    error
 }
 
-// get returns what was read within the last second, or reads it. A client that
-// is patient with Redis goes on for longer than its context: then get gives up,
-// and no second reading begins before the first has ended.
+// get returns the reading of the last second, or makes a new one. A Redis client
+// with long time-outs may outlast its context. Then get returns without it, and
+// no second reading begins before the first has ended.
 func (s *shared[T]) get() (T, error) {
 	s.mu.Lock()
 	if !s.at.IsZero() && time.Since(s.at) < maxAge {

@@ -1,13 +1,12 @@
-// Package rotation makes a running program take up files that somebody
-// replaces: access keys and certificates, which must be renewed without a
-// webhook being refused.
+// Package rotation makes a running program apply files that somebody replaces:
+// access keys, certificates and sites, which must be renewed without refusing a
+// webhook.
 //
-// It guarantees: what cannot be read or is wrong changes nothing and is logged
-// once per content; a file is taken up by itself when its content has been the
-// same for two looks, so that one which is being written is not read halfway;
-// a signal takes it up at once. It looks at contents, not at names or times:
-// an exchanged symbolic link, as Kubernetes makes for a new Secret, is noticed
-// like any other change.
+// It guarantees: a file that is wrong or cannot be read changes nothing, and is
+// logged once per content. A changed file is applied when two looks in a row
+// found the same content, so a file is never read while it is half written; a
+// signal applies it at once. It compares contents, not names or times, so it
+// also notices an exchanged symbolic link, as Kubernetes makes for a new Secret.
 package rotation
 
 import (
@@ -26,28 +25,28 @@ const every = 2 * time.Second
 // largest bounds what is read of a file to tell whether it changed.
 const largest = 1 << 20
 
-// Item is something that is taken up anew.
+// Item is something that is read again when its files change.
 type Item struct {
-	// Name says in the log what it is, such as "access keys".
+	// Name is what the log calls it, such as "access keys".
 	Name string
-	// Files returns the paths of those that hold it, which may become others. Nil:
-	// it cannot change while the program runs.
+	// Files returns the paths of its files, which may differ from call to call.
+	// Nil: it cannot change while the program runs.
 	Files func() []string
-	// Load reads the files and, if all is well with them, takes them up. Its
-	// error must be fit for the log.
+	// Load reads the files and applies them if they are right. Its error must
+	// hold no secret, since it is logged.
 	Load func() error
 }
 
 // Options say what is watched, and how.
 type Options struct {
 	Items []Item
-	// Signal asks to read all files at once. Nil: nobody does.
+	// Signal makes Watch read all files at once. Nil: there is no signal.
 	Signal <-chan os.Signal
 	Log    zerolog.Logger
 }
 
-// Watch takes up changes until ctx ends. What the files hold at its start
-// counts as taken up.
+// Watch applies changes until ctx ends. It takes the files' content at its start
+// as applied.
 func Watch(ctx context.Context, o Options) {
 	watched := make([]*watch, len(o.Items))
 	for i, item := range o.Items {
@@ -77,11 +76,11 @@ type sum = [sha256.Size]byte
 type watch struct {
 	item  Item
 	log   zerolog.Logger
-	taken sum // what was taken up, or found wrong, last
-	last  sum // what the last look saw
+	taken sum // of what was applied or found wrong last
+	last  sum // of what the last look saw
 }
 
-// look takes up what has changed and come to rest.
+// look applies what has changed and has stayed the same since the last look.
 func (w *watch) look() {
 	if w.item.Files == nil {
 		return
@@ -95,7 +94,7 @@ func (w *watch) look() {
 	}
 }
 
-// reload takes up what there is.
+// reload applies the files as they are.
 func (w *watch) reload() {
 	if w.item.Files == nil {
 		w.log.Warn().Str("what", w.item.Name).Msg("nothing to read again: it stands in the environment, which does not change while a program runs; give it as a file")
@@ -114,8 +113,8 @@ func (w *watch) load() {
 	w.log.Info().Str("what", w.item.Name).Msg("a changed file was taken up")
 }
 
-// contents is one sum over all files and their names. One that cannot be read
-// counts as empty; Load says what is wrong with it.
+// contents is one sum over all files and their names. A file that cannot be read
+// counts as empty; Load reports what is wrong with it.
 func contents(item Item) sum {
 	all := sha256.New()
 	if item.Files == nil {

@@ -1,12 +1,12 @@
-// Package connect makes a site's settings from a connection code: it exchanges
-// the code at the site, turns WP Fusion's settings into Spillway's, and says of
-// each one what became of it.
+// Package connect makes a site's settings from a connection code. It exchanges
+// the code at the site, turns WP Fusion's settings into Spillway's, and says what
+// became of each one.
 //
-// It guarantees that nothing is written that the site did not hand over or that
-// stands for it, that the file is for its owner's eyes alone (mode 0600), and
-// that no remark holds a secret. A code leaves this machine only over HTTPS, or
-// to this machine itself. What WP Fusion does otherwise than Spillway is said,
-// not hidden; see docs/moving-from-wp-fusion.md.
+// It guarantees that the file holds only what the site handed over or what
+// Spillway needs in its place, that only its owner can read the file (mode 0600),
+// and that no remark holds a secret. It sends a code only over HTTPS or to this
+// machine itself. Where WP Fusion behaves differently, a remark says so; see
+// docs/moving-from-wp-fusion.md.
 package connect
 
 import (

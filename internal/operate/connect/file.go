@@ -62,10 +62,11 @@ func quoted(value string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `$`, `\$`, "`", "\\`").Replace(value) + `"`
 }
 
-// Write puts the plan into a file of mode 0600, all of it or nothing. Settings
-// of a file that is there already stay, but for those that the plan has: unless
-// replace allows that, they are ErrExists. Running as root, the file gets the
-// owner of the former one, or of its folder, who has to read it.
+// Write writes the plan into a file of mode 0600, all of it or nothing. If the
+// file exists, its other settings stay. Settings that the plan has too are
+// replaced if replace allows it; otherwise Write returns ErrExists. When it runs
+// as root, the file gets the owner of the former file, or of its folder, who has
+// to read it.
 func (p Plan) Write(path string, replace bool) error {
 	old, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -99,8 +100,8 @@ func (p Plan) Write(path string, replace bool) error {
 	return nil
 }
 
-// Conflict returns what [Plan.Write] would: it is asked before a code is used
-// up, when only the names are known that a site's file has in any case.
+// Conflict returns the error that [Plan.Write] would return. It is asked before
+// the code is used up, when only the names are known that every site's file has.
 func Conflict(path string) error {
 	p := Plan{Lines: []Line{{Name: "SPILLWAY_SITE_URL"}, {Name: "SPILLWAY_SITE_USER"}, {Name: "SPILLWAY_SITE_APP_PASSWORD"}}}
 	old, err := os.ReadFile(path)
@@ -124,8 +125,8 @@ var ways = [][]string{
 
 var assignment = regexp.MustCompile(`^\s*(?:export\s+)?(SPILLWAY_[A-Z_]+)\s*[=:]`)
 
-// without takes what the plan sets out of a file's content, and the other way
-// into the CRM. taken names what was there.
+// without removes from a file's content the settings of the plan, and those of
+// the other way into the CRM. taken names the settings that it removed.
 func (p Plan) without(content string) (kept string, taken []string) {
 	var names []string
 	for _, line := range p.Lines {

@@ -21,7 +21,7 @@ const (
 	ToDo    Verdict = "to do"   // a person has to decide
 )
 
-// Remark is what is said about one setting. It holds no secret.
+// Remark tells a person what became of one setting. It holds no secret.
 type Remark struct {
 	Setting string  `json:"setting"`
 	Verdict Verdict `json:"verdict"`
@@ -51,8 +51,8 @@ type Options struct {
 	TakeOAuth bool
 	// Given tells which settings stand in the file or the environment already.
 	Given func(name string) bool
-	// Shared says that other sites use the same installation, so what belongs to
-	// that does not belong into the file.
+	// Shared says that other sites use the same installation. Then settings of
+	// the installation are left out of the file.
 	Shared bool
 }
 

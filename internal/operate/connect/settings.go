@@ -67,7 +67,7 @@ func crmURL(raw string) (address, changed string) {
 	return strings.TrimRight(u.String(), "/"), changed
 }
 
-// people takes what concerns new users.
+// people takes the settings for new users.
 func (p *Plan) people(f settings) {
 	if f.on("send_welcome_email") {
 		p.set("SPILLWAY_NOTIFY", "always", "As WP Fusion's setting: every new user gets the login details by mail.")
@@ -96,7 +96,7 @@ func (p *Plan) people(f settings) {
 	}
 }
 
-// outgoing is what WP Fusion sends to the CRM, which Spillway leaves to it.
+// outgoing remarks on what WP Fusion sends to the CRM: Spillway leaves that to it.
 func (p *Plan) outgoing(f settings) {
 	for _, key := range []string{"create_users", "push", "assign_tags", "deletion_tags", "user_roles"} {
 		if f.on(key) {

@@ -1,13 +1,13 @@
 // Package journal keeps the notes of a long command in a file, a line of JSON
 // for each step, so that it goes on from there after an interruption.
 //
-// It guarantees: one process at a time has a file open; a line that was cut off,
-// and what follows a line that does not count, is dropped and overwritten; lines
-// that were noted are read back in their order, one at a time, so a long journal
-// takes little memory.
+// It guarantees: one process at a time has a file open. Lines are read back in
+// the order in which they were written, one at a time, so a long journal takes
+// little memory. A line that was cut off is dropped and overwritten, and so is
+// everything after a line that does not count.
 //
-// Limits: a note reaches the operating system, not the disk. A machine that dies
-// may lose the last ones: their steps are done again.
+// Limits: a line is handed to the operating system, not forced to the disk. A
+// machine that dies may lose the last ones, whose steps are then done again.
 package journal
 
 import (
@@ -31,9 +31,9 @@ type File struct {
 	file *os.File
 }
 
-// Open opens the journal at path and makes it, and its folder, if it is missing.
-// It hands each line that was noted to replay, numbered from 0 on; replay returns
-// false for one that does not count.
+// Open opens the journal at path, and makes it and its folder if they are
+// missing. It hands each line to replay, numbered from 0; replay returns false for
+// a line that does not count.
 func Open(path string, replay func(number int, line []byte) bool) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder of the journal: %w", err)

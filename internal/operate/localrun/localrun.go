@@ -70,7 +70,7 @@ func runReal(ctx context.Context, options Options, settings config.Config) error
 		return err
 	}
 	defer stopStore()
-	// Of a Redis of its own nobody else knows the port.
+	// Nobody else knows the port of a Redis of this run's own.
 	if settings.RedisURL != asked {
 		withdraw, err := announce(options.Folder, settings, false)
 		if err != nil {
@@ -116,6 +116,6 @@ func say(w io.Writer, format string, args ...any) {
 	_, _ = fmt.Fprintf(w, format, args...) // the terminal may be gone; the work goes on
 }
 
-// settleTime bounds how long the burst may take to drain before the run says
-// so and stays up.
+// settleTime is how long the burst may take to drain. After that the run says so
+// and stays up.
 const settleTime = 10 * time.Minute

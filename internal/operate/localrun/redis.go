@@ -136,7 +136,7 @@ func openChild(ctx context.Context, program, dir string) (*store, error) {
 	return s, nil
 }
 
-// lockFolder keeps two runs from writing one append-only file.
+// lockFolder prevents two runs from writing the same append-only file.
 func lockFolder(dir string) (release func(), err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -18,8 +18,8 @@ const DefaultFolder = "var"
 // run is alive.
 const runningFile = "running.env"
 
-// announce tells the operator's commands where this run's Redis is and, of
-// stand-ins, how to call them. What is announced ends with the run.
+// announce tells the operator's commands where this run's Redis is and how to
+// call its stand-ins. The announcement ends with the run.
 func announce(folder string, settings config.Config, standIns bool) (withdraw func(), err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder %s: %w", folder, err)

@@ -26,8 +26,8 @@ func runSandbox(ctx context.Context, options Options, settings config.Config) er
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
 		return fmt.Errorf("making the folder %s: %w", options.Folder, err)
 	}
-	// The stand-ins forget everything, so what an earlier run left undone is
-	// of no use.
+	// The stand-ins forget everything, so outstanding work of an earlier run is
+	// useless.
 	if err := os.RemoveAll(filepath.Join(options.Folder, "sandbox")); err != nil {
 		return fmt.Errorf("clearing the folder of the last sandbox run: %w", err)
 	}

@@ -10,13 +10,13 @@ const (
 	// window is the time over which the rate is taken: long enough to be
 	// steady, short enough to follow.
 	window = 10 * time.Second
-	// settling is how long a rate must have been seen before a time left is
-	// made of it.
+	// settling is how long a rate must have been seen before the time left is
+	// computed from it.
 	settling = time.Second
 )
 
-// meter counts work and knows its pace. What was done before it began does not
-// count into the pace.
+// meter counts work and computes its pace. Work done before it began does not
+// count towards the pace.
 type meter struct {
 	began       time.Time
 	done, total int64

@@ -1,6 +1,6 @@
-// Package progress shows how far long work has come: bars with rate and time
-// left in a terminal, a line now and then elsewhere, so that a log stays
-// readable. Showing never fails: a terminal that has gone is no reason to stop
+// Package progress shows how far long work has come. In a terminal it shows bars
+// with rate and time left; elsewhere it writes a line now and then, so that a log
+// stays readable. It never fails: a terminal that has gone is no reason to stop
 // the work.
 package progress
 

@@ -1,12 +1,12 @@
 // Package resync asks for a pass over many contacts: those of a list, those
 // that carry a tag, or those that carry any.
 //
-// It guarantees: every contact of the selection has been handed to the workers
-// when [Run] returns nil, each once however many tags it carries. At no time
-// does it add work while as much as asked for is outstanding, webhooks' own
-// included, so it never pushes them behind a long line. A run that was
-// interrupted goes on where it was, by its [Journal]; a contact that was handed
-// over just before may be handed over again, which does no harm.
+// It guarantees: when [Run] returns nil, every contact of the selection has been
+// handed to the workers, once each however many tags it carries. It adds no work
+// while more contacts than [Options.Outstanding] have outstanding work, those of
+// webhooks included, so webhooks never wait behind a long line. A run that was
+// interrupted continues where it was, by its [Journal]. It may hand over the last
+// contacts once more, which does no harm.
 //
 // Limits: a list of the CRM that changes while it is read page by page can hide
 // a contact. It is read again when its length has changed, three times in all;

@@ -102,7 +102,7 @@ func (l *List) read(_ context.Context, journal *Journal, _ *progress.Progress) e
 	return journal.noteList(l.ids)
 }
 
-// Tags is a selection of the contacts that carry a tag.
+// Tags selects the contacts that carry certain tags, or any.
 type Tags struct {
 	crm   CRM
 	names []string // empty: all tags

@@ -170,7 +170,7 @@ final class Spillway_Connector_Batch {
 				}
 				return;
 			}
-			// Whoever waits first lets go of everything else, so a round that
+			// A request gives up all other locks before it waits, so a round that
 			// got nothing is followed by one that waits.
 			$stuck = array() === $round;
 			foreach ( $round as $place ) {
@@ -238,7 +238,7 @@ final class Spillway_Connector_Batch {
 				$round[] = $place;
 				continue;
 			}
-			// What a request says of one contact keeps its order.
+			// Several entries for one contact are stored in the order of the request.
 			$behind[ $id ] = true;
 		}
 		return $round;

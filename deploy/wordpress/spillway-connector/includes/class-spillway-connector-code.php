@@ -12,8 +12,8 @@ defined( 'ABSPATH' ) || exit;
  * holds a secret, of which the site keeps a digest alone. There is one code at
  * a time: a new one makes the former worthless.
  *
- * A code counts for an hour, for one exchange, and only as long as whoever made
- * it may still manage the site.
+ * A code is valid for an hour and for one exchange, and only while the person
+ * who made it may still manage the site.
  */
 final class Spillway_Connector_Code {
 
@@ -55,7 +55,7 @@ final class Spillway_Connector_Code {
 	}
 
 	/**
-	 * Looks whether a secret is that of the current code.
+	 * Whether a secret is the current code's.
 	 *
 	 * @param mixed $secret What a caller sent.
 	 * @return array|null The code's record, or null.
@@ -76,8 +76,8 @@ final class Spillway_Connector_Code {
 	}
 
 	/**
-	 * Uses the code up. Of two who try at once one succeeds: the database says
-	 * who has deleted it.
+	 * Uses the code up. If two requests try at once, one succeeds: the one whose
+	 * query deleted the row.
 	 *
 	 * @return bool Whether it was still there.
 	 */
@@ -86,7 +86,7 @@ final class Spillway_Connector_Code {
 	}
 
 	/**
-	 * Until when a code counts.
+	 * When the current code expires.
 	 *
 	 * @return int Seconds since 1970; 0 without a code.
 	 */

@@ -8,8 +8,8 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * The part of Tools » Spillway with its two buttons. A code is shown in the
- * answer to the press of the button, and nowhere else.
+ * The part of Tools » Spillway with its two buttons. Only the answer to the press
+ * of the button shows the code.
  */
 final class Spillway_Connector_Connect_Page {
 
@@ -19,8 +19,8 @@ final class Spillway_Connector_Connect_Page {
 	const FUSION     = 'spillway_fusion';
 
 	/**
-	 * Does what a button asked for, and shows what came of it. Only the page
-	 * calls it, which has asked for the capability.
+	 * Does what a button asked for, and shows the result. Only the page calls
+	 * it, after it has checked the capability.
 	 */
 	public static function act() {
 		if ( ! isset( $_POST[ self::FIELD ] ) ) {
@@ -91,7 +91,7 @@ final class Spillway_Connector_Connect_Page {
 	}
 
 	/**
-	 * What keeps a code from being made.
+	 * Why no code can be made.
 	 *
 	 * @return string Translated; empty: nothing.
 	 */
@@ -106,7 +106,7 @@ final class Spillway_Connector_Connect_Page {
 	}
 
 	/**
-	 * What there is of a connection.
+	 * The state of the connection.
 	 *
 	 * @return string Translated.
 	 */

@@ -18,8 +18,8 @@ final class Spillway_Connector_Connection {
 	const LOGIN  = 'spillway';
 
 	/**
-	 * POST /connect: exchanges the secret of a connection code. Whatever makes
-	 * the secret worthless is answered alike.
+	 * POST /connect: exchanges the secret of a connection code. The answer to a
+	 * secret that does not count is the same for every reason.
 	 *
 	 * @param WP_REST_Request $request The request.
 	 * @return WP_REST_Response|WP_Error
@@ -65,7 +65,7 @@ final class Spillway_Connector_Connection {
 	}
 
 	/**
-	 * The answer to whatever is no valid code.
+	 * The answer to anything that is not a valid code.
 	 *
 	 * @return WP_Error
 	 */
@@ -124,8 +124,8 @@ final class Spillway_Connector_Connection {
 	}
 
 	/**
-	 * Revokes what Spillway got: the code, and all application passwords of its
-	 * user. The user stays, and so does everything that was stored.
+	 * Revokes the code and all application passwords of Spillway's user. The user
+	 * stays, and so does everything that was stored.
 	 */
 	public static function disconnect() {
 		Spillway_Connector_Code::discard();

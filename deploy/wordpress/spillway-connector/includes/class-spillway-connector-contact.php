@@ -36,7 +36,7 @@ final class Spillway_Connector_Contact {
 	public $as_of = 0.0;
 
 	/**
-	 * Names one creation of one user over all its repetitions.
+	 * Names the creation of a user. It is the same in every repetition.
 	 *
 	 * @var string
 	 */
@@ -50,16 +50,16 @@ final class Spillway_Connector_Contact {
 	public $email = '';
 
 	/**
-	 * Another contact that the CRM says is gone, and whose user this contact may
-	 * have.
+	 * Another contact, which the CRM no longer has. This contact may take over its
+	 * user.
 	 *
 	 * @var string
 	 */
 	public $replaces = '';
 
 	/**
-	 * What to store, by WordPress key: clean strings and lists of them. Keys that
-	 * may not be written and values that do not count are gone already.
+	 * What to store, by WordPress key: clean strings and lists of them, without
+	 * keys that may not be written and values that do not count.
 	 *
 	 * @var array
 	 */
@@ -87,8 +87,8 @@ final class Spillway_Connector_Contact {
 	public $login = '';
 
 	/**
-	 * Whether the login is the contact's, which fails with it when it is taken,
-	 * and not one that the site's own code has made.
+	 * Whether the login is the contact's own. If such a login is taken, the
+	 * contact fails; one that the site's own code has made is replaced.
 	 *
 	 * @var bool
 	 */

@@ -26,8 +26,8 @@ final class Spillway_Connector_Counts {
 	private $wanted = false;
 
 	/**
-	 * Keeps the counting back. WordPress asks this filter each time, so its
-	 * handlers stay where they are.
+	 * Delays the counting. WordPress asks this filter each time, so the handlers
+	 * that count can stay in place.
 	 */
 	public function mute() {
 		add_filter( self::FILTER, array( $this, 'not_now' ), PHP_INT_MAX, 2 );
@@ -49,7 +49,7 @@ final class Spillway_Connector_Counts {
 	}
 
 	/**
-	 * Lets WordPress count again, which it does now if it wanted to meanwhile.
+	 * Lets WordPress count again, and counts now if WordPress wanted to meanwhile.
 	 */
 	public function unmute() {
 		remove_filter( self::FILTER, array( $this, 'not_now' ), PHP_INT_MAX );

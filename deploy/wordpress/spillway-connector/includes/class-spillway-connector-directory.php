@@ -8,10 +8,9 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Finds the users of a list of contacts with a few queries, and follows what the
- * batch does to them. It asks the database, never the object cache, and is to
- * be loaded after the contacts' locks are held: then nobody else can create
- * their users.
+ * Finds the users of a list of contacts with a few queries, and keeps up with what
+ * the batch changes. It asks the database, never the object cache. Load it while
+ * holding the contacts' locks: then nobody else can create their users.
  */
 final class Spillway_Connector_Directory {
 
@@ -37,8 +36,8 @@ final class Spillway_Connector_Directory {
 	 * So the users with the addresses come first, and only contacts whose id is
 	 * not theirs are looked for by id.
 	 *
-	 * What the site's own code says of a contact through WP Fusion's filter comes
-	 * before all that.
+	 * If the site's own code names a user through WP Fusion's filter, that user
+	 * comes first.
 	 *
 	 * @param Spillway_Connector_Contact[]   $contacts The contacts.
 	 * @param Spillway_Connector_Fusion|null $fusion   WP Fusion, when it is active.
@@ -90,7 +89,7 @@ final class Spillway_Connector_Directory {
 	}
 
 	/**
-	 * Reads a user again whom the batch has changed, or failed to.
+	 * Reads a user again that the batch has changed, or tried to.
 	 *
 	 * @param int $user_id The user.
 	 */

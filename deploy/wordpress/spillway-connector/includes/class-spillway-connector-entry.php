@@ -8,9 +8,9 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Lets WordPress see the application password where a web server keeps the
- * header Authorization back or wants it for itself, tells why a caller is not
- * let in, and keeps the routes' answers out of caches.
+ * Lets WordPress see the application password where a web server drops the
+ * Authorization header or uses it itself, says why a caller is refused, and keeps
+ * the routes' answers out of caches.
  *
  * Whether a password opens anything is WordPress's decision alone.
  */

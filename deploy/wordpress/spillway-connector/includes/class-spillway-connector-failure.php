@@ -165,7 +165,7 @@ final class Spillway_Connector_Failure extends Exception {
 	}
 
 	/**
-	 * Translates an error of WordPress into one of ours: its own text may name
+	 * Turns an error of WordPress into one of ours. WordPress's own text may name
 	 * the address or the login, and other plugins' texts may hold anything.
 	 *
 	 * @param WP_Error $error What a function of WordPress returned.

@@ -159,9 +159,9 @@ final class Spillway_Connector_Fields {
 	}
 
 	/**
-	 * Stores fields with WP Fusion, and leaves them as it has them. Past it go the
-	 * address, which it would store as user meta where it already stands so, and
-	 * empty values, which it skips.
+	 * Stores fields with WP Fusion, and keeps what WP Fusion made of them. Two
+	 * kinds are stored without it: the address, which it would store as user meta
+	 * if it is unchanged, and empty values, which it skips.
 	 *
 	 * @param Spillway_Connector_Fusion $fusion  WP Fusion.
 	 * @param int                       $user_id The user.
@@ -198,7 +198,7 @@ final class Spillway_Connector_Fields {
 		);
 		$after = get_userdata( $user_id );
 		foreach ( array_filter( array_diff_key( array_intersect_key( $left, self::RECORD ), $empty ), 'is_string' ) as $column => $value ) {
-			// WP Fusion takes a backslash out, and tells nobody what it could not store.
+			// WP Fusion removes a backslash, and does not say what it could not store.
 			$stands = in_array( $after->$column, array( self::cleaned( $column, wp_slash( $value ) ), self::cleaned( $column, $value ) ), true );
 			if ( ! $stands && 'user_nicename' !== $column && $after->$column === $before->$column ) {
 				$notes[] = self::kept( $column );
@@ -289,9 +289,9 @@ final class Spillway_Connector_Fields {
 	}
 
 	/**
-	 * Lets wp_update_user() leave a user's names alone: it reads them from user
-	 * meta and writes them back cleaned once more, which would turn an "A & B"
-	 * that WP Fusion has stored into "A &amp; B".
+	 * Makes wp_update_user() leave a user's names alone. It would read them from
+	 * user meta, clean them again and write them back: "A & B", as WP Fusion
+	 * stored it, would become "A &amp; B".
 	 *
 	 * @param int      $user_id The user.
 	 * @param callable $update  Calls it.
@@ -342,8 +342,8 @@ final class Spillway_Connector_Fields {
 	}
 
 	/**
-	 * Whether another user has an address. The question goes to the database,
-	 * since a shared object cache may be behind it.
+	 * Whether another user has an address. It asks the database, since a shared
+	 * object cache may be out of date.
 	 *
 	 * @param int    $user_id The user who is to get it.
 	 * @param string $email   The address.

@@ -11,16 +11,16 @@ defined( 'ABSPATH' ) || exit;
  * Writes the meta of a user who is being inserted in one query. WordPress takes
  * up to three for each of some twenty rows.
  *
- * Hooks see the same as ever, but that all rows are there when the first is
- * reported. Where a plugin wants to have a say before a row is written,
- * WordPress writes them one by one.
+ * Hooks see what they always see, with one difference: all rows exist when the
+ * first is reported. If a plugin filters rows before they are written, WordPress
+ * writes them one by one.
  */
 final class Spillway_Connector_Fresh {
 
 	/**
-	 * The most bytes that are written in one query. What is larger is for
-	 * WordPress: a database drops the connection over a query that it holds for
-	 * too large, and the transaction with it.
+	 * The most bytes that are written in one query. WordPress writes anything
+	 * larger row by row: a database closes the connection when a query is too
+	 * large, and the transaction is lost with it.
 	 */
 	const MAX_BYTES = 65536;
 

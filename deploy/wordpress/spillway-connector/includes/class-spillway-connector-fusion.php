@@ -121,11 +121,11 @@ final class Spillway_Connector_Fusion {
 	}
 
 	/**
-	 * Keeps WP Fusion from calling the CRM until unmute(): its handlers are off,
-	 * its queue, which is sent when the request ends, too, and another client
-	 * stands in for its own. The request counts as one of WP Fusion's webhooks
-	 * from here on, for the integrations that ask; the name of that constant
-	 * changed with WP Fusion 3.46.2.
+	 * Keeps WP Fusion from calling the CRM until unmute(). Its handlers are off,
+	 * and so is the queue that it sends when the request ends; another client
+	 * stands in for its own. From here on integrations see the request as one of
+	 * WP Fusion's webhooks, by a constant whose name changed with WP Fusion
+	 * 3.46.2.
 	 */
 	public function mute() {
 		global $wp_filter;
@@ -220,9 +220,9 @@ final class Spillway_Connector_Fusion {
 	}
 
 	/**
-	 * Fields of a user who is to be created, as WP Fusion's integrations want
-	 * them. They may change the login and the role, too. Address and password
-	 * stay: Spillway has looked for the one, and returns the other.
+	 * Fields of a new user, as WP Fusion's integrations want them. They may change
+	 * the login and the role, too. They cannot change the address, by which
+	 * Spillway has looked for users, or the password, which Spillway returns.
 	 *
 	 * @param array  $fields     Values by key.
 	 * @param array  $account    Login, address, password and role of the user.

@@ -8,10 +8,9 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Reads WP Fusion's settings through its own getter, so that constants, filters
- * and what older versions have stored otherwise count as they do for WP Fusion.
- * What they mean for Spillway is for `spillway connect` to say. Nothing is
- * changed.
+ * Reads WP Fusion's settings through its own getter. So constants, filters and
+ * the formats of older versions count as they do for WP Fusion. `spillway connect`
+ * decides what the settings mean for Spillway. Nothing is changed here.
  */
 final class Spillway_Connector_Handover {
 

@@ -8,14 +8,13 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Looks for what keeps Spillway out or makes what it stores less safe. It asks
- * the database two questions, and changes nothing.
+ * Looks for settings of the site that keep Spillway out or make storing less
+ * safe. It asks the database twice and changes nothing.
  */
 final class Spillway_Connector_Hindrances {
 
 	/**
-	 * Whether the database gives named locks. Some clusters and proxies refuse
-	 * them.
+	 * Whether the database has named locks. Some clusters and proxies refuse them.
 	 *
 	 * @return bool
 	 */

@@ -8,8 +8,8 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Inserts users so that a creation that is cut short is known, and finished by
- * its repetition.
+ * Inserts users in such a way that a repetition recognises a creation that was cut
+ * short, and finishes it.
  */
 final class Spillway_Connector_Insertion {
 
@@ -38,9 +38,9 @@ final class Spillway_Connector_Insertion {
 	}
 
 	/**
-	 * Inserts a user. The marks are the first rows of the user's meta: if some
-	 * hook of another plugin commits in the middle and the rest fails, a
-	 * repetition still knows the creation and finishes it.
+	 * Inserts a user. Marks are the first rows of the user's meta. If a hook of
+	 * another plugin commits in the middle and the rest fails, a repetition finds
+	 * the marks and finishes the creation.
 	 *
 	 * @param Spillway_Connector_Contact $contact  The contact.
 	 * @param string                     $mark     The note of the contact's pass.

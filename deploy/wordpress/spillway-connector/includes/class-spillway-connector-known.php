@@ -8,9 +8,9 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Says of keys whether the site has a use for them, so that a misspelt one can
- * be found before contacts are stored under it. Nothing is decided by it: a key
- * that is unknown gets stored all the same.
+ * Says which keys the site uses, so that a person can find a misspelt one before
+ * contacts are stored under it. It only informs: unknown keys are stored all the
+ * same.
  */
 final class Spillway_Connector_Known {
 

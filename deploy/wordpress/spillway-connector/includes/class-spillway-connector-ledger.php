@@ -8,8 +8,8 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Stores each contact in a transaction of its own and holds the results: what
- * they say is committed.
+ * Stores each contact in a transaction of its own, and keeps the results. A result
+ * is given only for what is committed.
  *
  * A contact whose transaction something else has ended has no result yet and is
  * to be stored again, under new locks and from what the database holds then.
@@ -25,9 +25,9 @@ final class Spillway_Connector_Ledger {
 	private $results = array();
 
 	/**
-	 * What the first try of contacts that are to be stored again came to, by
-	 * place: the result's outcome, empty if it failed, the user created, and the
-	 * mails of other plugins.
+	 * The first try of contacts that must be stored again, by place: its outcome
+	 * (empty if it failed), the user that it created, and the mails of other
+	 * plugins.
 	 *
 	 * @var array[]
 	 */
@@ -187,7 +187,7 @@ final class Spillway_Connector_Ledger {
 			$created = $user_id;
 			$mails   = array_merge( $this->first[ $place ][2], $mails );
 		}
-		// As WP Fusion does: nobody hears of a creation that is not to be told.
+		// As in WP Fusion: without a request for the mail, nobody is told of a creation.
 		if ( 0 === $created || $contact->notify ) {
 			Spillway_Connector_Outbox::send( $mails );
 		}
@@ -272,10 +272,10 @@ final class Spillway_Connector_Ledger {
 	}
 
 	/**
-	 * Whether a contact is to be stored a second time: its transaction was lost,
-	 * or someone who takes no locks of ours, such as a visitor, was quicker with
-	 * its address. What a plugin threw is worth it only if the connection was
-	 * lost, too, which may be why.
+	 * Whether a contact must be stored a second time: its transaction was lost, or
+	 * somebody who takes no locks of ours, such as a visitor, registered its
+	 * address first. After an exception of a plugin it is stored again only if the
+	 * connection was lost, too, which may be the cause.
 	 *
 	 * @param int                             $place   The contact's place in the request.
 	 * @param Spillway_Connector_Contact      $contact The contact.
@@ -295,9 +295,9 @@ final class Spillway_Connector_Ledger {
 	}
 
 	/**
-	 * The result of a contact that was stored twice. What the first time has
-	 * left in the database makes the second one's outcome smaller, not the
-	 * contact's.
+	 * The result of a contact that was stored twice. The first try may have left
+	 * its changes in the database, so the second finds less to do: the result
+	 * takes the larger outcome of the two.
 	 *
 	 * @param int   $place  The contact's place in the request.
 	 * @param array $result The result of the last try.

@@ -8,10 +8,10 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Locks contacts, addresses and logins over all requests to this site, with
- * MySQL's GET_LOCK. They end with the connection, so a request that dies holds
- * nothing. A request waits only while it holds no lock of another contact;
- * hence no two requests wait for each other.
+ * Locks contacts, addresses and logins across all requests to this site, with
+ * MySQL's GET_LOCK. Locks end with the connection, so a request that dies holds
+ * none. A request never waits while it holds another contact's lock, so two
+ * requests never wait for each other.
  *
  * A lock belongs to one database server: a cluster that takes writes on
  * several servers must send this site's to one of them.
@@ -81,8 +81,8 @@ final class Spillway_Connector_Locks {
 	}
 
 	/**
-	 * Takes all locks of a list, and waits for each. To be called only without
-	 * a lock of another contact in hand.
+	 * Takes all locks of a list, and waits for each. Call it only while holding
+	 * no lock of another contact.
 	 *
 	 * @param string[] $names   The locks.
 	 * @param float    $seconds How long to wait at most.

@@ -69,8 +69,8 @@ final class Spillway_Connector_Logins {
 	}
 
 	/**
-	 * Picks a login that no user has. To be called outside a transaction, so
-	 * that it sees what others have committed.
+	 * Picks a login that no user has. Call it outside a transaction, so that it
+	 * sees what others have committed.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact, whose first() login is locked.
 	 * @return string

@@ -8,17 +8,17 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Sends the login-details mail. The creation commits a mark with the user, and
- * who deletes the mark sends: a request that is cut off between the two leaves
- * the mail to the repetition, and two repetitions at once send one.
+ * Sends the login-details mail. The creation commits a mark with the user, and the
+ * request that deletes the mark sends the mail. If a request is cut off between
+ * the two, its repetition sends the mail; of two repetitions at once, one does.
  */
 final class Spillway_Connector_Mail {
 
 	const MARK = 'spillway_notify';
 
 	/**
-	 * Sends the login details if they are still owed. To be called after the
-	 * commit: a mail can't be taken back.
+	 * Sends the login details if they have not been sent. Call it after the commit:
+	 * a mail can't be taken back.
 	 *
 	 * @param int $user_id The user.
 	 * @return string A note for the answer, empty for none.

@@ -8,25 +8,24 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Keeps out what arrives late: a request that Spillway has given up long ago
- * must not replace what a newer pass has stored meanwhile. Each user has a row
- * with the contact that was stored last, the number of its pass, and when that
- * was by the site's clock.
+ * Refuses requests that arrive late. A request that Spillway gave up long ago must
+ * not replace what a newer pass has stored meanwhile. Each user has a row with the
+ * contact that was stored last, the number of its pass, and the time by the site's
+ * clock.
  *
- * Who holds the lock of a contact may compare and note: nobody else stores that
- * contact meanwhile.
+ * A request that holds a contact's lock may compare and write this note: nobody
+ * else stores that contact meanwhile.
  *
- * The note is the first that a transaction writes, and no two are alike. So it
- * also tells whether a transaction that something else ended was committed.
+ * A transaction writes the note first, and no two notes are alike. So the note
+ * also shows whether a transaction that something else ended was committed.
  */
 final class Spillway_Connector_Order {
 
 	const MARK = 'spillway_as_of';
 
 	/**
-	 * Whether a newer pass of the contact is stored. After an hour nothing is
-	 * late any more, and numbers from a clock that once ran ahead count no
-	 * longer.
+	 * Whether a newer pass of the contact is stored. A note counts for an hour.
+	 * So numbers from a clock that once ran ahead do no lasting harm.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id Its user.
@@ -67,9 +66,9 @@ final class Spillway_Connector_Order {
 	}
 
 	/**
-	 * Notes the pass of a contact, in the transaction that stores it. Past the
-	 * functions of WordPress: no hook is to see this row, and one that stands
-	 * costs a single query.
+	 * Notes the pass of a contact, in the transaction that stores it. It writes
+	 * without WordPress's functions, so that no hook sees this row, and changing
+	 * it costs a single query.
 	 *
 	 * @param int    $user_id The contact's user.
 	 * @param string $mark    What mark() returned.

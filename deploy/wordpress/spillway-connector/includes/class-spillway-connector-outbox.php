@@ -8,9 +8,9 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Holds mails back while a contact is stored: what leaves can't be taken back
- * with the transaction, and would leave once more with the next try. After the
- * commit they are sent, or dropped.
+ * Holds mails back while a contact is stored. A mail that has left can't be taken
+ * back with the transaction, and the next try would send it again. After the
+ * commit the mails are sent, or dropped.
  */
 final class Spillway_Connector_Outbox {
 
@@ -85,8 +85,8 @@ final class Spillway_Connector_Outbox {
 	}
 
 	/**
-	 * Sends mails that were held. What becomes of them is known to the plugins
-	 * that sent them alone.
+	 * Sends mails that were held. Only the plugins that sent them know what they
+	 * are for, so failures are not reported.
 	 *
 	 * @param array[] $mails What close() returned.
 	 */

@@ -18,11 +18,11 @@ final class Spillway_Connector_Password {
 	const MARK = 'spillway_unconfirmed';
 
 	/**
-	 * Remembers of a user that the password is the contact's own: a digest of it
-	 * and of the hash as stored, under the application password of Spillway's
-	 * request. The site keeps nothing of that but a hash, so whoever has the
-	 * database and all files of the site can't guess at a password by the digest
-	 * any quicker than by the hash itself.
+	 * For a user whose password is the contact's own: a digest of the password
+	 * and of its stored hash, keyed with the application password of Spillway's
+	 * request. The site holds only a hash of that key. So somebody who has the
+	 * site's database and files cannot guess a password from the digest any
+	 * faster than from the hash itself.
 	 */
 	const SEEN = 'spillway_pass_seen';
 

@@ -8,8 +8,8 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Knows the keys under which WordPress and its plugins keep what lets a person
- * in or gives them rights. A contact's field writes none of them.
+ * Knows the keys under which WordPress and its plugins keep access and rights. No
+ * field of a contact may write them.
  *
  * The database compares keys by its collation, which knows neither case nor
  * accents, nor wide, round or invisible letters: an accented "wp_cápabilities"

@@ -9,8 +9,8 @@ defined( 'ABSPATH' ) || exit;
 
 /**
  * One capability, in a role of its own. WordPress's functions that store users
- * ask for none, so an application password of that role opens its routes
- * and nothing else on the site.
+ * check no capability, so the role needs no other: its application password opens
+ * the plugin's routes and nothing else on the site.
  *
  * Each site of a network has its own role. Activation and an update make it:
  * an update runs no activation hook, so the option with the version tells.
@@ -43,8 +43,8 @@ final class Spillway_Connector_Rights {
 	}
 
 	/**
-	 * What the current user can do on this site beside storing contacts and
-	 * reading: what a stolen application password would be worth.
+	 * What the current user can do on this site beyond storing contacts and
+	 * reading: what a thief of the application password could do.
 	 *
 	 * @return string[] Capabilities.
 	 */
@@ -102,9 +102,9 @@ final class Spillway_Connector_Rights {
 	}
 
 	/**
-	 * Takes role and capability away, from users too: if the plugin or another
-	 * one made a role of that name later, they would have it at once. Users
-	 * whose only role it was stay without any.
+	 * Removes role and capability, from users too. Otherwise they would have the
+	 * role again as soon as any plugin made one of that name. Users who had no
+	 * other role are left without any.
 	 */
 	public static function uninstall() {
 		$holders = get_users(

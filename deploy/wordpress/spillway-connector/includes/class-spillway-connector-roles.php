@@ -83,10 +83,10 @@ final class Spillway_Connector_Roles {
 	}
 
 	/**
-	 * Gives a user a role in place of the one that the user has, and leaves
-	 * other plugins' roles alone. Of a user who has none of WordPress's and of
-	 * the list, the first goes that WordPress's own screens let people choose:
-	 * bbPress keeps its roles out of them.
+	 * Replaces a user's role, and leaves other plugins' roles alone. If the user
+	 * has none of WordPress's roles and none of the list, it replaces the first
+	 * role that WordPress's own screens offer; bbPress's roles are not among
+	 * those.
 	 *
 	 * @param int    $user_id The user.
 	 * @param string $slug    Slug of the role, from decide().

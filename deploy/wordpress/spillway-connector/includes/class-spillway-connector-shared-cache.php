@@ -8,10 +8,10 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Stands in front of WordPress's object cache while a contact is stored, and
- * notes what is put there. A rollback takes back rows; what hooks of other
- * plugins have read of them meanwhile, or written themselves, would stay in a
- * cache such as Redis for everybody.
+ * Stands in front of WordPress's object cache while a contact is stored, and notes
+ * what is put there. A rollback takes rows back, but not what hooks of other
+ * plugins have put into a cache such as Redis meanwhile: everybody would go on
+ * reading that.
  */
 final class Spillway_Connector_Shared_Cache {
 

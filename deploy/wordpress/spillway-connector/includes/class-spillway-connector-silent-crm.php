@@ -8,13 +8,13 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Takes the calls that WP Fusion and its integrations make to the CRM, makes
- * none of them, and tells of the tags: Spillway brings those to the CRM, within
- * the CRM's limits. WP Fusion goes on as if the call had succeeded, so the tags
- * are stored on the user and the actions that follow fire.
+ * Answers the calls that WP Fusion and its integrations make to the CRM, and sends
+ * none of them. It reports changed tags, which Spillway brings to the CRM within
+ * the CRM's limits. WP Fusion continues as if the call had succeeded: it stores
+ * the tags on the user and fires the actions that follow.
  *
- * Fields are taken and dropped: what the site would send is what the CRM has
- * just said. Everything else answers an error of WP Fusion's kind.
+ * It drops fields: the site would only send what the CRM has just said. Any other
+ * call gets an error of WP Fusion's kind.
  *
  * WP Fusion asks with property_exists() and method_exists() what its client can
  * do, so this one has the real one's properties and methods of its own.
@@ -141,7 +141,7 @@ final class Spillway_Connector_Silent_CRM extends stdClass {
 	}
 
 	/**
-	 * The answer to what is not done now.
+	 * The answer to calls that are not made.
 	 *
 	 * @return WP_Error
 	 */

@@ -8,14 +8,15 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Notes which tags WP Fusion gives and takes outside of Spillway's requests, such
- * as for a form or an order. WP Fusion tells the CRM when that page ends, so for
- * a moment the site knows more: a pass that has read the CRM before would take a
- * tag away again, and an enrolment with it. For a minute such a pass is refused,
- * and reads the CRM once more.
+ * Notes which tags WP Fusion gives and takes outside of Spillway's requests, for
+ * example for a form or an order. WP Fusion tells the CRM when that page ends, so
+ * for a moment the site knows more than the CRM. A pass that read the CRM before
+ * would take the tag away again, and an enrolment with it. So for a minute such a
+ * pass is refused and reads the CRM again.
  *
- * What the CRM shows by then is stored at once. If it still shows something else
- * after the minute, a person or an error is behind it, and the CRM is right.
+ * As soon as the CRM shows the change, the pass is stored. If the CRM shows
+ * something else after the minute, a person or an error caused it, and the CRM is
+ * right.
  */
 final class Spillway_Connector_Site_Tags {
 

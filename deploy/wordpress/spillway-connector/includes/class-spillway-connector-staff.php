@@ -8,20 +8,19 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Tells staff from members. Whoever may edit contacts in the CRM must neither
- * take over the account of somebody who can do more than they can, nor become
- * such a somebody. What counts is what WordPress lets a person do, with the
- * filters of all plugins: WooCommerce gives its shop managers the users of the
- * site through a filter alone.
+ * Tells staff from members. A person who may edit contacts in the CRM must not
+ * take over an account that can do more than a member, nor turn an account into
+ * one. What WordPress lets a user do decides, with the filters of all plugins:
+ * WooCommerce lets shop managers edit users through a filter only.
  *
- * Members of forums, shops and courses stay members: they read, buy, and write
- * what is their own.
+ * Members of forums, shops and courses count as members: they read, buy, and write
+ * things of their own.
  */
 final class Spillway_Connector_Staff {
 
 	/**
-	 * Capabilities with which a person can take over a site, a shop or their
-	 * users. A role with one of them is never given.
+	 * Capabilities that let a person take over a site, a shop or its users. A role
+	 * with one of them is never given.
 	 */
 	const ADMINISTRATIVE = array(
 		'manage_options',
@@ -57,8 +56,8 @@ final class Spillway_Connector_Staff {
 	);
 
 	/**
-	 * What staff can do besides, and plugins may give through a filter that asks
-	 * which capability is meant.
+	 * Further capabilities of staff, which plugins may give through a filter that
+	 * looks at the name of the capability.
 	 */
 	const OF_STAFF = array( 'edit_posts', 'edit_others_posts', 'list_users', 'upload_files', 'moderate_comments', 'edit_shop_orders', 'group_leader' );
 

@@ -8,10 +8,10 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Plugins expect one user in a request, and leave behind what they have changed
- * for that one: another current user or site, a request of their own, a request
- * that is said to come from wp-admin. Each contact of a batch finds what the
- * first one has found.
+ * Plugins expect one user in a request, and do not undo what they change for that
+ * user: the current user or site, the request's parameters, whether the request
+ * counts as wp-admin's. This class undoes it, so that each contact of a batch
+ * finds what the first one found.
  */
 final class Spillway_Connector_Surroundings {
 
@@ -86,8 +86,8 @@ final class Spillway_Connector_Surroundings {
 	}
 
 	/**
-	 * Makes the request one to the site's front again: no plugin can take back
-	 * the constant, and WordPress asks the screen first.
+	 * Makes the request one to the site's front again. The constant cannot be
+	 * undefined, but WordPress asks the screen first.
 	 */
 	public function hide_admin() {
 		if ( is_admin() ) {

@@ -8,13 +8,13 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Stores a contact's tags, and remembers on the user which tags the site itself
- * has given and taken until Spillway confirms that the CRM knows of them. While
- * they are remembered a contact's tags are stored with them: the pass that sends
- * them may have read the CRM before.
+ * Stores a contact's tags. It also remembers on the user which tags the site itself
+ * has given and taken, until Spillway confirms that the CRM knows of them. Until
+ * then each pass stores the contact's tags with these changes, since it may have
+ * read the CRM before.
  *
- * Changes come from enrolments: hooks that WP Fusion's actions run, which give
- * and take tags of their own. The tag of a created user is one, too.
+ * Such changes come from enrolments: hooks of WP Fusion's actions that give and
+ * take tags of their own. The tag of a created user is one, too.
  */
 final class Spillway_Connector_Tags {
 

@@ -8,10 +8,10 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * The transaction of one contact. It knows when it was ended behind its back: a
- * hook of another plugin may commit, roll back or alter a table, InnoDB takes a
- * transaction away after a deadlock, and wpdb reconnects by itself. In all of
- * these the savepoint is gone, and commit() or rollback() says so.
+ * The transaction of one contact. It notices when something else has ended it: a
+ * hook of another plugin may commit, roll back or alter a table, InnoDB rolls back
+ * after a deadlock, and wpdb reconnects by itself. In all these cases the savepoint
+ * is gone, and commit() or rollback() says so.
  *
  * On tables without transactions (MyISAM) all of it succeeds and does nothing.
  */

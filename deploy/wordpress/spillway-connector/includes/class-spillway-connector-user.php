@@ -8,8 +8,8 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Stores one contact on one user. It knows nothing of transactions: the batch
- * begins and ends them around it, and takes back what failed.
+ * Stores one contact on one user. It knows nothing of transactions: the ledger
+ * begins and ends them around it, and rolls back after a failure.
  */
 final class Spillway_Connector_User {
 
@@ -155,9 +155,10 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * The other contact that a user belongs to who was found by the address, if
-	 * that keeps this contact from the user: an "update" takes nobody over unless
-	 * the CRM says that the other contact is gone, and an "add" no staff.
+	 * For a user found by the address: the other contact that the user belongs
+	 * to, if this contact may therefore not have the user. An "update" takes a
+	 * user over only when the CRM says that the other contact is gone, and an
+	 * "add" never takes over staff.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id The user.
@@ -360,9 +361,8 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * Leaves out what no contact may write on a member of the staff: the address,
-	 * and keys that begin with _, under which plugins keep what is not for
-	 * people's eyes.
+	 * Leaves out what no contact may write on a member of staff: the address, and
+	 * keys that begin with _, which plugins use for internal data.
 	 *
 	 * @param array $fields  The contact's fields.
 	 * @param int   $user_id The user.

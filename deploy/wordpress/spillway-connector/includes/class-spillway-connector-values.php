@@ -8,10 +8,10 @@
 defined( 'ABSPATH' ) || exit;
 
 /**
- * Cleans values as WordPress does, since anybody who fills a form of the CRM's
- * chooses them, and themes and plugins print user meta as it is: no script, no
- * handler of an event and no address that is a script is left. HTML that posts
- * may have stays, and so do line breaks, backslashes, quotes and &.
+ * Cleans values as WordPress does. Anybody who fills in a form of the CRM chooses
+ * them, and themes and plugins print user meta as it is. So scripts, event handlers
+ * and javascript: addresses are removed. HTML that posts may have stays, and so do
+ * line breaks, backslashes, quotes and &.
  */
 final class Spillway_Connector_Values {
 

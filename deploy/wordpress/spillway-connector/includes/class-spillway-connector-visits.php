@@ -16,7 +16,8 @@ final class Spillway_Connector_Visits {
 	const OPTION = 'spillway_connector_last_batch';
 
 	/**
-	 * Notes a batch. Nothing depends on it: a database that refuses is no harm.
+	 * Notes a batch. Nothing depends on it, so a refusal of the database does no
+	 * harm.
 	 *
 	 * @param array $results The results of the batch's contacts.
 	 */
