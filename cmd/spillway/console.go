@@ -177,6 +177,20 @@ func open(settings config.Config) (redis.UniversalClient, error) {
 	return rdb, nil
 }
 
+// oneSite reads the settings of the site that is meant and connects to its Redis.
+// The caller closes rdb.
+func (c *console) oneSite(env envFlag, flags config.Flags, site siteFlag) (settings config.Config, rdb redis.UniversalClient, err error) {
+	all, err := c.settings(env, flags)
+	if err != nil {
+		return config.Config{}, nil, err
+	}
+	if settings, err = site.one(all); err != nil {
+		return config.Config{}, nil, err
+	}
+	rdb, err = open(settings)
+	return settings, rdb, err
+}
+
 // installation is what the settings of a site lead to.
 type installation struct {
 	site      string
@@ -198,15 +212,11 @@ func (i *installation) own(refs ...contact.Ref) []contact.Ref {
 // installation connects to Redis for the site that is meant. The caller closes
 // it.
 func (c *console) installation(flags redisFlags) (*installation, error) {
-	all, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
+	settings, rdb, err := c.oneSite(flags.envFlag, config.Flags{RedisURL: flags.RedisURL}, flags.siteFlag)
 	if err != nil {
 		return nil, err
 	}
-	settings, err := flags.one(all)
-	if err != nil {
-		return nil, err
-	}
-	return reach(settings)
+	return installed(settings, rdb), nil
 }
 
 // each connects to Redis for the site that is meant, or for one after the other.
@@ -220,10 +230,11 @@ func (c *console) each(flags redisFlags, act func(here *installation, several bo
 		return err
 	}
 	for _, settings := range chosen {
-		here, err := reach(settings)
+		rdb, err := open(settings)
 		if err != nil {
 			return err
 		}
+		here := installed(settings, rdb)
 		err = act(here, len(chosen) > 1)
 		here.Close()
 		if err != nil {
@@ -233,10 +244,6 @@ func (c *console) each(flags redisFlags, act func(here *installation, several bo
 	return nil
 }
 
-func reach(settings config.Config) (*installation, error) {
-	rdb, err := open(settings)
-	if err != nil {
-		return nil, err
-	}
-	return &installation{settings.Name, rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Name, settings.Queues)}, nil
+func installed(settings config.Config, rdb redis.UniversalClient) *installation {
+	return &installation{settings.Name, rdb, assembly.Contacts(rdb, settings), history.New(rdb, settings.Name, settings.Queues)}
 }

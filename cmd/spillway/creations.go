@@ -28,15 +28,7 @@ type limit struct {
 
 // limit connects to Redis. Whoever gets one closes rdb.
 func (c *console) limit(flags redisFlags) (*limit, error) {
-	all, err := c.settings(flags.envFlag, config.Flags{RedisURL: flags.RedisURL})
-	if err != nil {
-		return nil, err
-	}
-	settings, err := flags.one(all)
-	if err != nil {
-		return nil, err
-	}
-	rdb, err := open(settings)
+	settings, rdb, err := c.oneSite(flags.envFlag, config.Flags{RedisURL: flags.RedisURL}, flags.siteFlag)
 	if err != nil {
 		return nil, err
 	}

@@ -63,15 +63,7 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	all, err := c.settings(r.envFlag, r.Flags)
-	if err != nil {
-		return err
-	}
-	settings, err := r.one(all)
-	if err != nil {
-		return err
-	}
-	rdb, err := open(settings)
+	settings, rdb, err := c.oneSite(r.envFlag, r.Flags, r.siteFlag)
 	if err != nil {
 		return err
 	}

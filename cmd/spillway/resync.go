@@ -56,15 +56,7 @@ func (r *resyncCommand) Run(ctx context.Context, c *console) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	all, err := c.settings(r.envFlag, r.Flags)
-	if err != nil {
-		return err
-	}
-	settings, err := r.one(all)
-	if err != nil {
-		return err
-	}
-	rdb, err := open(settings)
+	settings, rdb, err := c.oneSite(r.envFlag, r.Flags, r.siteFlag)
 	if err != nil {
 		return err
 	}

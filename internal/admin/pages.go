@@ -44,7 +44,7 @@ func parsePages(at func(path string) string) map[string]*template.Template {
 	pages := make(map[string]*template.Template)
 	for _, name := range []string{"now", "parked", "replicas", "sites", "contact", "find", "comparison", "login", "bounce", "error"} {
 		pages[name] = template.Must(template.New(name).Funcs(functions).
-			ParseFS(files, "templates/layout.html", "templates/"+name+".html"))
+			ParseFS(files, "templates/head.html", "templates/layout.html", "templates/"+name+".html"))
 	}
 	return pages
 }

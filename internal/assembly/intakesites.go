@@ -79,23 +79,11 @@ func (s *intakeSites) contacts() (all []*pending.Contacts) {
 
 // stats, systems and queues are for the metrics, by site.
 func (s *intakeSites) stats() map[string]metrics.Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]metrics.Stats, len(s.all))
-	for name, one := range s.all {
-		all[name] = one.shown
-	}
-	return all
+	return bySite(&s.mu, s.all, func(_ string, one *intakeSite) metrics.Stats { return one.shown })
 }
 
 func (s *intakeSites) systems() map[string]systemsReader {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]systemsReader, len(s.all))
-	for name, one := range s.all {
-		all[name] = Systems(s.patient, one.settings)
-	}
-	return all
+	return bySite(&s.mu, s.all, func(_ string, one *intakeSite) systemsReader { return Systems(s.patient, one.settings) })
 }
 
 func (s *intakeSites) queues() (names []string) {
@@ -106,13 +94,9 @@ func (s *intakeSites) queues() (names []string) {
 }
 
 func (s *intakeSites) creations() map[string]metrics.CreationCounts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]metrics.CreationCounts, len(s.all))
-	for name := range s.all {
-		all[name] = throttle.NewCreations(s.patient, name, 0)
-	}
-	return all
+	return bySite(&s.mu, s.all, func(name string, _ *intakeSite) metrics.CreationCounts {
+		return throttle.NewCreations(s.patient, name, 0)
+	})
 }
 
 func (s *intakeSites) names() []string {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -75,4 +76,15 @@ func describe(status throttle.Status) string {
 		return fmt.Sprintf("half_open: away since %s, a probe is under way; contacts wait", since)
 	}
 	return fmt.Sprintf("open: away since %s, the next probe is due at %s; contacts wait", since, status.RetryAt.Format("15:04:05 MST"))
+}
+
+// bySite makes one thing of each site, under the lock that guards the sites.
+func bySite[S, T any](mu sync.Locker, all map[string]S, of func(name string, one S) T) map[string]T {
+	mu.Lock()
+	defer mu.Unlock()
+	made := make(map[string]T, len(all))
+	for name, one := range all {
+		made[name] = of(name, one)
+	}
+	return made
 }

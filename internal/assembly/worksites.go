@@ -159,13 +159,7 @@ func (s *workSites) underWay() (n int) {
 }
 
 func (s *workSites) systems() map[string]systemsReader {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	all := make(map[string]systemsReader, len(s.all))
-	for name, one := range s.all {
-		all[name] = Systems(s.rdb, one.settings)
-	}
-	return all
+	return bySite(&s.mu, s.all, func(_ string, one *workSite) systemsReader { return Systems(s.rdb, one.settings) })
 }
 
 // adopt refuses to start when Redis holds a site's contacts in another number of
