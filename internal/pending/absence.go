@@ -30,7 +30,7 @@ func (q *queue) absence(ref contact.Ref) string { return q.absent + ref.String()
 // Absent notes that the CRM has no such contact, and returns how long ago it
 // first said so. After a day without such an answer the time begins anew.
 func (c *Contacts) Absent(ctx context.Context, ref contact.Ref) (time.Duration, error) {
-	ago, err := absentScript.Run(ctx, c.rdb, []string{c.of(ref).absence(ref)}, absenceLife.Milliseconds()).Int64()
+	ago, err := absentScript.Run(ctx, c.rdb, []string{c.queueOf(ref).absence(ref)}, absenceLife.Milliseconds()).Int64()
 	if err != nil {
 		return 0, fmt.Errorf("noting that contact %s is missing in the CRM: %w", ref, err)
 	}
@@ -39,7 +39,7 @@ func (c *Contacts) Absent(ctx context.Context, ref contact.Ref) (time.Duration, 
 
 // Present forgets that the CRM had no such contact.
 func (c *Contacts) Present(ctx context.Context, ref contact.Ref) error {
-	if err := c.rdb.Del(ctx, c.of(ref).absence(ref)).Err(); err != nil {
+	if err := c.rdb.Del(ctx, c.queueOf(ref).absence(ref)).Err(); err != nil {
 		return fmt.Errorf("noting that the CRM has contact %s: %w", ref, err)
 	}
 	return nil

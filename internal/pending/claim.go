@@ -127,10 +127,10 @@ func (c *Contacts) Claim(ctx context.Context, taskID string) (*Claim, error) {
 	if err != nil {
 		return nil, fmt.Errorf("claiming a contact: %w: %w", ErrStale, err)
 	}
-	q := c.of(ref)
+	q := c.queueOf(ref)
 	claim := &Claim{Ref: ref, contacts: c, queue: q, epoch: epoch, token: newToken()}
 	answer, err := claimScript.Run(ctx, c.rdb,
-		[]string{q.of(ref), q.due, q.active, q.retrying},
+		[]string{q.recordKey(ref), q.due, q.active, q.retrying},
 		ref.String(), epoch, claim.token, Lock.Milliseconds(), lockGrace.Milliseconds(),
 		c.settle.Milliseconds(), grace.Milliseconds(),
 	).Slice()

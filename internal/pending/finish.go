@@ -145,7 +145,7 @@ func (c *Claim) end(ctx context.Context, script *redis.Script, last, event strin
 		length = 0
 	}
 	keys := []string{
-		q.of(c.Ref), q.due, q.active, q.stats, shard.Timeline(q.name, c.Ref), shard.LastSync(q.name, c.Ref), last,
+		q.recordKey(c.Ref), q.due, q.active, q.stats, shard.Timeline(q.name, c.Ref), shard.LastSync(q.name, c.Ref), last,
 	}
 	args := append([]any{
 		c.Ref.String(), c.epoch, c.token, event, length, int(timelineTTL.Seconds()), q.counts, c.gen,

@@ -50,7 +50,7 @@ return {now, redis.call('HGETALL', KEYS[1])}
 
 // Lookup returns the record of a contact; its state is [Idle] if it has none.
 func (c *Contacts) Lookup(ctx context.Context, ref contact.Ref) (Record, error) {
-	answer, err := lookupScript.Run(ctx, c.rdb, []string{c.of(ref).of(ref)}).Slice()
+	answer, err := lookupScript.Run(ctx, c.rdb, []string{c.queueOf(ref).recordKey(ref)}).Slice()
 	if err != nil {
 		return Record{}, fmt.Errorf("looking up contact %s: %w", ref, err)
 	}
@@ -125,7 +125,7 @@ func (c *Contacts) ListParked(ctx context.Context, offset, limit int) ([]Record,
 		if err != nil {
 			return nil, fmt.Errorf("listing parked contacts: the index holds %q: %w", m.ref, err)
 		}
-		refs, answers = append(refs, ref), append(answers, pipe.HGetAll(ctx, c.of(ref).of(ref)))
+		refs, answers = append(refs, ref), append(answers, pipe.HGetAll(ctx, c.queueOf(ref).recordKey(ref)))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		return nil, fmt.Errorf("reading parked contacts: %w", err)

@@ -110,7 +110,7 @@ func New(rdb redis.UniversalClient, options Options) *Contacts {
 func (c *Contacts) Queues() []string { return append([]string(nil), c.names...) }
 
 // of returns the queue that a contact belongs to.
-func (c *Contacts) of(ref contact.Ref) *queue { return c.queues[c.names.Index(ref)] }
+func (c *Contacts) queueOf(ref contact.Ref) *queue { return c.queues[c.names.Index(ref)] }
 
 // queue names the keys of a queue.
 type queue struct {
@@ -142,7 +142,7 @@ func newQueue(name string) *queue {
 	}
 }
 
-func (q *queue) of(ref contact.Ref) string { return q.record + ref.String() }
+func (q *queue) recordKey(ref contact.Ref) string { return q.record + ref.String() }
 
 // ParseTaskID reads the contact and the epoch from a wake-up's id.
 func ParseTaskID(id string) (contact.Ref, string, error) {

@@ -68,8 +68,8 @@ return 1
 // goes onto its timeline; empty: nothing does. It reports whether the contact
 // was parked; others are left alone.
 func (c *Contacts) Drop(ctx context.Context, ref contact.Ref, event string) (dropped bool, err error) {
-	q := c.of(ref)
-	keys := []string{q.of(ref), q.parked, shard.Timeline(q.name, ref), shard.LastSync(q.name, ref)}
+	q := c.queueOf(ref)
+	keys := []string{q.recordKey(ref), q.parked, shard.Timeline(q.name, ref), shard.LastSync(q.name, ref)}
 	n, err := dropScript.Run(ctx, c.rdb, keys, ref.String(), event, timelineLength, int(timelineTTL.Seconds())).Int()
 	if err != nil {
 		return false, fmt.Errorf("dropping contact %s: %w", ref, err)

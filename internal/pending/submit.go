@@ -55,7 +55,7 @@ if not fixed then
 elseif fixed ~= ARGV[1] then
   return redis.error_reply('QUEUES ' .. fixed)
 end
-local q = {task = ARGV[3], head = ARGV[4], tail = ARGV[5], waiting = KEYS[6], scheduled = KEYS[7], now = {}, later = {}}
+local q = {task = ARGV[3], head = ARGV[4], tail = ARGV[5], waiting = KEYS[6], scheduled = KEYS[7], now = {}, delayed = {}}
 local settle = tonumber(ARGV[8])
 local settled = by == 'w' and settle > 0 and now + settle
 local due, dueNow, dueSettled = {}, tostring(now + ARGV[7]), settled and tostring(settled + ARGV[7])
@@ -184,7 +184,7 @@ type Webhook struct {
 // After an error the intent may or may not be recorded; the caller must not
 // acknowledge it.
 func (c *Contacts) Submit(ctx context.Context, ref contact.Ref, intent contact.Intent, receipt contact.Receipt) (coalesced bool, err error) {
-	answers, _, err := c.submit(ctx, c.of(ref), byWebhook, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
+	answers, _, err := c.submit(ctx, c.queueOf(ref), byWebhook, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
 	return err == nil && answers[0] == existed, err
 }
 
@@ -211,14 +211,14 @@ func (c *Contacts) SubmitAll(ctx context.Context, webhooks []Webhook) error {
 // contact that waits for a retry or is parked is looked at now.
 func (c *Contacts) Resync(ctx context.Context, ref contact.Ref, intent contact.Intent) (coalesced bool, err error) {
 	receipt := contact.Receipt{Action: intent.Action}
-	answers, _, err := c.submit(ctx, c.of(ref), byResync, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
+	answers, _, err := c.submit(ctx, c.queueOf(ref), byResync, []Webhook{{Ref: ref, Intent: intent, Receipt: receipt}})
 	return err == nil && answers[0] == existed, err
 }
 
 // Retry wakes a contact that has outstanding work now, parked or not, with its
 // attempts forgotten. found is false if it has none.
 func (c *Contacts) Retry(ctx context.Context, ref contact.Ref) (found bool, err error) {
-	answers, _, err := c.submit(ctx, c.of(ref), byRetry, []Webhook{{Ref: ref}})
+	answers, _, err := c.submit(ctx, c.queueOf(ref), byRetry, []Webhook{{Ref: ref}})
 	return err == nil && answers[0] == existed, err
 }
 

@@ -25,7 +25,7 @@ import (
 // living pass or ends by its lock. A new wake-up comes first: its contact has
 // waited longest.
 var sweepScript = redis.NewScript(clockLua + enqueueLua + `
-local q = {task = ARGV[2], head = ARGV[3], tail = ARGV[4], waiting = KEYS[5], now = {}, later = {}}
+local q = {task = ARGV[2], head = ARGV[3], tail = ARGV[4], waiting = KEYS[5], now = {}, delayed = {}}
 local refs = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[7])
 local woken = 0
 local function lost(id)

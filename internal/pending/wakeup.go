@@ -43,7 +43,7 @@ local now_us = time[1] * 1000000 + time[2]
 
 // enqueueLua writes wake-ups as asynq's client does: enqueue the tasks, push
 // their ids, which all lie in one key, once for all of them. q names the prefix
-// of the tasks, the two parts of the message, and the lists; now and later hold
+// of the tasks, the two parts of the message, and the lists; now and delayed hold
 // what to push. at is when a wake-up is due, in ms; nil: now. first puts those
 // of now before all that wait. A task of the same id is left alone, so a script
 // that is sent twice writes one.
@@ -58,8 +58,8 @@ local function enqueue(q, ref, epoch, at)
   local msg = q.head .. length .. id .. q.tail
   if at then
     redis.call('HSET', task, 'msg', msg, 'state', 'scheduled')
-    table.insert(q.later, math.ceil(at / 1000))
-    table.insert(q.later, id)
+    table.insert(q.delayed, math.ceil(at / 1000))
+    table.insert(q.delayed, id)
   else
     redis.call('HSET', task, 'msg', msg, 'state', 'pending', 'pending_since', since)
     table.insert(q.now, id)
@@ -67,7 +67,7 @@ local function enqueue(q, ref, epoch, at)
 end
 local function push(q, first)
   if #q.now > 0 then redis.call(first and 'RPUSH' or 'LPUSH', q.waiting, unpack(q.now)) end
-  if #q.later > 0 then redis.call('ZADD', q.scheduled, unpack(q.later)) end
+  if #q.delayed > 0 then redis.call('ZADD', q.scheduled, unpack(q.delayed)) end
 end
 `
 

@@ -24,7 +24,7 @@ redis.call('HDEL', KEYS[1], 'lock', 'lock_until')
 redis.call('HSET', KEYS[1], 'epoch', ARGV[4])
 redis.call('ZREM', KEYS[3], ARGV[1])
 redis.call('ZADD', KEYS[2], now + ARGV[8], ARGV[1])
-local q = {task = ARGV[5], head = ARGV[6], tail = ARGV[7], waiting = KEYS[4], now = {}, later = {}}
+local q = {task = ARGV[5], head = ARGV[6], tail = ARGV[7], waiting = KEYS[4], now = {}, delayed = {}}
 enqueue(q, ARGV[1], ARGV[4])
 push(q, true)
 return 1
@@ -36,7 +36,7 @@ return 1
 // stale.
 func (c *Claim) Yield(ctx context.Context) error {
 	q := c.queue
-	held, err := yieldScript.Run(ctx, c.contacts.rdb, []string{q.of(c.Ref), q.due, q.active, q.waiting},
+	held, err := yieldScript.Run(ctx, c.contacts.rdb, []string{q.recordKey(c.Ref), q.due, q.active, q.waiting},
 		c.Ref.String(), c.epoch, c.token, newToken(), q.task, q.message.head, q.message.tail, grace.Milliseconds()).Int()
 	if err != nil {
 		return fmt.Errorf("putting back contact %s: %w", c.Ref, err)

@@ -13,7 +13,7 @@ func (b *Breaker) arguments(more ...any) []any {
 	}, more...)
 }
 
-// breakerFacts is the beginning of the breaker's scripts.
+// breakerStanding is the beginning of the breaker's scripts.
 //
 // KEYS[1] the breaker's hash: "state" (absent: closed), "since", "reason" and
 // "retry_at" of the state; "failing", the share of failed calls at the time
@@ -24,9 +24,9 @@ func (b *Breaker) arguments(more ...any) []any {
 // which a failure counts half  ARGV[4], ARGV[5] shortest and longest pause in ms
 // ARGV[6] ms of the ramp  ARGV[7] passes at its beginning
 //
-// facts() is {state, ms until the next probe, 1 while passes are counted, the
+// standing() is {state, ms until the next probe, 1 while passes are counted, the
 // prober's token}.
-const breakerFacts = `
+const breakerStanding = `
 local time = redis.call("TIME")
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local fields = redis.call("HGETALL", KEYS[1])
@@ -49,7 +49,7 @@ local function drop(...)
 	redis.call("HDEL", KEYS[1], ...)
 end
 local function ramping() return rec.closed_at and now - num("closed_at") < tonumber(ARGV[6]) end
-local function facts()
+local function standing()
 	local state = rec.state or "closed"
 	local wait = 0
 	if state == "open" then wait = math.max(0, num("retry_at") - now) end
@@ -57,7 +57,7 @@ local function facts()
 end
 `
 
-// reportScript takes note of calls and returns facts().
+// reportScript takes note of calls and returns standing().
 //
 // ARGV[8] calls that succeeded  ARGV[9] that failed  ARGV[10] for how many ms the
 // system asked to be left alone  ARGV[11] the last failure's reason  ARGV[12] a
@@ -67,7 +67,7 @@ end
 // system asked for it, the breaker opens. Open: late answers change nothing, but
 // a request to stay away lengthens the pause. Half open: a success closes, and a
 // failure of the prober opens for twice as long.
-var reportScript = redis.NewScript(breakerFacts + `
+var reportScript = redis.NewScript(breakerStanding + `
 local good, bad, asked = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 
 local function open()
@@ -83,7 +83,7 @@ end
 
 local state = rec.state or "closed"
 if good + bad == 0 then
-	return {facts()}
+	return {standing()}
 elseif state == "open" then
 	if asked > 0 and now + asked > num("retry_at") then put("retry_at", now + asked) end
 elseif state == "half_open" then
@@ -105,7 +105,7 @@ else
 		drop("failing", "seen")
 	end
 end
-return {facts()}
+return {standing()}
 `)
 
 // beginScript asks whether a pass may begin.
@@ -113,14 +113,14 @@ return {facts()}
 // ARGV[8] a token for the probe that the pass may become  ARGV[9] for how many ms
 // it has the right to probe; see keepProbeScript
 //
-// Returns {verdict, ms until asking again, facts()...}; verdict 0: not now,
+// Returns {verdict, ms until asking again, standing()...}; verdict 0: not now,
 // 1: go, 2: go, as the probe.
 //
 // During the ramp ARGV[7] * 2^(15 t / ramp) passes begin in all within t ms, so
 // their rate grows from a few to any within it.
-var beginScript = redis.NewScript(breakerFacts + `
+var beginScript = redis.NewScript(breakerStanding + `
 local function answer(verdict, wait)
-	local state, left, counted, prober = facts()
+	local state, left, counted, prober = standing()
 	return {verdict, math.ceil(wait), state, left, counted, prober}
 end
 

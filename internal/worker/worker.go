@@ -251,18 +251,18 @@ func (w *Worker) swept(site string, woken int, err error) {
 	}
 }
 
-// later tells asynq when to deliver a wake-up again.
-type later struct {
+// redelivery tells asynq when to deliver a wake-up again.
+type redelivery struct {
 	after  time.Duration
 	reason string // goes to Redis and asynqmon: a code, no details
 }
 
-func (l *later) Error() string { return l.reason }
+func (r *redelivery) Error() string { return r.reason }
 
 func retryDelay(_ int, err error, _ *asynq.Task) time.Duration {
-	var l *later
-	if errors.As(err, &l) {
-		return l.after
+	var r *redelivery
+	if errors.As(err, &r) {
+		return r.after
 	}
 	// Only asynq's own errors come here, such as a lease that ended.
 	return spread(10 * time.Second)
@@ -279,14 +279,14 @@ func (w *Worker) handle(ctx context.Context, door *door) error {
 	if place == nil {
 		// Only if asynq took the wake-up in a way that the door does not know.
 		w.options.Log.Error().Msg("a wake-up came that the gate had not let in; please report this as a bug")
-		return &later{after: spread(2 * time.Second), reason: "no pass may begin now"}
+		return &redelivery{after: spread(2 * time.Second), reason: "no pass may begin now"}
 	}
 	defer place.end()
 
 	queue, _ := asynq.GetQueueName(ctx)
 	site := w.serving.Load().byQueue[queue]
 	if site == nil {
-		return &later{after: spread(10 * time.Second), reason: "the site is gone"}
+		return &redelivery{after: spread(10 * time.Second), reason: "the site is gone"}
 	}
 	claim, err := site.Contacts.Claim(ctx, id)
 	var busy *pending.Busy
@@ -295,13 +295,13 @@ func (w *Worker) handle(ctx context.Context, door *door) error {
 	case errors.Is(err, pending.ErrStale):
 		return nil
 	case errors.As(err, &busy):
-		return &later{after: busy.For + time.Second, reason: "another pass holds the contact"}
+		return &redelivery{after: busy.For + time.Second, reason: "another pass holds the contact"}
 	case errors.As(err, &unsettled):
 		// asynq cuts off the fraction of the second.
-		return &later{after: unsettled.For + time.Second, reason: "the contact is to settle"}
+		return &redelivery{after: unsettled.For + time.Second, reason: "the contact is to settle"}
 	case err != nil:
 		w.options.Log.Warn().Err(err).Msg("claim failed; the contact is tried again")
-		return &later{after: spread(2 * time.Second), reason: "claim failed"}
+		return &redelivery{after: spread(2 * time.Second), reason: "claim failed"}
 	}
 	return w.work(ctx, site, claim)
 }
@@ -334,7 +334,7 @@ func (w *Worker) work(ctx context.Context, site *Site, claim *pending.Claim) err
 		if again && err == nil && (claim.Hold > 0 || pass >= passesInPlace || time.Since(began) > inPlaceTime) {
 			err = claim.Release(endCtx, claim.Hold, "")
 			cancel()
-			return w.settle(claim, err, &later{after: claim.Hold, reason: "more webhooks arrived"})
+			return w.settle(claim, err, &redelivery{after: claim.Hold, reason: "more webhooks arrived"})
 		}
 		cancel()
 		if err != nil || !again {
@@ -344,7 +344,7 @@ func (w *Worker) work(ctx context.Context, site *Site, claim *pending.Claim) err
 }
 
 // settle turns the end of a claim into an answer for asynq.
-func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
+func (w *Worker) settle(claim *pending.Claim, err error, next *redelivery) error {
 	switch {
 	case errors.Is(err, pending.ErrLost):
 		// Another wake-up has the contact, and this one finds itself stale. Or
@@ -353,13 +353,13 @@ func (w *Worker) settle(claim *pending.Claim, err error, next *later) error {
 		w.metrics.lost.WithLabelValues(claim.Ref.Site).Inc()
 		w.options.Log.Warn().Stringer("contact", claim.Ref).Msg("the claim was lost during the pass; another pass follows")
 		if next == nil {
-			next = &later{after: spread(2 * time.Second), reason: "the claim was lost"}
+			next = &redelivery{after: spread(2 * time.Second), reason: "the claim was lost"}
 		}
 		return next
 	case err != nil:
 		// The lock ends by itself, then this wake-up or the sweep claims anew.
 		w.options.Log.Warn().Err(err).Stringer("contact", claim.Ref).Msg("ending the claim failed; the contact is synced again")
-		return &later{after: spread(5 * time.Second), reason: "ending the claim failed"}
+		return &redelivery{after: spread(5 * time.Second), reason: "ending the claim failed"}
 	case next != nil:
 		return next
 	}
@@ -412,12 +412,12 @@ func (w *Worker) fail(ctx context.Context, claim *pending.Claim, took time.Durat
 		if err == nil { // a webhook arrived that may have mended it
 			err = claim.Release(ctx, 0, event.Encode())
 		}
-		return w.settle(claim, err, &later{reason: "more webhooks arrived"})
+		return w.settle(claim, err, &redelivery{reason: "more webhooks arrived"})
 	}
 	w.ended(claim, event, cause)
 	after := judgement.Delay(claim.Tries, rand.Float64()) //nolint:gosec // spreads load, guards nothing
 	err := claim.Retry(ctx, after, judgement.Verdict == syncer.TryAgain, failure, event.Encode())
-	return w.settle(claim, err, &later{after: after, reason: judgement.Code})
+	return w.settle(claim, err, &redelivery{after: after, reason: judgement.Code})
 }
 
 // maxError bounds what an error may put into Redis.

@@ -53,12 +53,12 @@ func (e *examination) redis(ctx context.Context) {
 	} else {
 		e.ok("Redis latency", "%s", text)
 	}
-	nodes, err := factsOf(ctx, client)
+	nodes, err := serversOf(ctx, client)
 	if err != nil {
 		e.skip("Redis settings", "INFO is not permitted or not known there (%v): make sure yourself that it keeps an append-only file and has maxmemory-policy noeviction", err)
 		return
 	}
-	for _, judge := range []func(facts) Finding{judgeVersion, judgeRole, judgePersistence, judgeEviction, judgeMemory} {
+	for _, judge := range []func(serverInfo) Finding{judgeVersion, judgeRole, judgePersistence, judgeEviction, judgeMemory} {
 		worst := judge(nodes[0])
 		for _, node := range nodes[1:] {
 			if finding := judge(node); severity(finding.Status) > severity(worst.Status) {
@@ -126,20 +126,20 @@ func redisRemedy(err error) string {
 	return "start Redis, or set SPILLWAY_REDIS_URL to where it is; check that no firewall is in between"
 }
 
-// facts are what a server says of itself.
-type facts struct {
+// serverInfo is what a server says of itself.
+type serverInfo struct {
 	addr   string
 	info   redisconn.Info
 	fsync  string // empty: not permitted to know
 	policy string
 }
 
-// factsOf asks the server, or each master of a cluster.
-func factsOf(ctx context.Context, client redis.UniversalClient) ([]facts, error) {
+// serversOf asks the server, or each master of a cluster.
+func serversOf(ctx context.Context, client redis.UniversalClient) ([]serverInfo, error) {
 	var mu sync.Mutex
-	var nodes []facts
+	var nodes []serverInfo
 	err := redisconn.EachMaster(ctx, client, func(ctx context.Context, node redis.Cmdable) error {
-		one, err := readFacts(ctx, node)
+		one, err := readServer(ctx, node)
 		if single, ok := node.(*redis.Client); ok && node != client {
 			one.addr = single.Options().Addr
 		}
@@ -154,19 +154,19 @@ func factsOf(ctx context.Context, client redis.UniversalClient) ([]facts, error)
 	return nodes, err
 }
 
-func readFacts(ctx context.Context, client redis.Cmdable) (facts, error) {
+func readServer(ctx context.Context, client redis.Cmdable) (serverInfo, error) {
 	info, err := redisconn.ReadInfo(ctx, client)
 	if err != nil {
-		return facts{}, err
+		return serverInfo{}, err
 	}
-	f := facts{info: info, policy: info["maxmemory_policy"]}
+	f := serverInfo{info: info, policy: info["maxmemory_policy"]}
 	if values, err := client.ConfigGet(ctx, "appendfsync").Result(); err == nil {
 		f.fsync = values["appendfsync"]
 	}
 	return f, nil
 }
 
-func judgeVersion(f facts) Finding {
+func judgeVersion(f serverInfo) Finding {
 	const check = "Redis version"
 	version := f.info["redis_version"]
 	switch {
@@ -191,7 +191,7 @@ func older(a, b string) bool {
 	return len(as) < len(bs)
 }
 
-func judgeRole(f facts) Finding {
+func judgeRole(f serverInfo) Finding {
 	const check = "Redis role"
 	switch role := f.info["role"]; {
 	case role == "slave":
@@ -216,7 +216,7 @@ func judgeRole(f facts) Finding {
 	return Finding{check, OK, text, ""}
 }
 
-func judgePersistence(f facts) Finding {
+func judgePersistence(f serverInfo) Finding {
 	const check = "Redis persistence"
 	const remedy = "in redis.conf: appendonly yes; at once: redis-cli CONFIG SET appendonly yes"
 	switch {
@@ -238,7 +238,7 @@ func judgePersistence(f facts) Finding {
 	return Finding{check, OK, "append-only file", ""}
 }
 
-func judgeEviction(f facts) Finding {
+func judgeEviction(f serverInfo) Finding {
 	const check = "Redis eviction"
 	switch f.policy {
 	case "noeviction":
@@ -252,7 +252,7 @@ func judgeEviction(f facts) Finding {
 	}
 }
 
-func judgeMemory(f facts) Finding {
+func judgeMemory(f serverInfo) Finding {
 	const check = "Redis memory"
 	const mebi = 1 << 20
 	used, most := f.info.Memory()
