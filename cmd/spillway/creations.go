@@ -26,7 +26,7 @@ type limit struct {
 	list     *throttle.Creations
 }
 
-// limit connects to Redis. Whoever gets one closes rdb.
+// limit connects to Redis. The caller closes rdb.
 func (c *console) limit(flags redisFlags) (*limit, error) {
 	settings, rdb, err := c.oneSite(flags.envFlag, config.Flags{RedisURL: flags.RedisURL}, flags.siteFlag)
 	if err != nil {

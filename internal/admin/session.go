@@ -45,7 +45,7 @@ func proof(token, password string) string {
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// begin returns the token of a new session of whoever has a password.
+// begin returns the token of a new session.
 func (s *sessions) begin(ctx context.Context, password string) (string, error) {
 	token := rand.Text()
 	if err := s.rdb.Set(ctx, sessionKey(token), proof(token, password), sessionLife).Err(); err != nil {

@@ -1,5 +1,5 @@
 // Package ingest is the server that takes the CRM's webhooks in the site's
-// place: it checks the access key, records what is to be done and answers.
+// place: it checks the access key, records the work and answers.
 //
 // It guarantees: a webhook is answered with 200 only after its Submitter has
 // recorded it; every other outcome has a status of its own and a body that says

@@ -113,7 +113,7 @@ func Traceparent(ctx context.Context) string {
 	return carrier[traceparent]
 }
 
-// Remote reads what [Traceparent] wrote. What is none gives a context that is
+// Remote reads what [Traceparent] wrote. Anything else gives a context that is
 // not valid.
 func Remote(text string) trace.SpanContext {
 	if text == "" {

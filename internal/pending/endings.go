@@ -27,7 +27,7 @@ const endingsChannel = "spw:endings"
 // again. The life is kept only where somebody waits: nobody is told of other
 // passes' ends.
 //
-// Ahead counts the contacts with outstanding work now, but for those that wait
+// Ahead counts the contacts with outstanding work now, except those that wait
 // for a retry of their own. Passes go at the pace of the last one or two
 // minutes; a queue that was idle is taken to begin ten in a second.
 const waitLua = `

@@ -28,7 +28,7 @@ import (
 // and then for each contact: SITE:ID, an epoch for a new record, two
 // characters and more, the role (empty: none), the request id, the trace (empty:
 // none). The characters are the rank of the action, 0: none; and "1": send the
-// mail; what follows them is for how many ms the sender is ready to wait.
+// mail; what follows them is how many ms the sender is ready to wait.
 //
 // Returns a character for each contact: "0" it had no record and has one now,
 // "1" it had one, "-" it has none and should get none; and after them, for each

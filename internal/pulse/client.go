@@ -7,7 +7,7 @@
 // contact nothing but time; [ErrNotFound] is for good; [*Rejected] is a failure
 // that counts. No error shows a token, a contact's data or a query.
 //
-// Limits: calls are not repeated, but for those that met an expired token or a
+// Limits: calls are not repeated, except those that met an expired token or a
 // 429 that leaves them time; the caller decides when to try others again. The
 // API has no public reference; what is known of it comes from the integration
 // "pulsetech" in the public repository verygoodplugins/wp-fusion-lite. So

@@ -31,7 +31,7 @@ func (f fixed) Renew(context.Context, string) (string, error) {
 }
 
 // TokenURL returns where the account at crmURL refreshes its OAuth tokens. All
-// accounts use one portal, but those for development, which have their own.
+// accounts use one portal, except those for development, which have their own.
 func TokenURL(crmURL string) string {
 	portal := "https://portal.thepulsespot.com"
 	if u, err := url.Parse(crmURL); err == nil && strings.Contains(u.Host, ".dev.thepulsespot.com") {

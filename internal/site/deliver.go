@@ -9,7 +9,7 @@ import (
 	"spillway/internal/contact"
 )
 
-// deliver sends a batch and answers every contact in it, but for those that the
+// deliver sends a batch and answers every contact in it, except those that the
 // site deferred, which it returns. A request that fails as a whole while the
 // site is well is halved until the contact that kills it stands alone. An
 // outage ends the halving and is returned.

@@ -182,7 +182,7 @@ func without(message string, values []string) string {
 	return message
 }
 
-// plainCode returns the site's code, or a fallback for what is none.
+// plainCode returns the site's code, or a fallback if it is not a code.
 func plainCode(code, fallback string) string {
 	if codeLike.MatchString(code) {
 		return code

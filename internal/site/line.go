@@ -94,7 +94,7 @@ func (l *line) finished() bool {
 	return l.closed && len(l.waiting) == 0 && len(l.flying) == 0
 }
 
-// due returns when the next batch is to go; ok is false if there is none.
+// due returns when the next batch leaves; ok is false if there is none.
 // underWay counts the passes that may still bring a contact, those in line and
 // in flight included; zero: unknown.
 func (l *line) due(now time.Time, size int, longest time.Duration, underWay int) (at time.Time, ok bool) {

@@ -34,7 +34,7 @@ func linger(perSecond float64, size int, longest time.Duration) time.Duration {
 }
 
 // rate estimates events per second: each event counts fully when it happens
-// and fades by a factor of e per span. The zero value but for span is at rest.
+// and fades by a factor of e per span. With nothing but span set it is at rest.
 type rate struct {
 	span time.Duration
 	sum  float64

@@ -207,7 +207,7 @@ func (a httpAnswer) retryAfter(now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	// The site's clock gave the date, so it is to be compared with that clock.
+	// The site's clock gave the date, so compare it with that clock.
 	if sent, err := http.ParseTime(a.header.Get("Date")); err == nil {
 		now = sent
 	}

@@ -59,7 +59,7 @@ end
 
 // reportScript takes note of calls and returns standing().
 //
-// ARGV[8] calls that succeeded  ARGV[9] that failed  ARGV[10] for how many ms the
+// ARGV[8] calls that succeeded  ARGV[9] that failed  ARGV[10] how many ms the
 // system asked to be left alone  ARGV[11] the last failure's reason  ARGV[12] a
 // random number from 0 to 1  ARGV[13] the token of the caller's probe
 //
@@ -110,7 +110,7 @@ return {standing()}
 
 // beginScript asks whether a pass may begin.
 //
-// ARGV[8] a token for the probe that the pass may become  ARGV[9] for how many ms
+// ARGV[8] a token for the probe that the pass may become  ARGV[9] how many ms
 // it has the right to probe; see keepProbeScript
 //
 // Returns {verdict, ms until asking again, standing()...}; verdict 0: not now,

@@ -58,7 +58,7 @@ func (p *Places) UnderWay() int {
 //
 // KEYS[1] the hash
 // ARGV[1] the process  ARGV[2] its passes under way  ARGV[3] contacts a second
-// that it stored lately  ARGV[4] for how many ms this counts
+// that it stored lately  ARGV[4] how many ms this counts
 // ARGV[5] the seconds in which the site should store what is under way
 // ARGV[6] passes that may be under way however slow the site is; empty: none is
 // asked for

@@ -207,7 +207,7 @@ func (p *request) contactID() (string, error) {
 }
 
 // beside returns what a form states beside what was needed of it, if it was
-// made for this endpoint. A form of which nothing is needed is looked at if that
+// made for this endpoint. A form that is not needed is looked at if that
 // is cheap: those that were made for this endpoint are small.
 func (p *request) beside(action contact.Action) params {
 	lacks := action >= contact.Update && p.query.role.empty() || action == contact.Add && p.query.notify.empty()

@@ -148,8 +148,8 @@ func (r admissionRun) logged() (lines int) {
 	return lines
 }
 
-// displaced is by how many places a contact was read later or earlier than its
-// turn, at most: the last read of each counts.
+// displaced is the largest number of places by which a contact was read before or
+// after its turn. The last read of each contact counts.
 func (c *crm) displaced() (most int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -57,7 +57,7 @@ type measurement struct {
 	asked bool // taken only when it is asked for by its name
 }
 
-// wanted says whether a measurement is to be taken.
+// wanted says whether to take a measurement.
 func (m measurement) wanted(only []string) bool {
 	if len(only) == 0 {
 		return !m.asked

@@ -11,7 +11,7 @@ import (
 	"spillway/internal/lab/slowdisk"
 )
 
-// slowSync is by how much longer a sync takes on the slow disk: what a small
+// slowSync is how much longer a sync takes on the slow disk: what a small
 // virtual machine's network disk takes when others use it.
 const slowSync = 20 * time.Millisecond
 

@@ -159,7 +159,7 @@ func (s *stage) eventually(ctx context.Context, within, every time.Duration, wha
 	}
 }
 
-// rest waits; the measured programs are to be left alone meanwhile.
+// rest waits, so that the measured programs are left alone for a while.
 func (s *stage) rest(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -170,7 +170,7 @@ func (s *stage) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// trace leaves of a requirement's message what says what went wrong.
+// trace shortens a requirement's message to the part that says what went wrong.
 func trace(message string) string {
 	var kept []string
 	keep := false

@@ -79,7 +79,7 @@ func (s *stage) ingestMemory(ctx context.Context, server *redistest.Server) Row 
 // workerMemory holds 64 passes in the CRM's answer at once.
 func (s *stage) workerMemory(ctx context.Context) Row {
 	const passes = 64
-	// A site of which nothing is known gets two batches of 16 at first, and no
+	// A new site gets two batches of 16 at first, and no
 	// more passes than that begin: it shows what it can before.
 	const before = 300
 	server := redistest.Start(s, everySecond()...)

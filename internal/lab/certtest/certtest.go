@@ -23,7 +23,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Authority signs certificates. Nobody trusts it who was not told to.
+// Authority signs certificates. Only clients that are given its certificate trust
+// it.
 type Authority struct {
 	PEM []byte // its own certificate
 

@@ -29,7 +29,7 @@ add_action( 'added_user_meta', function ( $mid, $user_id, $key, $value ) {
 	if ( 'last_name' !== $key ) {
 		return;
 	}
-	// What was written so far is to be read, and may be changed.
+	// Hooks read what was written so far, and may change it.
 	update_user_meta( $user_id, 'seen', get_user_meta( $user_id, 'first_name', true ) . ' ' . get_user_meta( $user_id, 'last_name', true ) . ' ' . get_user_meta( $user_id, 'before_the_meta', true ) );
 	if ( 'Changed' === $value ) {
 		update_user_meta( $user_id, 'first_name', 'by a hook' );

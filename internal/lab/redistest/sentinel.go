@@ -24,8 +24,8 @@ type Sentinel struct {
 	sentinels []string // addresses
 }
 
-// DownAfter is how long a master does not answer until the Sentinels hold it for
-// down.
+// DownAfter is how long a master must not have answered before the Sentinels
+// consider it down.
 const DownAfter = 2 * time.Second
 
 // masterName is the name by which the Sentinels know the master.
@@ -89,7 +89,7 @@ func (s *Sentinel) URL() string {
 	return "redis-sentinel://" + strings.Join(s.sentinels, ",") + "/" + masterName
 }
 
-// Client returns a client of whoever is master; it is closed when the test
+// Client returns a client of the current master; it is closed when the test
 // ends.
 func (s *Sentinel) Client() *redis.Client {
 	client := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: masterName, SentinelAddrs: s.sentinels})

@@ -144,7 +144,7 @@ func (c *CRM) call(route string, watched bool, act func(r *http.Request, body []
 }
 
 // answer takes the time that a call takes. It is over before the answer leaves:
-// whoever has the answer may call again at once.
+// a caller that has the answer may call again at once.
 func (c *CRM) answer(r *http.Request, key string, body []byte, act func(r *http.Request, body []byte) answer) answer {
 	defer c.begin(key)()
 	if refusal, refused := c.refuse(r); refused {

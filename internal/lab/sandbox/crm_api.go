@@ -61,7 +61,7 @@ func (c *CRM) present(id string) (map[string]any, bool) {
 }
 
 // mixedID writes an id as the API may: a number if it is even, else a text, so
-// that whoever reads it has to take both.
+// that readers have to accept both.
 func mixedID(id int64) any {
 	if id%2 == 0 {
 		return id

@@ -14,7 +14,7 @@ func (s *Site) Credentials() (user, appPassword string) {
 // WeakCredentials belong to a subscriber.
 func (s *Site) WeakCredentials() (user, appPassword string) { return s.weak.user, s.weak.password }
 
-// refuse turns away whom the connector would.
+// refuse turns away the callers that the connector would turn away.
 func (s *Site) refuse(r *http.Request) (answer, bool) {
 	user, password, given := credentials(r)
 	password = onlyAlphanumeric(password)

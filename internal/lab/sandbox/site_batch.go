@@ -35,7 +35,7 @@ type result struct {
 	Role      string          `json:"role,omitempty"`
 	Notes     []string        `json:"notes,omitzero"`
 	Error     *failure        `json:"error,omitempty"`
-	// Tags that the CRM is to be told of.
+	// Tags that the site has changed and the CRM does not know of.
 	AppliedTags []string `json:"applied_tags,omitempty"`
 	RemovedTags []string `json:"removed_tags,omitempty"`
 }

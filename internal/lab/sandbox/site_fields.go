@@ -211,7 +211,7 @@ var (
 	notInLogins = regexp.MustCompile(`[^a-zA-Z0-9 _.@-]`)
 )
 
-// cleanLogin does what WordPress does to a login, but for accents, which
+// cleanLogin does what WordPress does to a login. It leaves accents alone, which
 // WordPress turns into plain letters.
 func cleanLogin(login string) string {
 	login = notInLogins.ReplaceAllString(tagOrEntity.ReplaceAllString(login, ""), "")

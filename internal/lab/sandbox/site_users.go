@@ -66,7 +66,7 @@ type newest struct {
 	at        time.Time
 }
 
-// newestLife is for how long a pass keeps out older ones.
+// newestLife is how long a pass keeps older ones out.
 const newestLife = time.Hour
 
 const codeSuperseded = "superseded"

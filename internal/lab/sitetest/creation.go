@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whom an add creates, and under which login.
+// Which users an add creates, and under which login.
 var creationRules = []rule{
 	{"AddWithoutAddressIsRefused", func(s *trial) {
 		for _, members := range []object{{}, {"email": ""}} {

@@ -68,7 +68,7 @@ var valueRules = []rule{
 	}},
 }
 
-// What no value may bring in, whoever stores it.
+// What no value may bring in, with WP Fusion or without.
 var scriptRules = []rule{
 	{"NothingOfAScriptIsStored", func(s *trial) {
 		attacks := []string{

@@ -87,7 +87,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.inside.ServeHTTP(held, r)
 }
 
-// calls reads whom a request is about.
+// calls reads which contacts a request is about.
 func (f *front) calls(r *http.Request, body []byte) []call {
 	by, still := f.worker.life(), f.worker.stoodStill()
 	path := r.URL.Path

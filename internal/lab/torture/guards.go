@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// guards are what the suite is shown to miss when it is gone.
+// guards are the pieces of code whose absence the suite must notice.
 var guards = []Mutation{
 	{
 		Name: "gen", Why: "a webhook that arrives during a pass causes another pass",

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// holdAsked is for how long the CRM holds everybody back at the end of a run:
+	// holdAsked is how long the CRM makes all callers wait at the end of a run:
 	// longer than a pass waits.
 	holdAsked = 30 * time.Second
-	// holdWatched is for how long nothing may happen then.
+	// holdWatched is how long nothing may happen then.
 	holdWatched = 8 * time.Second
 	// holdContacts wait meanwhile.
 	holdContacts = 40

@@ -13,7 +13,7 @@ func names(processes []*process) []string {
 	return list
 }
 
-// sortEvents gives events from a map an order that repeats.
+// sortEvents puts events from a map into an order that is the same in each run.
 func sortEvents(events []event) {
 	slices.SortFunc(events, func(a, b event) int { return cmp.Compare(a.name, b.name) })
 }

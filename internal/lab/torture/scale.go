@@ -53,9 +53,9 @@ func (r ScaleResult) String() string {
 		r.Workers, r.PerSecond, 100*r.OfBound, 100*r.Busiest, r.AtOnce, strings.Join(append([]string{""}, r.Problems...), "\n  ! "))
 }
 
-// Scale drains a backlog with each number of workers: nothing may be lost, and
-// without a change nothing stored twice. The budgets are counted at the CRM's
-// and the site's doors, over all workers.
+// Scale drains a backlog with each number of workers. Nothing may be lost and,
+// without a change, nothing stored twice. It counts the calls of all workers where
+// they reach the CRM and the site.
 func Scale(ctx context.Context, options ScaleOptions) (results []ScaleResult, err error) {
 	for _, workers := range options.Workers {
 		result, err := options.drain(ctx, workers)

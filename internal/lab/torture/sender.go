@@ -31,7 +31,7 @@ type senders struct {
 	givenUp int
 	errs    map[string]int // what came instead of a 2xx
 	synced  int            // answers that waited for the pass
-	lies    []string       // of them, what was not so
+	lies    []string       // what was false in them
 
 	aside chan struct{} // the places of webhooks whose sender waits
 	group sync.WaitGroup
@@ -232,7 +232,7 @@ type told struct {
 	UserID          int64 `json:"user_id"`
 }
 
-// lie is what is not so of an answer that says synced; empty: it is the truth.
+// lie says what is false in an answer that says synced; empty: all of it is true.
 func (r *run) lie(p *person, made promise, said told) string {
 	if said.Outcome == "skipped" {
 		if made.action == contact.Add {

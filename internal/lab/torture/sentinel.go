@@ -90,7 +90,7 @@ func (s *sentinelSet) client() redis.UniversalClient {
 	return redis.NewFailoverClient(&redis.FailoverOptions{MasterName: masterName, SentinelAddrs: addrs})
 }
 
-// master asks the Sentinels for the node that they hold for the master.
+// master asks the Sentinels which node is the master.
 func (s *sentinelSet) master(ctx context.Context) (*server, error) {
 	var failure error
 	for _, sentinel := range s.sentinels {

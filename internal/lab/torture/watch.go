@@ -130,7 +130,7 @@ func (w *watch) overtaker(c call, p *pass) string {
 	return ""
 }
 
-// acted notes whom the site has no user for: only then does a pass that brings
+// acted notes the contacts that have no user on the site: only then does a pass that brings
 // tags read the contact after it has stored.
 func (w *watch) acted(_ context.Context, calls []call, answer []byte) {
 	if calls[0].step != storing {

@@ -2,5 +2,5 @@
 
 package connect
 
-// giveTo leaves the file to whoever made it.
+// giveTo leaves the file to the user who made it.
 func giveTo(string, string, string) error { return nil }

@@ -14,7 +14,7 @@ import (
 )
 
 // longWait is how long a contact waits before it is worth a warning. A burst of
-// many contacts takes longer, and is none.
+// many contacts takes longer, and is no reason to warn.
 const longWait = 30 * time.Minute
 
 // workers sees whether anybody works, and whether the work gets done.

@@ -128,7 +128,7 @@ func (l *Lock) Take(ctx context.Context) (held context.Context, release func(), 
 //
 // KEYS[1] the lock  ARGV[1] this holder  ARGV[2] its life in ms
 //
-// Returns {the other holder or an empty text, for how many ms it has the lock}.
+// Returns {the other holder or an empty text, how many ms it still has the lock}.
 var tryScript = redis.NewScript(`
 local has = redis.call("GET", KEYS[1])
 if has and has ~= ARGV[1] then return {has, redis.call("PTTL", KEYS[1])} end

@@ -208,7 +208,7 @@ func redisAway(err error) error {
 
 type away struct{ error }
 
-// Outage returns zero: Redis does not say for how long.
+// Outage returns zero: Redis does not say how long it will be away.
 func (*away) Outage() time.Duration { return 0 }
 
 // Unwrap returns Redis's error.

@@ -23,7 +23,7 @@ type candidate struct {
 // scan is what reading the site's users has found.
 type scan struct {
 	users      int // with a contact id
-	foreign    int // of them, whose id is none of the CRM's
+	foreign    int // of them, those whose id is not one of the CRM's
 	candidates []candidate
 	unproven   []uint64 // contacts without a user that are too many to be looked at
 	ended      time.Time

@@ -36,7 +36,7 @@ func (k *Keeper) note(ctx context.Context, share float64) {
 type Filling struct {
 	// Share of the memory that is used now, from 0 to 1.
 	Share float64
-	// PerDay is by how much the share grew in the last day; negative: it fell.
+	// PerDay is the growth of the share in the last day; negative: it fell.
 	// Known says whether there is a day to compare with.
 	PerDay float64
 	Known  bool

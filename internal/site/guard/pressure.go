@@ -29,7 +29,7 @@ type pressure struct {
 }
 
 const (
-	// firstBatch is what a site gets of which nothing is known.
+	// firstBatch is the first batch of a site that is not known yet.
 	firstBatch = 16
 	// requestTime is how long a request should take at most: the connector
 	// defers contacts after 10 s, and a request that is under way cannot be
