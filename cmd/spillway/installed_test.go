@@ -57,6 +57,7 @@ func TestWhoMayNotReadTheServicesSettingsIsToldHow(t *testing.T) {
 func TestJournalsLieWithTheInstallationsData(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
+	require.NoError(t, os.Chmod(data, 0o770|os.ModeSetgid)) // as the package has it
 	server := redistest.Start(t)
 	folder := installedIn(t, "SPILLWAY_REDIS_URL="+server.URL()+"\n", nil)
 	var out, errOut bytes.Buffer
@@ -64,6 +65,8 @@ func TestJournalsLieWithTheInstallationsData(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "list")
 	require.NoError(t, os.WriteFile(list, []byte("5\n6\n"), 0o600))
 	require.Equal(t, exitOK, execute(t.Context(), []string{"resync", "--file", list, "--no-wait"}, c), errOut.String())
-	require.DirExists(t, filepath.Join(data, "resync"))
+	info, err := os.Stat(filepath.Join(data, "resync"))
+	require.NoError(t, err)
+	require.Equal(t, os.ModeDir|os.ModeSetgid|0o770, info.Mode(), "members of the group share them")
 	require.Equal(t, filepath.Join("var", "resync"), (&console{data: filepath.Join(data, "none")}).journals("resync"))
 }

@@ -31,16 +31,45 @@ type File struct {
 	file *os.File
 }
 
+// folderMode and fileMode are for the one who made a journal. Below a folder that
+// passes its group on (the set-group-ID bit) the group shares it, so that each
+// of its members can go on with what another one began.
+const (
+	folderMode, fileMode             = 0o700, os.FileMode(0o600)
+	sharedFolderMode, sharedFileMode = 0o770 | os.ModeSetgid, os.FileMode(0o660)
+)
+
+// makeFolder makes the folder of a journal, if it is missing, and returns the mode
+// of the files in it.
+func makeFolder(folder string) (os.FileMode, error) {
+	if err := os.MkdirAll(folder, folderMode); err != nil {
+		return 0, err
+	}
+	parent, err := os.Stat(filepath.Dir(folder))
+	if err != nil {
+		return 0, err
+	}
+	if parent.Mode()&os.ModeSetgid == 0 {
+		return fileMode, nil
+	}
+	_ = os.Chmod(folder, sharedFolderMode) // whose folder it is not cannot, and need not
+	return sharedFileMode, nil
+}
+
 // Open opens the journal at path, and makes it and its folder if they are
 // missing. It hands each line to replay, numbered from 0; replay returns false for
 // a line that does not count.
 func Open(path string, replay func(number int, line []byte) bool) (*File, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	mode, err := makeFolder(filepath.Dir(path))
+	if err != nil {
 		return nil, fmt.Errorf("making the folder of the journal: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, fileMode)
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
+	}
+	if mode != fileMode {
+		_ = file.Chmod(mode)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
