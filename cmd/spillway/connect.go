@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -19,6 +18,7 @@ import (
 	"spillway/internal/operate/connect"
 	"spillway/internal/operate/doctor"
 	"spillway/internal/site"
+	"spillway/internal/sites"
 )
 
 type connectCommand struct {
@@ -39,20 +39,15 @@ const (
 	sitesFolder   = "/etc/spillway/sites"
 )
 
-var siteName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
-
 // Run is called by kong.
 func (cmd *connectCommand) Run(ctx context.Context, c *console) error {
 	code, err := cmd.read(c)
 	if err != nil {
 		return usageError(err.Error())
 	}
-	environ, err := c.withEnvFile(cmd.envFlag)
-	if err != nil && (cmd.EnvFile == "" || !errors.Is(err, os.ErrNotExist)) {
+	environ, err := cmd.environment(c)
+	if err != nil {
 		return err
-	}
-	if environ == nil {
-		environ = c.environ // the file does not exist yet
 	}
 	path, shared, err := cmd.target(environ, code)
 	if err != nil {
@@ -78,10 +73,24 @@ func (cmd *connectCommand) Run(ctx context.Context, c *console) error {
 	if err := plan.Write(path, true); err != nil {
 		return fmt.Errorf("%w; the code is used up and its password made: press Disconnect under Tools » Spillway, and make another code", err)
 	}
-	if !shared {
-		environ = c.environ // the file itself is read anew
+	return cmd.examine(ctx, c, environ, path, shared, plan)
+}
+
+// environment is what there is of settings already: the file that --env-file
+// names need not exist yet. Where none names a Redis, those of the services that
+// are installed on this machine are added, as for other commands.
+func (cmd *connectCommand) environment(c *console) ([]string, error) {
+	environ, err := c.withEnvFile(cmd.envFlag)
+	switch {
+	case err != nil && (cmd.EnvFile == "" || !errors.Is(err, os.ErrNotExist)):
+		return nil, err
+	case err != nil:
+		environ = c.environ
 	}
-	return cmd.examine(ctx, c, environ, path, plan)
+	if cmd.EnvFile != "" || namesRedis(environ) || c.installed == "" {
+		return environ, nil
+	}
+	return withInstalled(environ, c.installed)
 }
 
 // read takes the code from the argument or the input.
@@ -125,8 +134,8 @@ func (cmd *connectCommand) target(environ []string, code connect.Code) (path str
 	if name == "" {
 		name = code.SiteName()
 	}
-	if !siteName.MatchString(name) {
-		return "", false, usageError("--site: a site's name has small letters, digits and hyphens")
+	if !sites.ValidName(name) {
+		return "", false, usageError("--site: a site's name has up to 40 small letters, digits and hyphens")
 	}
 	return filepath.Join(folder, name+".env"), true, nil
 }
@@ -143,21 +152,19 @@ func (cmd *connectCommand) show(c *console, path string, plan connect.Plan) erro
 }
 
 // examine tells what was written and runs the doctor on it.
-func (cmd *connectCommand) examine(ctx context.Context, c *console, environ []string, path string, plan connect.Plan) error {
+func (cmd *connectCommand) examine(ctx context.Context, c *console, environ []string, path string, shared bool, plan connect.Plan) error {
 	if !cmd.JSON {
 		c.remarks(plan)
-		c.say("\nWritten to %s, for its owner's eyes alone.\n\n", path)
-		if folder := filepath.Dir(path); folder == sitesFolder && valueOf(environ, sitesVariable) == "" {
+		c.say("\nWritten to %s.\n\n", path)
+		if folder := filepath.Dir(path); shared && valueOf(environ, sitesVariable) == "" {
 			c.say("To do: set %s=%s for ingest and the workers, and restart them; they read the folder only then.\n\n", sitesVariable, folder)
 		}
 	}
-	// The site's file counts before what the environment had of another one.
-	own := &console{out: c.out, err: c.err, in: c.in, environ: withoutSite(environ, plan)}
-	all, err := own.settings(envFlag{EnvFile: path}, config.Flags{})
+	written, err := cmd.written(c, environ, path, shared, plan)
 	if err != nil {
 		return err
 	}
-	report := doctor.Examine(ctx, all[0]) // that of the file
+	report := doctor.Examine(ctx, written)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -170,6 +177,29 @@ func (cmd *connectCommand) examine(ctx context.Context, c *console, environ []st
 		err = errFindings
 	}
 	return err
+}
+
+// written reads the settings of the site back, with those of the installation.
+func (cmd *connectCommand) written(c *console, environ []string, path string, shared bool, plan connect.Plan) (config.Config, error) {
+	if !shared {
+		// The file counts before what the environment had of another site.
+		own := &console{environ: withoutPlanned(c.environ, plan)}
+		all, err := own.settings(envFlag{EnvFile: path}, config.Flags{})
+		if err != nil {
+			return config.Config{}, err
+		}
+		return all[0], nil
+	}
+	folder, file := filepath.Split(path)
+	installation, err := config.Flags{}.Config(config.Operator, append(withoutSite(environ), sitesVariable+"="+folder))
+	if err != nil {
+		return config.Config{}, err
+	}
+	all, err := sites.Read(installation, config.Operator)
+	if err != nil {
+		return config.Config{}, err
+	}
+	return sites.Find(all, strings.TrimSuffix(file, ".env"))
 }
 
 // connected is what --json prints.
@@ -239,18 +269,34 @@ func isGiven(environ []string, name string) bool {
 	return valueOf(environ, name) != "" || valueOf(environ, name+"_FILE") != ""
 }
 
-// withoutSite takes out of an environment what a plan sets, and the folder of
-// sites: the doctor examines one site.
-func withoutSite(environ []string, plan connect.Plan) []string {
+// withoutPlanned takes out of an environment what a plan sets, and the folder of
+// sites.
+func withoutPlanned(environ []string, plan connect.Plan) []string {
 	drop := map[string]bool{sitesVariable: true}
 	for _, line := range plan.Lines {
 		if !line.Off {
-			drop[line.Name], drop[line.Name+"_FILE"] = true, true
+			drop[line.Name] = true
 		}
 	}
+	return without(environ, drop)
+}
+
+// withoutSite takes out of an environment what belongs to a site, and the folder
+// of sites: an installation that had one site may have its settings there still.
+func withoutSite(environ []string) []string {
+	drop := map[string]bool{sitesVariable: true}
+	for _, entry := range config.Table() {
+		if entry.Scope == config.ScopeSite {
+			drop[entry.Name] = true
+		}
+	}
+	return without(environ, drop)
+}
+
+func without(environ []string, drop map[string]bool) []string {
 	var kept []string
 	for _, pair := range environ {
-		if name, _, _ := strings.Cut(pair, "="); !drop[name] {
+		if name, _, _ := strings.Cut(pair, "="); !drop[strings.TrimSuffix(name, "_FILE")] {
 			kept = append(kept, pair)
 		}
 	}

@@ -38,6 +38,9 @@ const (
 // addresses.
 var nameOf = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$`)
 
+// ValidName reports whether a site may have that name.
+func ValidName(name string) bool { return nameOf.MatchString(name) }
+
 // Read returns the settings of every site, sorted by name: those of the
 // installation with the site's own. The error is a [*config.Invalid].
 func Read(installation config.Config, role config.Role) ([]config.Config, error) {

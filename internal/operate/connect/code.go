@@ -64,7 +64,11 @@ func ParseCode(pasted string) (Code, error) {
 	return code, nil
 }
 
-// SiteName proposes a name for the site's settings: its host, without www.
+// longestName is how long a site's name may be; see package sites.
+const longestName = 40
+
+// SiteName proposes a name for the site's settings: its host, without www, as far
+// as a name may be long.
 func (c Code) SiteName() string {
 	site, err := url.Parse(c.Site)
 	if err != nil {
@@ -77,6 +81,7 @@ func (c Code) SiteName() string {
 		}
 		return '-'
 	}, name), "-")
+	name = strings.TrimRight(name[:min(len(name), longestName)], "-")
 	if name == "" {
 		return "site"
 	}

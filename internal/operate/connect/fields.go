@@ -23,7 +23,9 @@ func (p *Plan) fields(f settings) {
 			continue
 		}
 		if r.pseudo {
-			hidden = append(hidden, r.key)
+			if r.key != "user_id" { // what becomes of it is said where it is returned
+				hidden = append(hidden, r.key)
+			}
 			continue
 		}
 		element := r.key + "=" + r.crm
@@ -61,7 +63,7 @@ func (p *Plan) fields(f settings) {
 		p.remark("contact_fields[role]", Changed, "a role of the CRM is given if it is in SPILLWAY_ROLES_ALLOWED and is no administrator's; WP Fusion gives any")
 	}
 	if len(hidden) > 0 {
-		p.remark("contact_fields", Left, strings.Join(hidden, ", ")+": only sent to the CRM, by WP Fusion; see SPILLWAY_RETURN_FIELDS for what Spillway returns of a new user")
+		p.remark("contact_fields", Left, strings.Join(hidden, ", ")+": only sent to the CRM, which WP Fusion goes on doing; nothing of it is stored on the site")
 	}
 }
 
@@ -133,7 +135,7 @@ func (p *Plan) returned(f settings) {
 	}
 	if len(back) > 0 {
 		p.set("SPILLWAY_RETURN_FIELDS", strings.Join(back, ","), "What else goes back of a new user.")
-		p.remark("contact_fields", Taken, "returned after a creation: "+strings.Join(back, ", "))
+		p.remark("contact_fields", Taken, "Spillway returns "+strings.Join(back, " and ")+" once, when it has created the user; WP Fusion goes on sending them for users who register on the site")
 	}
 	if crm("user_registered") != "" {
 		p.remark("contact_fields[user_registered]", Left, "Spillway does not return the date of registration; WP Fusion goes on sending it for users who register on the site")

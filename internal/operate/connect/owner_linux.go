@@ -13,11 +13,8 @@ const sharedMode = 0o640
 // giveTo gives a file the owner and mode of the one that it replaces. A new one
 // gets the owner of its folder, and the group may read it if the folder passes
 // its group on (the set-group-ID bit): so the services read the folder of sites
-// that the Debian package makes. Only root can.
+// that the Debian package makes. Only root changes the owner.
 func giveTo(file, replaced, folder string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
 	like, err := os.Stat(replaced)
 	if errors.Is(err, fs.ErrNotExist) {
 		like, err = os.Stat(folder)
@@ -29,8 +26,10 @@ func giveTo(file, replaced, folder string) error {
 	if !ok {
 		return nil
 	}
-	if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
-		return err
+	if os.Geteuid() == 0 {
+		if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+			return err
+		}
 	}
 	switch mode := like.Mode(); {
 	case mode.IsRegular() && mode.Perm() == sharedMode, mode.IsDir() && mode&fs.ModeSetgid != 0:

@@ -78,6 +78,31 @@ func NewPlan(given site.Connection, o Options) Plan {
 	return *p
 }
 
+// Missing names what a person has to fill in before the site can be served.
+func (p Plan) Missing() (names []string) {
+	for _, line := range p.Lines {
+		if line.Off && (line.Name == "SPILLWAY_CRM_URL" || line.Name == "SPILLWAY_CRM_TOKEN") {
+			names = append(names, line.Name)
+		}
+	}
+	for _, remark := range p.Remarks {
+		if remark.Setting == secretKeyName && remark.Verdict == ToDo {
+			names = append(names, secretKeyName)
+		}
+	}
+	return names
+}
+
+// Environ is the plan as an environment has it.
+func (p Plan) Environ() (environ []string) {
+	for _, line := range p.Lines {
+		if !line.Off {
+			environ = append(environ, line.Name+"="+line.Value)
+		}
+	}
+	return environ
+}
+
 // withoutFusion asks for what WP Fusion's settings would have said.
 func (p *Plan) withoutFusion(given func(string) bool) {
 	if !given("SPILLWAY_ACCESS_KEYS") {
@@ -118,18 +143,20 @@ func (p *Plan) newAccessKey() {
 	p.secret("SPILLWAY_ACCESS_KEYS", hex.EncodeToString(key[:]), "A new key, for access_key in the CRM's webhook addresses.")
 }
 
+const secretKeyName = "SPILLWAY_SECRET_KEY"
+
 func (p *Plan) secretKey(o Options) {
 	needed := slices.ContainsFunc(p.Lines, func(l Line) bool {
 		return !l.Off && (l.Name == "SPILLWAY_RETURN_PASSWORD_FIELD" || l.Name == "SPILLWAY_CRM_REFRESH_TOKEN")
 	})
 	switch {
-	case !needed || o.Given("SPILLWAY_SECRET_KEY"):
+	case !needed || o.Given(secretKeyName):
 	case o.Shared:
-		p.remark("SPILLWAY_SECRET_KEY", ToDo, "generated passwords and OAuth tokens are sealed with it; it is the installation's, so make one with `spillway keys` and put it beside SPILLWAY_REDIS_URL")
+		p.remark(secretKeyName, ToDo, "generated passwords and OAuth tokens are sealed with it; it is the installation's, so make one with `spillway keys` and put it beside SPILLWAY_REDIS_URL")
 	default:
 		var key [32]byte
 		_, _ = rand.Read(key[:])
-		p.secret("SPILLWAY_SECRET_KEY", base64.StdEncoding.EncodeToString(key[:]), "Seals generated passwords and OAuth tokens in Redis.")
+		p.secret(secretKeyName, base64.StdEncoding.EncodeToString(key[:]), "Seals generated passwords and OAuth tokens in Redis.")
 	}
 }
 
