@@ -54,6 +54,8 @@ type Options struct {
 	Addresses Addresses
 	// Creations tell of the creation limit, and let a person decide.
 	Creations Creations
+	// Connector takes connection codes; nil: there is no way to set a site up here.
+	Connector Connector
 	// Redis is the connection of asynq's monitor, of sessions, and of what
 	// replicas leave there.
 	Redis redis.UniversalClient
@@ -190,6 +192,8 @@ func (d *Dashboard) routes() http.Handler {
 // of several does not get there.
 func (d *Dashboard) wholeRoutes(guarded, api *echo.Group) {
 	guarded.GET("/replicas", d.replicasPage)
+	guarded.GET("/connect", d.connectPage)
+	guarded.POST("/connect", d.connectForm)
 	api.GET("/replicas", d.listReplicas)
 	monitor := echo.WrapHandler(asynqmon.New(asynqmon.Options{
 		RootPath: "/monitor", RedisConnOpt: connection{d.Redis},

@@ -20,11 +20,12 @@ import (
 )
 
 // siteAdmin returns what the admin address of an ingest process shows of a site.
-func siteAdmin(rdb redis.UniversalClient, settings config.Config, health http.Handler, log zerolog.Logger) admin.Options {
+func siteAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, health http.Handler, log zerolog.Logger) admin.Options {
 	options := admin.Options{
 		Contacts: newContacts(rdb, settings, nil), Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: Systems(rdb, settings), Redis: rdb,
 		Password: settings.AdminPassword, SitePassword: settings.SitePassword,
 		Creations: throttle.NewCreations(rdb, settings.Name, settings.CreationLimit),
+		Connector: connecting,
 		Health:    health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
 	}
@@ -35,9 +36,9 @@ func siteAdmin(rdb redis.UniversalClient, settings config.Config, health http.Ha
 }
 
 // wholeAdmin returns what it shows of the whole installation.
-func wholeAdmin(rdb redis.UniversalClient, settings config.Config, health http.Handler, log zerolog.Logger) admin.Options {
+func wholeAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, health http.Handler, log zerolog.Logger) admin.Options {
 	return admin.Options{
-		Redis: rdb, Password: settings.AdminPassword, Health: health, Settings: shown(settings),
+		Redis: rdb, Password: settings.AdminPassword, Connector: connecting, Health: health, Settings: shown(settings),
 		MonitorWritable: settings.MonitorWritable, Log: log,
 	}
 }

@@ -88,11 +88,12 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
 	health := observe.Handler(registry, append(systemChecks(served.systems), observe.RedisCheck(patient))...)
-	front := admin.NewFront(wholeAdmin(patient, settings, health, log))
+	connecting := newConnector(patient, settings)
+	front := admin.NewFront(wholeAdmin(patient, settings, connecting, health, log))
 	show := func(all []config.Config) {
 		var shown []admin.Options
 		for _, site := range all {
-			shown = append(shown, siteAdmin(patient, site, health, log))
+			shown = append(shown, siteAdmin(patient, site, connecting, health, log))
 		}
 		front.SetSites(shown)
 	}
