@@ -15,8 +15,10 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"spillway/internal/admin/comparisons"
 	"spillway/internal/assembly"
 	"spillway/internal/config"
+	"spillway/internal/contact"
 	"spillway/internal/lab/polltest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
@@ -354,4 +356,36 @@ function wpf_get_option( $name, $default = null ) {
 	weak, weakPassword := wp.WeakCredentials()
 	requireFinding(t, b.examine(t, "SPILLWAY_SITE_USER="+weak, "SPILLWAY_SITE_APP_PASSWORD="+weakPassword), "site rights", doctor.Fail, "403")
 	requireFinding(t, b.examine(t, "SPILLWAY_SITE_APP_PASSWORD=wrong"), "site password", doctor.Fail, "401")
+}
+
+// Webhooks that came while ingest was down are lost: the doctor proposes to look
+// for what they left, until somebody has.
+func TestComparisonIsProposedAfterIngestWasDown(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sandbox.SiteOptions{})
+	const check = "comparison"
+	requireFinding(t, b.examine(t), check, doctor.OK, "have not been compared yet")
+
+	now := time.Now().UTC().Truncate(time.Second)
+	from, to := now.Add(-3*time.Hour), now.Add(-2*time.Hour)
+	require.NoError(t, b.redis.Client().HSet(t.Context(), "spw:ingest:down", "seen", now.UnixMilli(), "from", from.UnixMilli(), "to", to.UnixMilli()).Err())
+	report := b.examine(t)
+	requireFinding(t, report, check, doctor.Warn, "ingest was down for 1h0m0s until "+to.Format(time.DateTime)+" UTC, and nothing has been compared since")
+	finding, _ := report.Find(check)
+	require.Contains(t, finding.Remedy, "spillway reconcile --repair")
+
+	store := comparisons.New(b.redis.Client())
+	compare := func(began time.Time, differences map[string]int) {
+		require.NoError(t, store.Write(t.Context(), comparisons.Comparison{
+			Site: contact.DefaultSite, By: comparisons.ByCommand, Began: began, Ended: began.Add(time.Minute), Differences: differences,
+		}))
+	}
+	compare(from.Add(-time.Hour), nil)
+	requireFinding(t, b.examine(t), check, doctor.Warn, "nothing has been compared since")
+	compare(to.Add(time.Minute), map[string]int{"tags_missing": 3})
+	requireFinding(t, b.examine(t), check, doctor.Warn, "3 contacts differed")
+	compare(to.Add(time.Hour), nil)
+	requireFinding(t, b.examine(t), check, doctor.OK, "nothing differed")
+	require.NoError(t, store.Fail(t.Context(), contact.DefaultSite, now, "the CRM was away"))
+	requireFinding(t, b.examine(t), check, doctor.Warn, "the CRM was away")
 }

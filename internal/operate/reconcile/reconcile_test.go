@@ -283,6 +283,45 @@ func TestRepairLeavesWhatAPersonDecides(t *testing.T) {
 	}
 }
 
+func TestRepairClearsTheTagsOfContactsThatAreGone(t *testing.T) {
+	t.Parallel()
+	const tags, each = 30, 4
+	b := setup(t)
+	b.agree(100, tags)
+	b.work("SPILLWAY_DELETED_CONTACTS=clear_tags")
+	for id := 1; id <= each; id++ {
+		b.stand.CRM.Delete(strconv.Itoa(id))
+		// The CRM said so for the first time eleven minutes ago.
+		ref := contact.Ref{Site: contact.DefaultSite, ID: strconv.Itoa(id)}
+		_, err := b.contacts.Absent(t.Context(), ref)
+		require.NoError(t, err)
+		rdb := b.redis.Client()
+		keys, err := rdb.Keys(t.Context(), "*absent:"+ref.String()).Result()
+		require.NoError(t, err)
+		require.Len(t, keys, 1)
+		require.NoError(t, rdb.Set(t.Context(), keys[0], time.Now().Add(-11*time.Minute).UnixMilli(), time.Hour).Err())
+	}
+	var options reconcile.Options
+	before := b.run(func(o *reconcile.Options) { options = *o })
+	require.Equal(t, each, before.Differences[reconcile.ContactGone])
+	require.Equal(t, each, before.Total())
+
+	repaired, err := reconcile.Mend(t.Context(), options, before, reconcile.Repair{Outstanding: 5, Folder: b.folder})
+	require.NoError(t, err)
+	require.Zero(t, repaired.Queued, "unless the settings say so, a person decides")
+	repaired, err = reconcile.Mend(t.Context(), options, before, reconcile.Repair{ClearDeleted: true, Outstanding: 5, Folder: b.folder})
+	require.NoError(t, err)
+	require.Equal(t, each, repaired.Queued)
+	require.Zero(t, repaired.Parked)
+	require.Zero(t, repaired.Left.Total(), "%+v", repaired.Left.Examples)
+	for id := 1; id <= each; id++ {
+		user, ok := b.stand.Site.UserByID(b.userOf(id))
+		require.True(t, ok, "the user stays")
+		require.Empty(t, user.Meta["pulsetech_tags"])
+	}
+	require.Zero(t, b.run(nil).Total())
+}
+
 func TestContactsWithOutstandingWorkAreLeftOut(t *testing.T) {
 	t.Parallel()
 	b := setup(t)
