@@ -1,6 +1,7 @@
 package assembly
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -10,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"spillway/internal/config"
 )
 
 const deployDir = "../../deploy"
@@ -140,6 +144,48 @@ func used(t *testing.T) []string {
 	names := regexp.MustCompile(`\b(?:spillway_\w+|process_\w+)`).FindAllString(exprs.String(), -1)
 	require.NotEmpty(t, names)
 	return names
+}
+
+// programOf says what the test's own process is to be, in place of the tests.
+const programOf = "ASSEMBLY_TEST_PROGRAM"
+
+// TestMain becomes a program that panics where nothing recovers.
+func TestMain(m *testing.M) {
+	if os.Getenv(programOf) == "" {
+		os.Exit(m.Run())
+	}
+	os.Args = os.Args[:1]
+	os.Exit(Main(config.Ingest, func(ctx context.Context, _ config.Config, _ zerolog.Logger) error {
+		go panic("outside of any handler")
+		<-ctx.Done()
+		return nil
+	}))
+}
+
+// A panic is started again, as often as it takes, and wrong settings are not,
+// under systemd as under Docker and Kubernetes, which start everything again.
+func TestAPanicIsStartedAgainAndWrongSettingsAreNot(t *testing.T) {
+	t.Parallel()
+	ended := func(environ ...string) int {
+		program := exec.CommandContext(t.Context(), os.Args[0])
+		program.Env = append([]string{programOf + "=panic"}, environ...)
+		out, err := program.CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, "%s", out)
+		return exit.ExitCode()
+	}
+	panicked, wrong := ended("SPILLWAY_ACCESS_KEYS=a-long-access-key"), ended("SPILLWAY_ACCESS_KEYS=short")
+	require.Equal(t, ExitSettings, wrong)
+	for _, unit := range []string{"spillway-ingest.service", "spillway-worker@.service"} {
+		text := read(t, "systemd/"+unit)
+		require.Contains(t, text, "\nRestart=always\n", unit)
+		require.Contains(t, text, "\nStartLimitIntervalSec=0\n", "%s: a few panics in a row would stop it for good", unit)
+		prevented := strings.Fields(regexp.MustCompile(`(?m)^RestartPreventExitStatus=(.*)$`).FindStringSubmatch(text)[1])
+		require.NotContains(t, prevented, fmt.Sprint(panicked), unit)
+		require.Contains(t, prevented, fmt.Sprint(wrong), unit)
+	}
+	require.Contains(t, read(t, "systemd/spillway-redis.service"), "\nRestart=always\n")
+	require.Contains(t, read(t, "compose.yaml"), "restart: unless-stopped")
 }
 
 func TestSystemdUnitsAreValidAndHardened(t *testing.T) {
