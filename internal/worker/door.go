@@ -44,6 +44,7 @@ type door struct {
 type look struct {
 	next   time.Time // when it is worth asking again
 	filled bool      // the last script took something
+	kept   *place    // for the script that Redis did not know: its text comes next
 }
 
 const (
@@ -128,45 +129,66 @@ return redis.call('LLEN', KEYS[1])
 func (d *door) take(ctx context.Context, keys []string, run func() *redis.Cmd) *redis.Cmd {
 	queue := queueOf(keys[0])
 	l := d.looks[queue]
-	if l == nil || !d.rest() || time.Now().Before(l.next) {
+	if l == nil {
 		return nothing(ctx, nil)
 	}
-	// An empty queue is looked at and costs no more than that.
-	if !l.filled {
-		n, err := waitingScript.Run(ctx, d.UniversalClient, keys[:2]).Int()
-		if err != nil || n == 0 {
-			l.next = d.idleUntil(time.Now())
+	p := l.kept
+	if l.kept = nil; p == nil {
+		var err error
+		if p, err = d.ask(ctx, queue, l, keys); p == nil {
 			return nothing(ctx, err)
 		}
 	}
-	site := d.site(queue)
-	if site == nil {
-		l.next = time.Now().Add(goneWait)
-		return nothing(ctx, nil)
-	}
-	leave := d.share.take(site.Name)
-	if leave == nil {
-		l.next = time.Now().Add(fullWait)
-		return nothing(ctx, nil)
-	}
-	end, wait, err := site.Gate.Begin(ctx)
-	if end == nil {
-		leave()
-		l.next = time.Now().Add(wait)
-		return nothing(ctx, err)
-	}
-	p := &place{end: func() { end(); leave() }}
 	// The handler may come before the answer is looked at.
 	d.mu.Lock()
 	d.places[queue] = append(d.places[queue], p)
 	d.mu.Unlock()
 	answer := run()
 	if l.filled = answer.Err() == nil; !l.filled {
-		l.next = d.idleUntil(time.Now())
 		d.remove(queue, p)
+		if redis.HasErrorPrefix(answer.Err(), "NOSCRIPT") {
+			// asynq sends the script's text at once. A gate that opens seldom would
+			// not open for that one, too, and then the script is never known.
+			l.kept = p
+			return answer
+		}
+		l.next = d.idleUntil(time.Now())
 		p.end()
 	}
 	return answer
+}
+
+// ask asks for a place for a pass of a queue's site. Nil: not now, or the queue is
+// empty.
+func (d *door) ask(ctx context.Context, queue string, l *look, keys []string) (*place, error) {
+	if !d.rest() || time.Now().Before(l.next) {
+		return nil, nil
+	}
+	// An empty queue is looked at and costs no more than that.
+	if !l.filled {
+		n, err := waitingScript.Run(ctx, d.UniversalClient, keys[:2]).Int()
+		if err != nil || n == 0 {
+			l.next = d.idleUntil(time.Now())
+			return nil, err
+		}
+	}
+	site := d.site(queue)
+	if site == nil {
+		l.next = time.Now().Add(goneWait)
+		return nil, nil
+	}
+	leave := d.share.take(site.Name)
+	if leave == nil {
+		l.next = time.Now().Add(fullWait)
+		return nil, nil
+	}
+	end, wait, err := site.Gate.Begin(ctx)
+	if end == nil {
+		leave()
+		l.next = time.Now().Add(wait)
+		return nil, err
+	}
+	return &place{end: func() { end(); leave() }}, nil
 }
 
 // rest waits until some queue is worth a look, for a second at most; false: the

@@ -101,6 +101,31 @@ func TestAShutGateLeavesTheQueueUntouched(t *testing.T) {
 	require.NotContains(t, log.String(), `"level":"error"`)
 }
 
+// onceGate lets one pass begin, ever: as the gate of a CRM that allows few calls
+// does within the time that matters here.
+type onceGate struct {
+	narrowGate
+}
+
+func (g *onceGate) Begin(ctx context.Context) (end func(), wait time.Duration, err error) {
+	if end, wait, err = g.narrowGate.Begin(ctx); end != nil {
+		g.set(0)
+	}
+	return end, wait, err
+}
+
+// A Redis that is new, or that a failover has put in place, does not know asynq's
+// script. The place of the pass must outlast the second try, with the text.
+func TestAGateThatOpensSeldomIsEnoughForARedisThatKnowsNoScripts(t *testing.T) {
+	b := setup(t)
+	b.submit(t, numbered(1), upd)
+	require.NoError(t, b.rdb.ScriptFlush(t.Context()).Err())
+	gate := &onceGate{narrowGate{most: 1}}
+	b.startBehind(t, passFunc(updated), gate, zerolog.Nop())
+	b.eventually(t, numbered(1), pending.Idle)
+	require.Zero(t, gate.UnderWay())
+}
+
 // 60 contacts, two at a time, over two workers: each begins in its turn.
 func TestContactsThatWaitForTheGateKeepTheirOrder(t *testing.T) {
 	b := setup(t)
