@@ -93,6 +93,7 @@ type Config struct {
 type OfSite struct {
 	Name string // of the site
 
+	Mode       Mode          // how contacts get to the site
 	Settle     time.Duration // how long a contact must have been without a webhook
 	AccessKeys []string
 	AnswerWait time.Duration // how long the answer to an add waits for its pass; 0: not at all
@@ -116,6 +117,21 @@ type OfSite struct {
 	// the only site of an installation: the installation's password does.
 	SitePassword string
 }
+
+// Mode is how contacts get to a site.
+type Mode string
+
+// The modes.
+const (
+	// Connector stores contacts through Spillway's plugin.
+	Connector Mode = "connector"
+	// Observe asks Spillway's plugin what it would do, and writes nothing
+	// anywhere.
+	Observe Mode = "observe"
+	// Relay calls WP Fusion's own endpoint. It needs neither the plugin nor the
+	// CRM.
+	Relay Mode = "relay"
+)
 
 // CRM says where the CRM is and how to call it. Either Token is set, or
 // ClientID, ClientSecret and RefreshToken are.

@@ -63,7 +63,7 @@ func TestDefaultsAreThoseOfTheTable(t *testing.T) {
 				{WordPress: "first_name", CRM: "first_name", Type: contact.Text},
 				{WordPress: "last_name", CRM: "last_name", Type: contact.Text},
 			},
-			RolesAllowed: []string{"subscriber", "customer"}, CreationLimit: 1000, Login: "email",
+			RolesAllowed: []string{"subscriber", "customer"}, CreationLimit: 1000, Login: "email", Mode: config.Connector,
 		},
 		IngestAddr: ":8080", AdminAddr: "127.0.0.1:8081", WorkerAddr: "127.0.0.1:8082",
 		WorkerConcurrency: 64,
@@ -94,7 +94,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_CREATED_TAG= Account created ", "SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student", "SPILLWAY_CREATION_LIMIT=50",
-		"SPILLWAY_LOGIN=FLName", "SPILLWAY_NOTIFY=always", "SPILLWAY_DELETED_CONTACTS=clear_tags",
+		"SPILLWAY_MODE=Observe", "SPILLWAY_LOGIN=FLName", "SPILLWAY_NOTIFY=always", "SPILLWAY_DELETED_CONTACTS=clear_tags",
 		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_MONITOR_WRITABLE=true",
 		"SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
@@ -111,7 +111,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
 		Queues: 4, AnswerWaiters: 20,
 		OfSite: config.OfSite{
-			Name: "default", Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond,
+			Name: "default", Mode: config.Observe, Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond,
 			AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 			CRM: config.CRM{
 				URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",

@@ -22,6 +22,7 @@ type Flags struct {
 	CRMRate             string `name:"crm-rate" placeholder:"N" help:"CRM calls per second over all replicas (default 40)." group:"The CRM" scope:"site"`
 	CRMConcurrency      string `name:"crm-concurrency" placeholder:"N" help:"CRM calls at once per worker (default 16)." group:"The CRM" scope:"site"`
 	SiteURL             string `name:"site-url" placeholder:"URL" help:"The WordPress site; https://USER:PASSWORD@HOST if its web server asks for them (Basic authentication)." group:"The site" example:"https://www.example.com" scope:"site"`
+	Mode                string `name:"mode" placeholder:"MODE" help:"How contacts get to the site: connector (Spillway's plugin stores them), observe (the plugin says what it would do and nothing is written anywhere, while WP Fusion goes on) or relay (WP Fusion's own endpoint is called; needs neither the plugin nor the CRM) (default connector)." group:"The site" scope:"site"`
 	SiteUser            string `name:"site-user" placeholder:"NAME" help:"The WordPress user that the application password belongs to." group:"The site" example:"spillway" scope:"site"`
 	SiteBatch           string `name:"site-batch" placeholder:"N" help:"Contacts per request to the site (default 50)." group:"The site" scope:"site"`
 	SiteConcurrency     string `name:"site-concurrency" placeholder:"N" help:"Requests to the site at once over all replicas (default 1)." group:"The site" scope:"site"`

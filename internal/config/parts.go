@@ -37,6 +37,7 @@ func (s *settings) redis(c *Config, role Role) {
 // intake reads what ingest needs to know of a site. The addresses of the CRM and
 // the site are for the dashboard's links only; a worker needs and checks them.
 func (s *settings) intake(c *OfSite, role Role, needed bool) {
+	c.Mode = Mode(s.choice("SPILLWAY_MODE", modeChoices))
 	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
 	if !role.ingests() {
 		return
@@ -160,6 +161,7 @@ func (s *settings) fields(c *OfSite) {
 
 // What settings choose from; the first is the default.
 const (
+	modeChoices    = "connector observe relay"
 	loginChoices   = "email flname fnamenum"
 	notifyChoices  = "asked always"
 	deletedChoices = "keep clear_tags"

@@ -52,6 +52,7 @@ func (c Config) Settings() []Setting {
 // none is worth showing.
 func (c OfSite) settings(waits bool) []Setting {
 	list := []Setting{
+		{"SPILLWAY_MODE", string(c.Mode)},
 		{"SPILLWAY_SETTLE", c.Settle.String()},
 		{"SPILLWAY_ACCESS_KEYS", count(len(c.AccessKeys))},
 	}
