@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+
+	"spillway/internal/site/web"
 )
 
 // Exchange says which connection code is exchanged, and how the site is reached.
@@ -51,11 +53,11 @@ var ErrCodeRefused = errors.New("the site refuses the connection code: it counts
 // Connect exchanges a connection code's secret. The error is ErrCodeRefused, a
 // *Hindered, or says what else the site answered; it never holds the secret.
 func Connect(ctx context.Context, e Exchange) (Connection, error) {
-	base, server, err := parseURL(e.URL)
+	base, server, err := web.ParseURL(e.URL)
 	if err != nil {
 		return Connection{}, err
 	}
-	c := &Client{options: Options{Timeout: defaultTimeout}, base: base, server: server, http: httpClient(nil, e.Roots)}
+	c := &Client{options: Options{Timeout: defaultTimeout}, base: base, server: server, http: web.Client(nil, e.Roots)}
 	sent, err := json.Marshal(map[string]any{"secret": e.Secret, "dry_run": e.DryRun})
 	if err != nil {
 		return Connection{}, errors.New("exchanging the connection code: its secret is no text")
@@ -68,7 +70,7 @@ func Connect(ctx context.Context, e Exchange) (Connection, error) {
 		return Connection{}, a.connectRefusal()
 	}
 	var connection Connection
-	if json.Unmarshal(trimBOM(a.body), &connection) != nil || connection.User == "" || connection.Password == "" && !e.DryRun {
+	if json.Unmarshal(web.TrimBOM(a.body), &connection) != nil || connection.User == "" || connection.Password == "" && !e.DryRun {
 		return Connection{}, errors.New("exchanging the connection code: the site answered with something else than a connection; make another code and try again")
 	}
 	return connection, nil
@@ -82,7 +84,7 @@ func (a httpAnswer) connectRefusal() error {
 	case isOwn && own == "connect_refused":
 		return ErrCodeRefused
 	case ok && isOwn && a.status == http.StatusConflict:
-		return fmt.Errorf("the site hands nothing over (%s): %s", plainCode(own, "refused"), plain(message))
+		return fmt.Errorf("the site hands nothing over (%s): %s", plainCode(own, "refused"), web.Plain(message))
 	case ok && a.status == http.StatusNotFound:
 		hindered := a.hinders("no_plugin", "")
 		hindered.Text = "its plugin spillway-connector takes no connection code"

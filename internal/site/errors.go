@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"spillway/internal/contact"
 )
@@ -132,29 +131,7 @@ type wholeFailure struct {
 
 func (e *wholeFailure) Error() string { return e.what }
 
-var (
-	addressLike = regexp.MustCompile(`[^\s@<>"']+@[^\s@<>"']+`)
-	codeLike    = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
-)
-
-// longestMessage bounds what the site may put into an error.
-const longestMessage = 200
-
-// plain makes a message of the site fit for logs. The connector's own messages
-// hold no personal data; those of other plugins might.
-func plain(message string) string {
-	message = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return ' '
-		}
-		return r
-	}, message)
-	message = addressLike.ReplaceAllString(message, "(address)")
-	if runes := []rune(message); len(runes) > longestMessage {
-		message = string(runes[:longestMessage]) + "…"
-	}
-	return message
-}
+var codeLike = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 
 // shortestValue keeps a value such as "1" from making holes into a message.
 const shortestValue = 3

@@ -3,11 +3,11 @@ package site
 import (
 	"encoding/json"
 	"fmt"
-	"html"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
+
+	"spillway/internal/site/web"
 )
 
 // Hindered reports that something between Spillway and the connector keeps
@@ -119,20 +119,20 @@ func (a httpAnswer) hindrance() *Hindered {
 		return a.hindranceOf(code, message)
 	}
 	switch {
-	case a.isChallenge():
-		return a.hinders("challenge", a.page())
+	case web.IsChallenge(a.header, a.body):
+		return a.hinders("challenge", web.Words(a.body))
 	case a.status == http.StatusTooManyRequests:
-		e := a.hinders("rate_limited", a.page())
-		e.After = a.retryAfter(time.Now())
+		e := a.hinders("rate_limited", web.Words(a.body))
+		e.After = web.RetryAfter(a.status, a.header, time.Now())
 		return e
 	case a.status == http.StatusUnauthorized && a.header.Get("WWW-Authenticate") != "":
 		return a.hinders("server_password", "")
-	case a.status == http.StatusUnauthorized && !a.isPage():
+	case a.status == http.StatusUnauthorized && !web.IsPage(a.body):
 		return a.hinders("not_let_in", "")
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
-		return a.hinders("refused_page", a.page())
-	case a.status == http.StatusInternalServerError && a.isPage():
-		return a.hinders("refused_page", a.page())
+		return a.hinders("refused_page", web.Words(a.body))
+	case a.status == http.StatusInternalServerError && web.IsPage(a.body):
+		return a.hinders("refused_page", web.Words(a.body))
 	}
 	return nil
 }
@@ -154,7 +154,7 @@ func (a httpAnswer) hindranceOf(code, message string) *Hindered {
 	case refused:
 		return a.hinders("rest_closed", "code "+code)
 	case code == "wp_die": // WordPress's word for a plugin's page, to those who accept JSON
-		return a.hinders("refused_page", quoted(message))
+		return a.hinders("refused_page", web.Quoted(message))
 	}
 	return nil
 }
@@ -165,55 +165,11 @@ func (a httpAnswer) code() (code, message string, ok bool) {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(trimBOM(a.body), &refusal) != nil || !codeLike.MatchString(refusal.Code) {
+	if json.Unmarshal(web.TrimBOM(a.body), &refusal) != nil || !codeLike.MatchString(refusal.Code) {
 		return "", "", false
 	}
 	return refusal.Code, refusal.Message, true
 }
 
-// isChallenge recognises pages with which hosts and CDNs keep programs away.
-func (a httpAnswer) isChallenge() bool {
-	return a.header.Get("Cf-Mitigated") != "" || a.header.Get("Sg-Captcha") != "" || challengeLike.Match(a.body[:min(len(a.body), longestHead)])
-}
-
-// isPage reports that the answer is HTML.
-func (a httpAnswer) isPage() bool {
-	return pageLike.Match(a.body[:min(len(a.body), longestHead)])
-}
-
 // isJSON reports that the answer may be one of WordPress's REST routes.
-func (a httpAnswer) isJSON() bool { return json.Valid(trimBOM(a.body)) }
-
-// longestHead is how much of a page is looked at.
-const longestHead = 64 << 10
-
-var (
-	pageLike      = regexp.MustCompile(`(?i)<(!doctype|html|head|body|title)\b`)
-	challengeLike = regexp.MustCompile(`(?i)/cdn-cgi/challenge-platform/|/\.well-known/(sg)?captcha/|<title>\s*(just a moment|attention required|robot challenge)`)
-	titleLike     = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title>`)
-	messageLike   = regexp.MustCompile(`(?is)class="wp-die-message"[^>]*>(.*?)</div>`)
-	tagLike       = regexp.MustCompile(`<[^>]*>`)
-)
-
-// page tells what a person would read: the message with which WordPress gave
-// up, or else the page's title. Empty: neither.
-func (a httpAnswer) page() string {
-	head := a.body[:min(len(a.body), longestHead)]
-	for _, like := range []*regexp.Regexp{messageLike, titleLike} {
-		if found := like.FindSubmatch(head); found != nil {
-			if words := quoted(string(found[1])); words != "" {
-				return words
-			}
-		}
-	}
-	return ""
-}
-
-// quoted shows what HTML says; empty for nothing.
-func quoted(text string) string {
-	words := strings.Join(strings.Fields(html.UnescapeString(tagLike.ReplaceAllString(text, " "))), " ")
-	if words == "" {
-		return ""
-	}
-	return "«" + plain(words) + "»"
-}
+func (a httpAnswer) isJSON() bool { return json.Valid(web.TrimBOM(a.body)) }

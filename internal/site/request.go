@@ -1,7 +1,6 @@
 package site
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
+	"spillway/internal/site/web"
 )
 
 // body is a request of the connector's protocol.
@@ -47,7 +47,7 @@ func (r reply) read(values []string) (contact.Result, error) {
 	case contact.Created, contact.Updated, contact.Unchanged, contact.Skipped:
 		return r.Result, nil
 	case outcomeFailed:
-		code, message := plainCode(r.Error.Code, "site_failed"), plain(without(r.Error.Message, values))
+		code, message := plainCode(r.Error.Code, "site_failed"), web.Plain(without(r.Error.Message, values))
 		if r.Error.Permanent {
 			return contact.Result{}, &Refused{ContactID: r.ContactID, Code: code, Message: message}
 		}
@@ -129,7 +129,7 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 			Results []reply `json:"results"`
 			Elapsed float64 `json:"elapsed_ms"`
 		}
-		if json.Unmarshal(trimBOM(a.body), &read) != nil || read.Results == nil {
+		if json.Unmarshal(web.TrimBOM(a.body), &read) != nil || read.Results == nil {
 			return nil, 0, &wholeFailure{kind: fatal, what: "the request was answered with something else than results"}
 		}
 		if slices.ContainsFunc(read.Results, func(r reply) bool { return r.Error.Code == codeNoLocks }) {
@@ -159,10 +159,6 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 
 // largestElapsed bounds what is believed, in milliseconds.
 const largestElapsed = 60_000
-
-// trimBOM takes off what a PHP file that was saved with a byte order mark puts
-// in front of every answer.
-func trimBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
 
 // Status is what the connector tells about the site.
 type Status struct {
@@ -219,11 +215,11 @@ func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 		return Status{}, a.outage()
 	}
 	var status Status
-	if json.Unmarshal(trimBOM(a.body), &status) != nil || status.Protocol == 0 {
+	if json.Unmarshal(web.TrimBOM(a.body), &status) != nil || status.Protocol == 0 {
 		if e := a.hindrance(); e != nil {
 			return Status{}, e
 		}
-		return Status{}, a.hinders("no_rest", a.page())
+		return Status{}, a.hinders("no_rest", web.Words(a.body))
 	}
 	return status, nil
 }

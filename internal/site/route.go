@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+
+	"spillway/internal/site/web"
 )
 
 // The connector's routes, as WordPress names them.
@@ -52,8 +54,8 @@ func (c *Client) ask(ctx context.Context, method, route string, query url.Values
 // isElsewhere reports an answer that no REST route of WordPress gives: a page
 // of the site, or of its web server, which knows no such path.
 func (a httpAnswer) isElsewhere() bool {
-	if a.isChallenge() {
+	if web.IsChallenge(a.header, a.body) {
 		return false
 	}
-	return a.status == http.StatusOK && a.isPage() || a.status == http.StatusNotFound && !a.isJSON()
+	return a.status == http.StatusOK && web.IsPage(a.body) || a.status == http.StatusNotFound && !a.isJSON()
 }

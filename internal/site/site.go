@@ -40,12 +40,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"spillway/internal/contact"
+	"spillway/internal/site/web"
 )
 
 // Slots bounds the requests in flight over all replicas. A slot is held for one
@@ -163,7 +163,7 @@ const (
 // New returns a client whose dispatcher runs until [Client.Close]. It sends
 // nothing yet.
 func New(options Options) (*Client, error) {
-	base, server, err := parseURL(options.URL)
+	base, server, err := web.ParseURL(options.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func New(options Options) (*Client, error) {
 		options: options,
 		base:    base,
 		server:  server,
-		http:    httpClient(options.HTTP, options.Roots),
+		http:    web.Client(options.HTTP, options.Roots),
 		slots:   options.Slots,
 		line:    newLine(),
 		guard:   options.Guard,
@@ -214,23 +214,6 @@ func orDefault[T int | time.Duration](value, fallback T) T {
 		return fallback
 	}
 	return value
-}
-
-// parseURL returns the address without user and password, and those.
-func parseURL(address string) (*url.URL, *url.Userinfo, error) {
-	base, err := url.Parse(strings.TrimSpace(address))
-	switch {
-	case err != nil:
-		// The parser's error repeats the address, which may hold a password.
-		return nil, nil, errors.New("SPILLWAY_SITE_URL is no address: write it as https://example.com")
-	case base.Scheme != "https" && base.Scheme != "http" || base.Host == "":
-		return nil, nil, errors.New("SPILLWAY_SITE_URL: write it as https://example.com")
-	case base.RawQuery != "" || base.Fragment != "":
-		return nil, nil, errors.New("SPILLWAY_SITE_URL: leave query and fragment out")
-	}
-	server := base.User
-	base.User = nil
-	return base, server, nil
 }
 
 // Store stores one contact, in a batch with others, and returns the site's

@@ -3,49 +3,22 @@ package site
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"spillway/internal/site/web"
 )
 
-const (
-	connectTimeout = 5 * time.Second
-	// largestAnswer is a hundred times what a hundred results need.
-	largestAnswer = 8 << 20
-)
-
-// httpClient returns a client that follows no redirect: a POST would become a
-// GET, or take the password to another host.
-func httpClient(given *http.Client, roots *x509.CertPool) *http.Client {
-	client := &http.Client{}
-	if given != nil {
-		*client = *given
-	} else {
-		dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-		client.Transport = &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			DialContext:         dialer.DialContext,
-			TLSHandshakeTimeout: connectTimeout,
-			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: 8,
-			IdleConnTimeout:     60 * time.Second,
-		}
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return client
-}
+// largestAnswer is a hundred times what a hundred results need.
+const largestAnswer = 8 << 20
 
 // httpAnswer is an answer with its body read.
 type httpAnswer struct {
@@ -102,36 +75,11 @@ func (c *Client) lost(ctx context.Context, err error, connected bool) error {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return errClosed
 	case !connected:
-		return &Unavailable{Reason: "no connection: " + connectError(err)}
-	case isTimeout(err):
+		return &Unavailable{Reason: "no connection: " + web.ConnectError(err)}
+	case web.IsTimeout(err):
 		return &wholeFailure{kind: slow, what: "the request got no answer in time"}
 	default:
 		return &wholeFailure{kind: fatal, what: "the connection broke during the request"}
-	}
-}
-
-func isTimeout(err error) bool {
-	var timeout interface{ Timeout() bool }
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
-}
-
-// connectError explains why there is no connection. Only errors whose text is
-// known to be harmless are repeated; that of *url.Error holds the URL.
-func connectError(err error) string {
-	var dns *net.DNSError
-	var operation *net.OpError
-	var certificate *tls.CertificateVerificationError
-	switch {
-	case isTimeout(err):
-		return "connecting took too long"
-	case errors.As(err, &dns):
-		return "its host name is not known; check SPILLWAY_SITE_URL"
-	case errors.As(err, &certificate):
-		return "its certificate is not valid: " + plain(certificate.Err.Error()) + "; check SPILLWAY_SITE_URL's host, or put your own authority into SPILLWAY_CA"
-	case errors.As(err, &operation):
-		return plain(operation.Err.Error())
-	default:
-		return "it does not speak HTTP as SPILLWAY_SITE_URL has it; check https and http"
 	}
 }
 
@@ -142,9 +90,9 @@ func (a httpAnswer) outage() error {
 	}
 	switch {
 	case a.status == http.StatusNotFound:
-		return a.hinders("no_rest", a.page())
+		return a.hinders("no_rest", web.Words(a.body))
 	case a.status == http.StatusServiceUnavailable:
-		return &Unavailable{Reason: fmt.Sprintf("it answered with status %d", a.status), After: a.retryAfter(time.Now())}
+		return &Unavailable{Reason: fmt.Sprintf("it answered with status %d", a.status), After: web.RetryAfter(a.status, a.header, time.Now())}
 	case a.status >= 300 && a.status < 400:
 		return &Unavailable{Reason: a.redirected()}
 	default:
@@ -167,7 +115,7 @@ func (a httpAnswer) redirected() string {
 func (a httpAnswer) redirectedPost() *wholeFailure {
 	where := "another page"
 	if to, err := url.Parse(a.header.Get("Location")); err == nil && to.Host != "" {
-		where = "host " + plain(to.Host)
+		where = "host " + web.Plain(to.Host)
 	}
 	return &wholeFailure{
 		kind: redirected, what: fmt.Sprintf("the request was redirected (status %d)", a.status),
@@ -179,37 +127,8 @@ func (a httpAnswer) redirectedPost() *wholeFailure {
 // and where. Empty: it could not say.
 func (a httpAnswer) ended() string {
 	var refusal struct{ Code, Message string }
-	if json.Unmarshal(trimBOM(a.body), &refusal) != nil || refusal.Code != codeRefused {
+	if json.Unmarshal(web.TrimBOM(a.body), &refusal) != nil || refusal.Code != codeRefused {
 		return ""
 	}
-	return strings.TrimSuffix(plain(refusal.Message), ".")
-}
-
-const (
-	// WordPress asks for this in maintenance mode, which lasts as long as an
-	// update copies files: seconds.
-	maintenanceAsked = 600 * time.Second
-	maintenance      = 30 * time.Second
-)
-
-// retryAfter reads Retry-After, which is seconds or a date.
-func (a httpAnswer) retryAfter(now time.Time) time.Duration {
-	value := strings.TrimSpace(a.header.Get("Retry-After"))
-	if seconds, err := strconv.Atoi(value); err == nil {
-		// More would overflow; nobody waits that long.
-		after := time.Duration(min(max(seconds, 0), 1<<30)) * time.Second
-		if a.status == http.StatusServiceUnavailable && after == maintenanceAsked {
-			return maintenance
-		}
-		return after
-	}
-	at, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	// The site's clock gave the date, so compare it with that clock.
-	if sent, err := http.ParseTime(a.header.Get("Date")); err == nil {
-		now = sent
-	}
-	return max(0, at.Sub(now))
+	return strings.TrimSuffix(web.Plain(refusal.Message), ".")
 }
