@@ -26,6 +26,7 @@ type commands struct {
 
 	Connect    connectCommand    `cmd:"" help:"Set up a site by the connection code of its connector plugin."`
 	Keys       keysCommand       `cmd:"" help:"Make an access key and a secret key."`
+	Relay      relayCommand      `cmd:"" help:"Print the lines by which the site's web server knows the requests of mode relay."`
 	Env        envCommand        `cmd:"" help:"Print all settings as a commented .env file."`
 	Plugin     pluginCommand     `cmd:"" help:"Write the connector plugin for the WordPress site as a zip file."`
 	Completion completionCommand `cmd:"" help:"Print the completion script of a shell."`

@@ -21,6 +21,7 @@ import (
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending"
+	"spillway/internal/relay"
 )
 
 // call runs a command line and returns its exit code and what it printed.
@@ -34,6 +35,7 @@ func call(t *testing.T, environ []string, args ...string) (code int, out, errOut
 func TestExitCodesAndWhatIsSaid(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "none")
+	relaying := []string{"SPILLWAY_MODE=relay", "SPILLWAY_ACCESS_KEYS=wpf-key-1", "SPILLWAY_SITE_URL=https://www.example.com"}
 	for name, test := range map[string]struct {
 		args    []string
 		environ []string
@@ -53,6 +55,10 @@ func TestExitCodesAndWhatIsSaid(t *testing.T) {
 		"users without a repair":   {[]string{"reconcile", "--yes-create-users"}, nil, exitUsage, "goes with --repair"},
 		"no CRM to compare":        {[]string{"reconcile"}, nil, exitSettings, "SPILLWAY_CRM_URL and SPILLWAY_CRM_TOKEN"},
 		"no site to compare":       {[]string{"reconcile"}, []string{"SPILLWAY_CRM_URL=https://crm.example.com", "SPILLWAY_CRM_TOKEN=x"}, exitSettings, "SPILLWAY_SITE_URL, SPILLWAY_SITE_USER"},
+		"nothing to compare with":  {[]string{"reconcile"}, relaying, exitUsage, "in mode relay Spillway calls neither the CRM"},
+		"nobody to ask":            {[]string{"resync", "--all-tagged"}, relaying, exitUsage, "spillway resync --file"},
+		"a relay's header":         {[]string{"relay"}, relaying, exitOK, relay.Proof("wpf-key-1")},
+		"no relay":                 {[]string{"relay"}, nil, exitUsage, "no site is in mode relay"},
 		"unknown action":           {[]string{"sync", "1", "--action", "delete"}, nil, exitUsage, "must be one of"},
 		"a list that is not there": {[]string{"resync", "--file", missing}, nil, exitUsage, "no such file"},
 		"no CRM":                   {[]string{"resync", "--all-tagged"}, nil, exitSettings, "SPILLWAY_CRM_URL and SPILLWAY_CRM_TOKEN"},

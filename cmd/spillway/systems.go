@@ -13,6 +13,9 @@ import (
 // operatorsCRM returns a client of the CRM for a command; observe is told of
 // every call, nil: nobody is.
 func operatorsCRM(rdb redis.UniversalClient, settings config.Config, observe func(pulse.Call)) (*pulse.Client, error) {
+	if settings.Mode == config.Relay {
+		return nil, usageError("in mode relay Spillway calls neither the CRM nor the connector, so it cannot list or compare contacts; `spillway resync --file` syncs a list of ids that the CRM exported")
+	}
 	if settings.CRM.URL == "" || settings.CRM.Token == "" && !settings.CRM.OAuth() {
 		return nil, &config.Invalid{Problems: []string{"SPILLWAY_CRM_URL and SPILLWAY_CRM_TOKEN (or the settings of OAuth) are missing: tagged contacts are listed by the CRM; `spillway env` prints all settings"}}
 	}

@@ -15,7 +15,7 @@ import (
 // passed says which program every deployment passes a secret to. Settings that
 // are no secrets reach both by deploy/env, the ConfigMap or /etc/spillway/env.
 var passed = map[string][]string{
-	"SPILLWAY_ACCESS_KEYS":       {"ingest"},
+	"SPILLWAY_ACCESS_KEYS":       {"ingest", "worker"},
 	"SPILLWAY_ADMIN_PASSWORD":    {"ingest"},
 	"SPILLWAY_SEARCH_KEY":        {"ingest", "worker"},
 	"SPILLWAY_CRM_TOKEN":         {"worker"},

@@ -19,6 +19,7 @@ import (
 	"context"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/hibiken/asynqmon"
@@ -68,6 +69,8 @@ type Options struct {
 	Health http.Handler
 	// Site is the name of the site whose contacts are shown.
 	Site string
+	// Mode is how contacts get to the site, if that is worth showing.
+	Mode string
 	// CRMURL and SiteURL are what links to the CRM's record and to the
 	// WordPress user begin with; empty: there are no links.
 	CRMURL, SiteURL string
@@ -219,10 +222,14 @@ func (d *Dashboard) ref(c echo.Context) (contact.Ref, error) {
 	return contact.Ref{Site: d.Site, ID: id}, nil
 }
 
-// systems returns nothing when nobody knows.
+// systems returns nothing when nobody knows. A relay never calls the CRM.
 func (d *Dashboard) systems(ctx context.Context) ([]throttle.Status, error) {
 	if d.Systems == nil {
 		return nil, nil
 	}
-	return d.Systems.Read(ctx)
+	all, err := d.Systems.Read(ctx)
+	if d.Mode == "relay" {
+		all = slices.DeleteFunc(all, func(s throttle.Status) bool { return s.System == throttle.CRM })
+	}
+	return all, err
 }

@@ -216,6 +216,15 @@ func TestTheFirstPageShowsWhatThereIsToKnow(t *testing.T) {
 	} {
 		require.Contains(t, page, text)
 	}
+	require.NotContains(t, page, "mode ")
+	relaying := b.replica(t, "", func(o *admin.Options) { o.Mode = "relay" })
+	visitor := b.browser(t)
+	visitor.url = relaying
+	_, shown := visitor.do(t, http.MethodGet, "/", nil)
+	require.Contains(t, shown, "mode relay")
+	require.NotContains(t, shown, "The CRM is away", "nobody calls it")
+	_, shown = visitor.do(t, http.MethodGet, "/api/v1/sites", nil)
+	require.Contains(t, shown, `"mode":"relay"`)
 	_, page = b.browser(t).do(t, http.MethodGet, "/replicas", nil)
 	require.Contains(t, page, "SPILLWAY_ADMIN_PASSWORD")
 	require.Contains(t, page, "(set)")

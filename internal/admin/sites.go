@@ -16,6 +16,8 @@ import (
 // siteView is how one site fares.
 type siteView struct {
 	Name string `json:"name"`
+	// Mode is how contacts get to the site; empty: as usual.
+	Mode string `json:"mode,omitempty"`
 	// State is "paused", "away" (its CRM or site is not called), "busy" (contacts
 	// wait or are under way) or "idle".
 	State       string     `json:"state"`
@@ -50,7 +52,7 @@ func readSite(ctx context.Context, site Options) (siteView, error) {
 		return siteView{}, err
 	}
 	view := siteView{
-		Name: site.Site, State: "idle", Pending: stats.Pending, Active: stats.Active, Retrying: stats.Retrying, Parked: stats.Parked,
+		Name: site.Site, Mode: site.Mode, State: "idle", Pending: stats.Pending, Active: stats.Active, Retrying: stats.Retrying, Parked: stats.Parked,
 		Oldest: moment(stats.Oldest), LastWebhook: moment(stats.LastWebhook), Hinders: []string{},
 	}
 	if stats.Pending+stats.Active+stats.Retrying > 0 {

@@ -29,6 +29,9 @@ func siteAdmin(rdb redis.UniversalClient, settings config.Config, connecting adm
 		Health:    health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
 		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
 	}
+	if settings.Mode != config.Connector {
+		options.Mode = string(settings.Mode)
+	}
 	if len(settings.SearchKey) > 0 {
 		options.Addresses = addresses.New(rdb, settings.SearchKey)
 	}

@@ -232,16 +232,19 @@ func newContacts(rdb redis.UniversalClient, settings config.Config, room pending
 
 // parts are what a pass needs.
 type parts struct {
-	site   *site.Client
-	guard  *guard.Guard
+	syncer worker.Passer
 	gate   *throttle.Gate
-	syncer *syncer.Syncer
+	guard  *guard.Guard
+	close  func(context.Context) error // ends the site's client
 }
 
 func newParts(
 	rdb redis.UniversalClient, settings config.Config,
 	crmCalls func(string) func(pulse.Call), siteCalls func(string) func(site.Request), log zerolog.Logger,
 ) (*parts, error) {
+	if settings.Mode == config.Relay {
+		return newRelayParts(rdb, settings, siteCalls(settings.Name))
+	}
 	var secrets *vault.Vault
 	if len(settings.SecretKey) > 0 {
 		var err error
@@ -298,7 +301,7 @@ func newParts(
 		}
 	}
 	return &parts{
-		site: client, guard: pressing,
+		close: client.Close, guard: pressing,
 		gate: throttle.NewGate(throttle.GateOptions{
 			Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
 		}),

@@ -35,7 +35,7 @@ const (
 // nightly compares a site with its CRM whenever SPILLWAY_RECONCILE says so, once
 // over all workers, until ctx ends.
 func nightly(ctx context.Context, rdb redis.UniversalClient, settings config.Config, log zerolog.Logger) {
-	if settings.Reconcile == "" {
+	if settings.Reconcile == "" || settings.Mode == config.Relay { // nobody tells what the site stores
 		return
 	}
 	schedule, err := config.ParseSchedule(settings.Reconcile)

@@ -120,7 +120,7 @@ func (o *workSite) end(ctx context.Context) {
 	o.beside.Wait()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pending.PassTimeout)
 	defer cancel()
-	_ = o.parts.site.Close(ctx) // whatever is cut off is tried again
+	_ = o.parts.close(ctx) // whatever is cut off is tried again
 }
 
 // close ends all sites, whose passes have ended.
@@ -133,7 +133,7 @@ func (s *workSites) close(ctx context.Context) error {
 		one.stop()
 		group.Go(func() error {
 			one.beside.Wait()
-			return one.parts.site.Close(context.WithoutCancel(ctx))
+			return one.parts.close(context.WithoutCancel(ctx))
 		})
 	}
 	return group.Wait()

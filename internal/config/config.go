@@ -128,8 +128,8 @@ const (
 	// Observe asks Spillway's plugin what it would do, and writes nothing
 	// anywhere.
 	Observe Mode = "observe"
-	// Relay calls WP Fusion's own endpoint. It needs neither the plugin nor the
-	// CRM.
+	// Relay calls WP Fusion's own endpoint with the first of the access keys. It
+	// needs neither the plugin nor the CRM.
 	Relay Mode = "relay"
 )
 
@@ -218,7 +218,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	c.SitesFolder = s.folder("SPILLWAY_SITES")
 	alone := c.SitesFolder == ""
 	// Without a CRM and a site nobody sends webhooks either.
-	firstRun := role == All && alone && !s.anyGiven(connectionSettings())
+	firstRun := role == All && alone && !s.anyGiven(connectionSettings()) && !strings.EqualFold(s.text("SPILLWAY_MODE"), string(Relay))
 	needed := !firstRun && role != Operator
 	if alone {
 		s.intake(&c.OfSite, role, needed)
@@ -232,7 +232,7 @@ func (f Flags) Config(role Role, environ []string) (Config, error) {
 	if role.works() {
 		if alone {
 			s.passes(&c.OfSite, needed)
-			s.seals(needed)
+			s.seals(c.Mode, needed)
 		}
 		c.SecretKey = s.key("SPILLWAY_SECRET_KEY")
 		c.WorkerConcurrency = s.number("SPILLWAY_WORKER_CONCURRENCY", 64, 1, 512)
@@ -261,7 +261,7 @@ func (c Config) WithSite(role Role, name string, environ []string) (Config, erro
 	if role.works() {
 		s.passes(&c.OfSite, needed)
 		if c.SecretKey == nil {
-			s.seals(needed)
+			s.seals(c.Mode, needed)
 		}
 	}
 	if role.ingests() {

@@ -94,7 +94,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"SPILLWAY_FIELDS=user_email=email,interests=topics:multiselect",
 		"SPILLWAY_RETURN_PASSWORD_FIELD=wp_password", "SPILLWAY_RETURN_FIELDS=user_login=wp_login, user_id=wp_id",
 		"SPILLWAY_CREATED_TAG= Account created ", "SPILLWAY_ROLES_ALLOWED=customer,student", "SPILLWAY_DEFAULT_ROLE=student", "SPILLWAY_CREATION_LIMIT=50",
-		"SPILLWAY_MODE=Observe", "SPILLWAY_LOGIN=FLName", "SPILLWAY_NOTIFY=always", "SPILLWAY_DELETED_CONTACTS=clear_tags",
+		"SPILLWAY_MODE=Relay", "SPILLWAY_LOGIN=FLName", "SPILLWAY_NOTIFY=always", "SPILLWAY_DELETED_CONTACTS=clear_tags",
 		"SPILLWAY_SECRET_KEY=" + key32, "SPILLWAY_SEARCH_KEY=" + key32, "SPILLWAY_MONITOR_WRITABLE=true",
 		"SPILLWAY_PUBLIC_URL=https://hooks.example.com/",
 		"SPILLWAY_INGEST_ADDR=[::]:9000", "SPILLWAY_ADMIN_ADDR=:9001", "SPILLWAY_WORKER_ADDR=0.0.0.0:9002",
@@ -111,7 +111,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		RedisURL: "rediss://user:pw@redis.example.com:6380/2", RedisGiven: true,
 		Queues: 4, AnswerWaiters: 20,
 		OfSite: config.OfSite{
-			Name: "default", Mode: config.Observe, Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond,
+			Name: "default", Mode: config.Relay, Settle: 1500 * time.Millisecond, AnswerWait: 2500 * time.Millisecond,
 			AccessKeys: []string{"abcdefgh12", "zyxwvuts98"},
 			CRM: config.CRM{
 				URL: "https://app.example.com", ClientID: "id", ClientSecret: "secret", RefreshToken: "refresh",
@@ -157,6 +157,7 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"credentials in URL":  {config.All, complete("SPILLWAY_CRM_URL=https://me:s3cret@app.example.com"), []string{`SPILLWAY_CRM_URL: holds credentials, a query or a fragment, write scheme, host and path alone`}},
 		"query in URL":        {config.All, complete("SPILLWAY_SITE_URL=https://x/?access_key=s3cret"), []string{`SPILLWAY_SITE_URL: holds credentials, a query or a fragment, write scheme, host and path alone`}},
 		"API path copied":     {config.All, complete("SPILLWAY_CRM_URL=https://x/api/v1/"), []string{`SPILLWAY_CRM_URL "https://x/api/v1/": leave /api/v1 out, it is added by itself`}},
+		"a mode to come":      {config.All, complete("SPILLWAY_MODE=observe"), []string{`SPILLWAY_MODE "observe": not built yet, use connector or relay`}},
 		"batch too large":     {config.All, complete("SPILLWAY_SITE_BATCH=101"), []string{`SPILLWAY_SITE_BATCH "101": use a whole number from 1 to 100`}},
 		"no queue":            {config.Ingest, complete("SPILLWAY_QUEUES=0"), []string{`SPILLWAY_QUEUES "0": use a whole number from 1 to 256`}},
 		"settle without unit": {config.All, complete("SPILLWAY_SETTLE=1"), []string{`SPILLWAY_SETTLE "1": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},
@@ -244,6 +245,28 @@ func TestAllMissingSettingsAreNamedAtOnce(t *testing.T) {
 	}, missing(config.All, "SPILLWAY_SITE_URL=https://www.example.com"))
 	require.Equal(t, []string{"SPILLWAY_CRM_CLIENT_ID", "SPILLWAY_CRM_CLIENT_SECRET", "SPILLWAY_SECRET_KEY"},
 		missing(config.Worker, complete("SPILLWAY_CRM_REFRESH_TOKEN=x", "SPILLWAY_CRM_TOKEN=")...))
+}
+
+func TestModeRelayNeedsNeitherTheCRMNorTheConnector(t *testing.T) {
+	t.Parallel()
+	relay := []string{"SPILLWAY_MODE=relay", "SPILLWAY_ACCESS_KEYS=wpf-key-1,another-2", "SPILLWAY_SITE_URL=https://www.example.com", "SPILLWAY_RETURN_PASSWORD_FIELD=x"}
+	for _, role := range []config.Role{config.Ingest, config.Worker, config.All} {
+		c, err := config.Load(role, nil, relay)
+		require.NoError(t, err)
+		require.Equal(t, config.Relay, c.Mode)
+		require.Equal(t, []string{"wpf-key-1", "another-2"}, c.AccessKeys)
+	}
+	_, err := config.Load(config.Worker, nil, []string{"SPILLWAY_MODE=relay", "SPILLWAY_SITE_URL=http://www.example.com"})
+	problems := strings.Join(problems(t, err), "\n")
+	require.Contains(t, problems, "SPILLWAY_ACCESS_KEYS is missing")
+	require.Contains(t, problems, "the access key would travel in plain text")
+
+	_, err = config.Load(config.All, nil, relay[:1])
+	require.ErrorContains(t, err, "SPILLWAY_SITE_URL is missing", "it is no first run on stand-ins")
+
+	c, err := config.Load(config.Worker, nil, complete("SPILLWAY_ACCESS_KEYS=wpf-key-1"))
+	require.NoError(t, err)
+	require.Empty(t, c.AccessKeys, "in other modes a worker has no use for them")
 }
 
 func TestFirstRunNeedsNoSettings(t *testing.T) {

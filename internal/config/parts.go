@@ -38,11 +38,16 @@ func (s *settings) redis(c *Config, role Role) {
 // the site are for the dashboard's links only; a worker needs and checks them.
 func (s *settings) intake(c *OfSite, role Role, needed bool) {
 	c.Mode = Mode(s.choice("SPILLWAY_MODE", modeChoices))
+	if c.Mode == Observe && role.listens() {
+		s.wrong("SPILLWAY_MODE", string(c.Mode), "not built yet, use connector or relay")
+	}
 	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
+	if role.ingests() || c.Mode == Relay {
+		c.AccessKeys = s.accessKeys(needed)
+	}
 	if !role.ingests() {
 		return
 	}
-	c.AccessKeys = s.accessKeys(needed)
 	c.AnswerWait = s.duration("SPILLWAY_ANSWER_WAIT", 4*time.Second, longestAnswer)
 	if !role.works() {
 		c.CRM.URL = s.baseURL("SPILLWAY_CRM_URL", "/api/v1", "")
@@ -80,8 +85,9 @@ func (s *settings) accessKeys(needed bool) (keys []string) {
 
 // passes reads what a worker needs to know of a site.
 func (s *settings) passes(c *OfSite, connected bool) {
-	s.crm(&c.CRM, connected)
-	s.site(&c.Site, connected)
+	relayed := c.Mode == Relay
+	s.crm(&c.CRM, connected && !relayed)
+	s.site(&c.Site, connected, relayed)
 	s.fields(c)
 	s.roles(c)
 	c.Reconcile = s.schedule("SPILLWAY_RECONCILE")
@@ -89,10 +95,10 @@ func (s *settings) passes(c *OfSite, connected bool) {
 
 // seals checks that there is a key if something has to be kept sealed in Redis:
 // generated passwords under way and renewed tokens.
-func (s *settings) seals(needed bool) {
+func (s *settings) seals(mode Mode, needed bool) {
 	const name = "SPILLWAY_SECRET_KEY"
 	seals := s.given("SPILLWAY_RETURN_PASSWORD_FIELD") || s.given("SPILLWAY_CRM_REFRESH_TOKEN")
-	s.require(needed && seals, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
+	s.require(needed && seals && mode != Relay, name, "it seals generated passwords and OAuth tokens in Redis; "+keyRemedy)
 }
 
 func (s *settings) crm(c *CRM, needed bool) {
@@ -120,9 +126,13 @@ func (s *settings) crm(c *CRM, needed bool) {
 	}
 }
 
-func (s *settings) site(c *Site, needed bool) {
+func (s *settings) site(c *Site, needed, relayed bool) {
 	s.require(needed, "SPILLWAY_SITE_URL", "set it to the WordPress site's address, such as https://www.example.com")
-	s.siteURL(c, "the application password")
+	carried := "the application password"
+	if relayed {
+		needed, carried = false, "the access key"
+	}
+	s.siteURL(c, carried)
 	s.require(needed, "SPILLWAY_SITE_USER", "set it to the WordPress user that the application password belongs to")
 	c.User = s.text("SPILLWAY_SITE_USER")
 	if strings.Contains(c.User, ":") {

@@ -53,6 +53,25 @@ func (e *Absent) Error() string {
 	return "the CRM has no contact " + e.ContactID + "; it is asked again in " + e.Again.Round(time.Second).String() + " before the user's tags are cleared"
 }
 
+// Busy says that the site works on the contact already, or believes so, and did
+// nothing of what it was asked for. The contact waits as in an outage and is asked
+// for again then, or the site would show what was before its last edit.
+type Busy struct {
+	ContactID string
+	Again     time.Duration // when to ask
+}
+
+func (e *Busy) Error() string {
+	return "the site did nothing: it takes another request for contact " + e.ContactID + " to be under way; it is asked again in " + e.Again.Round(time.Second).String()
+}
+
+// Postponed is an error of one contact that a repetition cannot mend for a while.
+type Postponed interface {
+	error
+	// Postponed returns how long.
+	Postponed() time.Duration
+}
+
 // AsOutage finds an [Outage] in err's chain.
 func AsOutage(err error) (Outage, bool) {
 	var outage Outage

@@ -30,6 +30,10 @@ func ExplainNote(note string) string {
 		return "the user with this address belongs to contact " + about + ", which the CRM has"
 	case "contact_deleted":
 		return "the CRM has no such contact any more; the user's tags were cleared"
+	case "relay_queued":
+		return "WP Fusion put the contact into a queue of its own, which WP-Cron works off"
+	case "relay_created_or_linked":
+		return "WP Fusion does not say whether it created the user or found one"
 	case "relinked":
 		return "the user belonged to another contact before"
 	}

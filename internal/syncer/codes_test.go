@@ -12,6 +12,7 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/pulse"
+	"spillway/internal/relay"
 	"spillway/internal/site"
 	"spillway/internal/syncer"
 )
@@ -119,6 +120,7 @@ func TestTheTableOfErrorsIsWhatHappens(t *testing.T) {
 		permanentCodes(t),
 		literalCodes(t, "internal/pulse", `refusal\{code: "([a-z_]+)"`),
 		literalCodes(t, "internal/syncer", `CodeCreationLimit = "([a-z_]+)"`),
+		literalCodes(t, "internal/relay", `Refused\{\s*id, "([a-z_]+)"`),
 		literalCodes(t, "internal/site", `(?:&Refused\{ContactID: [^,]+, Code: |codeFatal = )"([a-z_]+)"`),
 	} {
 		for _, code := range codes {
@@ -129,6 +131,7 @@ func TestTheTableOfErrorsIsWhatHappens(t *testing.T) {
 		pulse.ErrNotFound, &pulse.Unavailable{}, &pulse.Rejected{}, &site.Unavailable{}, &site.Hindered{},
 		&site.Refused{Code: "no_email"}, &site.Failed{Code: "database"}, &site.Failed{Code: "superseded"},
 		contact.ErrInvalidID, context.DeadlineExceeded, &contact.Absent{}, &noLocks{},
+		&relay.Unavailable{}, &relay.Hindered{Reason: relay.CodeCircle}, &relay.Hindered{Reason: "relay_key"}, &relay.Failed{}, &contact.Busy{},
 	} {
 		judgement := syncer.Judge(err, 0)
 		requireListed(judgement.Code, judgement.Verdict)

@@ -47,6 +47,11 @@ const (
 	// CodeNoLocks is an outage with a name: the site's database can't do what
 	// the connector needs, and only a person can change that.
 	CodeNoLocks = "no_locks"
+	// CodeCircle is an outage with a name, too: what answers at the site's address
+	// is Spillway itself.
+	CodeCircle = "relay_circle"
+	// CodeBusy waits: the site was at work on the contact and did nothing.
+	CodeBusy = "site_busy"
 	// CodeAbsent waits for the second answer of a CRM that has no such contact.
 	CodeAbsent  = "contact_absent"
 	CodeFailed  = "failed"
@@ -61,12 +66,7 @@ func Judge(err error, attempts int) Judgement {
 	}
 	// An outage first: a refusal that was met on the way to it is not final.
 	if outage, ok := contact.AsOutage(err); ok {
-		code := CodeOutage
-		var named interface{ Code() string }
-		if errors.As(err, &named) && named.Code() == CodeNoLocks {
-			code = CodeNoLocks
-		}
-		return Judgement{Verdict: Wait, Code: code, After: outage.Outage()}
+		return Judgement{Verdict: Wait, Code: outageCode(err), After: outage.Outage()}
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		return Judgement{Verdict: Wait, Code: CodeOutOfTime, After: afterTimeout}
@@ -78,9 +78,18 @@ func Judge(err error, attempts int) Judgement {
 	if errors.As(err, &absent) {
 		return Judgement{Verdict: Wait, Code: CodeAbsent, After: absent.Again}
 	}
+	var busy *contact.Busy
+	if errors.As(err, &busy) {
+		return Judgement{Verdict: Wait, Code: CodeBusy, After: busy.Again}
+	}
+	after := time.Duration(0)
+	var postponed contact.Postponed
+	if errors.As(err, &postponed) {
+		after = postponed.Postponed()
+	}
 	var suspicion contact.Suspicion
 	if errors.As(err, &suspicion) && attempts+1 < suspicion.Confirmed() {
-		return Judgement{Verdict: TryAgain, Code: suspicion.Refusal()}
+		return Judgement{Verdict: TryAgain, Code: suspicion.Refusal(), After: after}
 	}
 	if refusal, ok := contact.AsRefusal(err); ok {
 		return Judgement{Verdict: Park, Code: refusal.Refusal()}
@@ -88,7 +97,19 @@ func Judge(err error, attempts int) Judgement {
 	if attempts+1 >= MaxAttempts {
 		return Judgement{Verdict: Park, Code: CodeGivenUp}
 	}
-	return Judgement{Verdict: TryAgain, Code: CodeFailed}
+	return Judgement{Verdict: TryAgain, Code: CodeFailed, After: after}
+}
+
+// outageCode is the outage's own code if it has one that operators see.
+func outageCode(err error) string {
+	var named interface{ Code() string }
+	if errors.As(err, &named) {
+		switch code := named.Code(); code {
+		case CodeNoLocks, CodeCircle:
+			return code
+		}
+	}
+	return CodeOutage
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/relay"
 	"spillway/internal/syncer"
 )
 
@@ -57,6 +58,15 @@ func TestJudgeTellsPassingErrorsFromPermanentOnes(t *testing.T) {
 			require.Equal(t, test.code, judgement.Code)
 		})
 	}
+}
+
+func TestAFailureThatCannotMendForAWhileIsTriedAgainAfterIt(t *testing.T) {
+	t.Parallel()
+	judgement := syncer.Judge(fmt.Errorf("storing: %w", &relay.Failed{After: time.Minute}), 0)
+	require.Equal(t, syncer.Judgement{Verdict: syncer.TryAgain, Code: "failed", After: time.Minute}, judgement)
+	require.GreaterOrEqual(t, judgement.Delay(0, 0), time.Minute)
+	judgement = syncer.Judge(fmt.Errorf("storing: %w", &contact.Busy{Again: time.Minute}), 100)
+	require.Equal(t, syncer.Judgement{Verdict: syncer.Wait, Code: "site_busy", After: time.Minute}, judgement)
 }
 
 func TestDelayDoublesWithinBoundsAndObeysTheSystem(t *testing.T) {

@@ -47,6 +47,9 @@ const (
 	MaxWait = 30 * time.Second
 	// AllowedMethods is the Allow header of an answer to any other method.
 	AllowedMethods = "GET, HEAD, POST, PUT, PATCH, OPTIONS"
+	// RelayHeader is on each request that a relay sends to WP Fusion's own
+	// endpoint; see package relay.
+	RelayHeader = "X-Spillway-Relay"
 	// maxRole is far more than WordPress's longest role title.
 	maxRole = 100
 )
@@ -100,6 +103,12 @@ func Parse(r *http.Request, keys *Keyring) (Hook, error) {
 		return Hook{}, &Error{
 			http.StatusForbidden, "invalid_access_key",
 			"The access key is missing or not accepted; send it as access_key in the URL.",
+		}
+	}
+	if r.Header.Get(RelayHeader) != "" {
+		return Hook{Site: site}, &Error{
+			http.StatusLoopDetected, "relay_circle",
+			"This request was sent by Spillway itself, in relay mode, and came back: the site's web server must leave requests with its header X-Spillway-Relay to WordPress.",
 		}
 	}
 	hook, err := p.hook()

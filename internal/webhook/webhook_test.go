@@ -310,6 +310,16 @@ func TestWithoutAnAcceptedKeyNothingElseIsTold(t *testing.T) {
 	}
 }
 
+func TestARelaysOwnRequestIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{query + "wpf_action=update&contact_id=5", query + "wpf_action=test", query} {
+		_, err := open(t, withHeader(get(target), webhook.RelayHeader, "any value"))
+		requireRefused(t, err, http.StatusLoopDetected, "relay_circle")
+	}
+	_, err := open(t, withHeader(get("/?access_key=x&wpf_action=update&contact_id=5"), webhook.RelayHeader, "any value"))
+	requireRefused(t, err, http.StatusForbidden, "invalid_access_key")
+}
+
 func TestMethodsThatCarryNoWebhookAreRefusedWithAKeyOnly(t *testing.T) {
 	t.Parallel()
 

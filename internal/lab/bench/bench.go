@@ -75,6 +75,7 @@ func measurements() []measurement {
 		{name: "slow", about: "the same with slower CRMs and a pause of two minutes, a quarter of an hour in all", take: slowRows, asked: true},
 		{name: "settle", about: "passes per edit of several webhooks", take: settleRows},
 		{name: "site", about: "a burst on WordPress, through Spillway and sent straight", take: siteRows},
+		{name: "relay", about: "a burst on WP Fusion's own endpoint, in mode relay and sent straight", take: relayRows, asked: true},
 		{name: "plugin", about: "what the connector plugin costs per contact", take: pluginRows},
 		{name: "answer", about: "the answer to a lone add, when the CRM holds the password", take: answerRows},
 		{name: "guard", about: "a site that slows down, a slow site, a lone webhook", take: guardRows},

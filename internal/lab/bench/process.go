@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -129,17 +130,20 @@ type target struct {
 
 // worker starts a worker and waits until it is up.
 func (s *stage) worker(ctx context.Context, t target, change map[string]string) *process {
-	health := s.freeAddr()
-	env := map[string]string{
+	return s.workerOf(ctx, map[string]string{
 		"SPILLWAY_REDIS_URL": t.redisURL,
 		"SPILLWAY_CRM_URL":   t.crmURL, "SPILLWAY_CRM_TOKEN": crmToken,
 		"SPILLWAY_SITE_URL": t.siteURL, "SPILLWAY_SITE_USER": t.user, "SPILLWAY_SITE_APP_PASSWORD": t.appPassword,
-		"SPILLWAY_WORKER_ADDR": health, "SPILLWAY_CREATION_LIMIT": "0",
-		"SPILLWAY_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
-	}
-	for key, value := range change {
-		env[key] = value
-	}
+		"SPILLWAY_CREATION_LIMIT": "0", "SPILLWAY_SECRET_KEY": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+	}, change)
+}
+
+// workerOf starts a worker with nothing but these settings.
+func (s *stage) workerOf(ctx context.Context, settings, change map[string]string) *process {
+	health := s.freeAddr()
+	env := map[string]string{"SPILLWAY_WORKER_ADDR": health}
+	maps.Copy(env, settings)
+	maps.Copy(env, change)
 	p := s.launch("worker", filepath.Join(s.bin, "worker"), env)
 	s.await(ctx, p, "http://"+health+"/healthz")
 	return p

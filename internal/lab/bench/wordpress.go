@@ -37,16 +37,23 @@ type wordpress struct {
 
 // wordpress starts a site; dir is its WordPress's tree, empty for the machine's.
 func (s *stage) wordpress(crmURL string, fusion bool, dir string) *wordpress {
-	source := func(name string) string {
-		text, err := php.ReadFile("php/" + name)
-		require.NoError(s, err)
-		return strings.NewReplacer("{{.CRM}}", crmURL, "{{.Token}}", crmToken).Replace(string(text))
-	}
-	site := wptest.Start(s, wptest.Options{
-		PHPWorkers: phpWorkers, WPFusion: fusion, WordPressDir: dir,
-		Plugins: map[string]string{"bench-timing.php": source("timing.php"), "bench-baseline.php": source("baseline.php")},
+	baseline := strings.NewReplacer("{{.CRM}}", crmURL, "{{.Token}}", crmToken).Replace(s.php("baseline.php"))
+	return s.wordpressOf(wptest.Options{
+		WPFusion: fusion, WordPressDir: dir, Plugins: map[string]string{"bench-baseline.php": baseline},
 	})
-	return &wordpress{Site: site, s: s}
+}
+
+// wordpressOf starts a site with further plugins.
+func (s *stage) wordpressOf(options wptest.Options) *wordpress {
+	options.PHPWorkers = phpWorkers
+	options.Plugins["bench-timing.php"] = s.php("timing.php")
+	return &wordpress{Site: wptest.Start(s, options), s: s}
+}
+
+func (s *stage) php(name string) string {
+	text, err := php.ReadFile("php/" + name)
+	require.NoError(s, err)
+	return string(text)
 }
 
 // target is a worker's target on this site.

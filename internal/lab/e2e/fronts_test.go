@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/lab/wptest"
+	"spillway/internal/relay"
 )
 
 // front is a web server of deploy/, set up both ways before one WordPress and
@@ -68,6 +69,7 @@ func shipped(t *testing.T, folder, ingest string, f *front, more ...string) (dir
 		require.NoError(t, os.Chmod(parent, 0o755))
 	}
 	certificate, key := f.selfSigned(t, dir)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "spillway-relay.map"), []byte(`"`+relay.Proof(accessKey)+"\" 1;\n"), 0o644))
 	replace := strings.NewReplacer(append(more,
 		"127.0.0.1:8080", ingest,
 		"/etc/letsencrypt/live/spillway.example.com/fullchain.pem", certificate,
@@ -113,7 +115,7 @@ func nginx(t *testing.T, ingest string, options *wptest.Options) *front {
 	files := shipped(t, "nginx", ingest, f,
 		"\tlisten [::]:443 ssl;\n", "", "\tlisten [::]:80;\n", "",
 		"listen 443 ssl", "listen "+f.secure+" ssl", "listen 80", "listen "+f.plain,
-		"snippets/", "FOLDER/", "/var/log/nginx/", f.logs+"/",
+		"snippets/", "FOLDER/", "/etc/nginx/", "FOLDER/", "/var/log/nginx/", f.logs+"/",
 	)
 	options.NginxHTTP = "include " + files + "/spillway-http.conf;\n" +
 		"include " + files + "/spillway-host.conf;\n" +
@@ -133,7 +135,8 @@ func apache(t *testing.T, ingest string, site *wptest.Site) *front {
 		name: "Apache", site: "http://" + addr, redirects: "http://" + redirects,
 		secure: freeAddr(t), plain: freeAddr(t), logs: site.ApacheDir(addr),
 	}
-	files := shipped(t, "apache", ingest, f, "*:443", f.secure, "*:80", f.plain, "/etc/apache2/spillway", "FOLDER")
+	files := shipped(t, "apache", ingest, f, "*:443", f.secure, "*:80", f.plain, "/etc/apache2/spillway", "FOLDER",
+		"SpillwayRelay (?!)", "SpillwayRelay another|"+relay.Proof(accessKey))
 	logs := "CustomLog ${APACHE_LOG_DIR}/access.log combined env=spillway_keyless\n" +
 		"CustomLog ${APACHE_LOG_DIR}/access.log masked env=!spillway_keyless\n"
 	site.StartApache(addr, wptest.Apache{
@@ -155,6 +158,6 @@ func accessFile(t *testing.T, ingest string, site *wptest.Site) *front {
 	f := &front{name: "Apache's .htaccess", site: "http://" + addr, logs: site.ApacheDir(addr)}
 	text, err := os.ReadFile(filepath.Join(shipped(t, "apache", ingest, f), "htaccess"))
 	require.NoError(t, err)
-	site.StartApache(addr, wptest.Apache{Modules: []string{"proxy_http", "headers"}, AccessFile: string(text)})
+	site.StartApache(addr, wptest.Apache{Modules: []string{"proxy_http", "headers"}, AccessFile: strings.Replace(string(text), "RewriteCond", "RewriteCond \"%{HTTP:X-Spillway-Relay}\" \"!="+relay.Proof(accessKey)+"\"\nRewriteCond", 1)})
 	return f
 }

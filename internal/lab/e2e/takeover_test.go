@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/lab/wptest"
+	"spillway/internal/relay"
 )
 
 func TestWebServersTakeTheWebhooksOver(t *testing.T) {
@@ -36,6 +37,9 @@ func TestWebServersTakeTheWebhooksOver(t *testing.T) {
 	s.put(1, map[string]any{"email": email(1), "first_name": "First"}, 24)
 	t.Run("Apache's .htaccess sends webhooks to Spillway", func(t *testing.T) { testAccessFile(t, byAccessFile, client) })
 
+	for _, f := range append(fronts, byAccessFile) {
+		t.Run(f.name+" leaves the requests of mode relay to WordPress, and no others", func(t *testing.T) { testRelayed(t, f) })
+	}
 	for i, f := range fronts {
 		client := f.client(t, fmt.Sprintf("127.0.0.%d", 10+i))
 		t.Run(f.name+", the site's own: webhooks go to Spillway", func(t *testing.T) { testTakesWebhooks(t, s, f, client) })
@@ -87,6 +91,19 @@ func testTakesWebhooks(t *testing.T, s *stack, f *front, client *http.Client) {
 	require.Equal(t, http.StatusOK, got.status, got.body)
 	got = send(t, unredirected(client), http.MethodGet, f.redirects+"/page", "")
 	require.Equal(t, http.StatusMovedPermanently, got.status)
+}
+
+func testRelayed(t *testing.T, f *front) {
+	t.Helper()
+	client := f.client(t, "127.0.0.1")
+	got := send(t, client, http.MethodPost, f.site+"/?"+forSpillway[1], "", "X-Spillway-Relay", relay.Proof(accessKey))
+	require.True(t, got.byWordPress(), "it went to %d %.200s", got.status, got.body)
+	for _, stranger := range []string{"1", "(?!)", relay.Proof("another key"), relay.Proof(accessKey) + "0"} {
+		got = send(t, client, http.MethodPost, f.site+"/?"+forSpillway[1], "", "X-Spillway-Relay", stranger)
+		require.True(t, got.bySpillway(), "%s: it went to %d %.200s", stranger, got.status, got.body)
+		require.Equal(t, http.StatusLoopDetected, got.status, got.body)
+		require.Contains(t, got.body, "relay_circle")
+	}
 }
 
 func testLeavesTheRest(t *testing.T, f *front, client *http.Client) {

@@ -89,9 +89,13 @@ func Examine(ctx context.Context, settings config.Config) Report {
 			_ = e.rdb.Close()
 		}
 	}()
-	for _, check := range []func(context.Context){
+	checks := []func(context.Context){
 		e.redis, e.owner, e.secretKey, e.crm, e.site, e.fields, e.clock, e.webhooks, e.workers, e.compared, e.creations,
-	} {
+	}
+	if settings.Mode == config.Relay {
+		checks = []func(context.Context){e.redis, e.owner, e.relayed, e.clock, e.webhooks, e.workers, e.creations}
+	}
+	for _, check := range checks {
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)
 		check(limited)
 		cancel()

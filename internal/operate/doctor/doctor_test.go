@@ -223,6 +223,34 @@ func TestEachThingThatIsWrongIsFound(t *testing.T) {
 	}
 }
 
+func TestModeRelayIsExaminedByItsOwnNeeds(t *testing.T) {
+	t.Parallel()
+	b := setup(t, sandbox.SiteOptions{})
+	answering := func(status int, body string) string {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("access_key") == accessKey && r.URL.Query().Get("wpf_action") == "test" {
+				w.WriteHeader(status)
+				_, _ = w.Write([]byte(body))
+			}
+		}))
+		t.Cleanup(server.Close)
+		return "SPILLWAY_SITE_URL=" + server.URL
+	}
+	const mode = "SPILLWAY_MODE=relay"
+	report := b.examine(t, mode, answering(http.StatusOK, `{"success":true}`))
+	requireFinding(t, report, "relay", doctor.OK, "takes the first of SPILLWAY_ACCESS_KEYS")
+	requireFinding(t, report, "CRM", doctor.Skipped, "needs none")
+	requireFinding(t, report, "settings", doctor.Warn, "SPILLWAY_RETURN_PASSWORD_FIELD")
+	_, ok := report.Find("site password")
+	require.False(t, ok)
+	report = b.examine(t, mode, answering(http.StatusForbidden, "Invalid Access Key"))
+	requireFinding(t, report, "relay", doctor.Fail, "relay_key")
+	report = b.examine(t, mode, answering(http.StatusLoopDetected, `{"error":{"code":"relay_circle","message":"…"}}`))
+	requireFinding(t, report, "relay", doctor.Fail, "relay_circle")
+	finding, _ := report.Find("relay")
+	require.Contains(t, finding.Remedy, "spillway relay")
+}
+
 func TestRedisThatLosesWebhooksIsFound(t *testing.T) {
 	t.Parallel()
 	b := setup(t, sandbox.SiteOptions{})
