@@ -58,7 +58,8 @@ var (
 // 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r at 49 s.
 // So most of the time is spent just below what is allowed, a higher limit is
 // found soon, and in a time without calls nothing is forgotten. (The curve is
-// that of TCP CUBIC.) A 429 within 5 s after such a one makes it a quarter, since
+// that of TCP CUBIC.) Below two calls a second the climb takes longer, up to
+// twice as long: there each 429 costs more of the calls. A 429 within 5 s after such a one makes it a quarter, since
 // a call that came a little early can meet the limit as well. At the first 429,
 // and at further ones within 5 s, little is known of the limit, and the drop is
 // a half.

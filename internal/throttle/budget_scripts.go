@@ -35,7 +35,8 @@ type turn struct {
 //
 // ARGV[1] the setting, in calls per second
 // ARGV[2] the lowest rate
-// ARGV[3] the time of the climb in milliseconds
+// ARGV[3] the time of the climb in milliseconds; below two calls a second it takes
+// as long as 40 calls, and at most twice that time
 // ARGV[4] the burst. A rate that follows from a 429 has none: the system that
 // limits calls may tolerate fewer at once than Spillway's setting
 //
@@ -54,7 +55,11 @@ local stored = redis.call("HMGET", KEYS[1], "limit", "climbed", "until", "seen",
 local function num(i) return tonumber(stored[i] or "") or 0 end
 local limit, climbed = tonumber(stored[1] or ""), num(2)
 local held = math.max(0, num(3) - now)
-if limit then burst = 1 end
+if limit then
+	burst = 1
+	-- A few calls a second tell less of the limit than many do.
+	span = math.max(span, math.min(2 * span, 40000 / limit))
+end
 local drop = tonumber(stored[8] or "") or 0.5
 local function text(n) return string.format("%.3f", n) end
 local function rateNow()
