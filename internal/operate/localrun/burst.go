@@ -8,23 +8,30 @@ import (
 	"spillway/internal/config"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/operate/progress"
-	"spillway/internal/pending"
 )
 
 // connections is how many webhooks the CRM is taken to send at once.
 const connections = 50
 
-// show sends the burst, waits until it has drained, and says what happened.
-func show(ctx context.Context, options Options, settings config.Config, stand *sandbox.Running) error {
-	stand.CRM.Seed(options.Contacts)
-	before, err := readStats(ctx, settings)
+// show sends the burst to the first site and a lone webhook to each of the others,
+// waits until the burst has drained, and says what happened.
+func show(ctx context.Context, options Options, shown []standIn) error {
+	settings, stand := shown[0].settings, shown[0].stand
+	for _, one := range shown {
+		one.stand.CRM.Seed(options.Contacts)
+	}
+	before, err := statsOf(ctx, settings)
 	if err != nil {
 		return err
 	}
-	say(options.Out, "Sending %d webhooks over %d contacts, %d at once.\n", options.Webhooks, options.Contacts, connections)
-	shown := progress.New(options.Out)
-	defer shown.Wait()
-	sending := shown.Bar("accepted", 0, int64(options.Webhooks))
+	to := ""
+	if len(shown) > 1 {
+		to = " to " + settings.Name
+	}
+	say(options.Out, "Sending %d webhooks over %d contacts%s, %d at once.\n", options.Webhooks, options.Contacts, to, connections)
+	bars := progress.New(options.Out)
+	defer bars.Wait()
+	sending := bars.Bar("accepted", 0, int64(options.Webhooks))
 	began := time.Now()
 	result, err := sandbox.Burst(ctx, sandbox.BurstOptions{
 		URL: "http://" + settings.IngestAddr, Key: settings.AccessKeys[0],
@@ -36,12 +43,13 @@ func show(ctx context.Context, options Options, settings config.Config, stand *s
 	}
 	absorbed := time.Since(began)
 	sending.Set(int64(result.Accepted))
-	if err = drain(ctx, settings, shown); err != nil {
+	lone := loneWebhooks(ctx, shown)
+	if err = drain(ctx, settings, bars); err != nil {
 		return err
 	}
 	took := time.Since(began)
-	shown.Wait()
-	after, err := readStats(ctx, settings)
+	bars.Wait()
+	after, err := statsOf(ctx, settings)
 	if err != nil {
 		return err
 	}
@@ -59,7 +67,32 @@ func show(ctx context.Context, options Options, settings config.Config, stand *s
 	row("CRM calls", "%d", crm.Total)
 	row("users on the site", "%d", site.Users)
 	row("passwords returned", "%d", stand.CRM.Received(settings.ReturnPasswordField))
+	for i, said := range lone {
+		row("an add on "+shown[i+1].settings.Name, "%s", said)
+	}
 	return nil
+}
+
+// loneWebhooks sends an add to each site but the first, whose queue is full, and
+// says how long each took until its user was there and its password in the CRM.
+func loneWebhooks(ctx context.Context, shown []standIn) (said []string) {
+	for _, one := range shown[1:] {
+		before, err := statsOf(ctx, shown[0].settings)
+		if err != nil {
+			said = append(said, err.Error())
+			continue
+		}
+		began := time.Now()
+		var answer struct{ Status string }
+		hook := fmt.Sprintf("http://%s/?wpf_action=add&access_key=%s&contact_id=1&wait=30", one.settings.IngestAddr, one.settings.AccessKeys[0])
+		if err := get(ctx, hook, &answer); err != nil {
+			said = append(said, err.Error())
+			continue
+		}
+		said = append(said, fmt.Sprintf("%s after %.1f s, while %d contacts of %s waited",
+			answer.Status, time.Since(began).Seconds(), before.Pending+before.Active+before.Retrying, shown[0].settings.Name))
+	}
+	return said
 }
 
 func millis(d time.Duration) string {
@@ -73,26 +106,21 @@ func ratio(a, b int64) float64 {
 	return float64(a) / float64(b)
 }
 
-func readStats(ctx context.Context, settings config.Config) (pending.Stats, error) {
-	// Not through the admin API: it may ask for a password.
-	return statsOf(ctx, settings.RedisURL, settings.Queues)
-}
-
 // drain waits until no contact has outstanding work but parked ones.
-func drain(ctx context.Context, settings config.Config, shown *progress.Progress) error {
+func drain(ctx context.Context, settings config.Config, bars *progress.Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTime)
 	defer cancel()
 	var syncing *progress.Bar
 	var total int64
 	for {
-		stats, err := readStats(ctx, settings)
+		stats, err := statsOf(ctx, settings)
 		if err != nil {
 			return err
 		}
 		left := stats.Pending + stats.Active + stats.Retrying
 		if syncing == nil {
 			total = max(left, 1)
-			syncing = shown.Bar("synced", 0, total)
+			syncing = bars.Bar("synced", 0, total)
 		}
 		syncing.Set(total - left)
 		if left == 0 {

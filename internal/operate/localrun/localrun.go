@@ -34,10 +34,16 @@ type Options struct {
 	Folder   string
 	Webhooks int // of the burst on the stand-ins
 	Contacts int
+	// Sites is how many sites the stand-ins are, up to [MostSites]; zero: one.
+	Sites int
 	// Exit ends the run after the burst instead of staying up.
 	Exit bool
 	Out  io.Writer
 }
+
+// MostSites bounds the stand-ins of a run: what it prints of each fits on a
+// screen.
+const MostSites = 9
 
 // Run starts everything, and returns after ctx ended and everything stopped.
 func Run(ctx context.Context, options Options) error {
@@ -56,7 +62,10 @@ func Run(ctx context.Context, options Options) error {
 		return err
 	}
 	if settings.Unconfigured() {
-		return runSandbox(ctx, options, settings)
+		return runSandbox(ctx, options, settings, environ)
+	}
+	if options.Sites > 1 {
+		return errors.New("--sites is for stand-ins, and the settings name a CRM or a site: leave --sites out")
 	}
 	return runReal(ctx, options, settings)
 }
@@ -72,7 +81,7 @@ func runReal(ctx context.Context, options Options, settings config.Config) error
 	defer stopStore()
 	// Nobody else knows the port of a Redis of this run's own.
 	if settings.RedisURL != asked {
-		withdraw, err := announce(options.Folder, settings, false)
+		withdraw, err := announce(options.Folder, settings, nil)
 		if err != nil {
 			return err
 		}

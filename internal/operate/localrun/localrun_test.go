@@ -20,6 +20,7 @@ import (
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/operate/localrun"
+	"spillway/internal/sites"
 )
 
 func freeAddr(t *testing.T) string {
@@ -93,6 +94,49 @@ func TestFirstRunAbsorbsABurstOnStandIns(t *testing.T) {
 			require.Contains(t, out.String(), "parked contacts 0")
 		})
 	}
+}
+
+// Each site of a first run has stand-ins and a key of its own, and other commands
+// find them all.
+func TestFirstRunShowsSeveralSites(t *testing.T) {
+	t.Parallel()
+	environ, _ := addresses(t)
+	folder, out := t.TempDir(), &logtest.Log{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- localrun.Run(ctx, localrun.Options{
+			Environ: append(environ, "SPILLWAY_REDIS_URL=embedded"), EnvFile: filepath.Join(folder, ".env"), Folder: folder,
+			Webhooks: 200, Contacts: 20, Sites: 2, Out: out,
+		})
+	}()
+	polltest.Until(t, 60*time.Second, func() bool { return strings.Contains(out.String(), "Stop with Ctrl-C.") }, "the run invites to try")
+	for _, said := range []string{"2 sites", "200 of 200 in", "parked contacts 0", "an add on site-2  ", "synced after", "&contact_id=17", "/api/v1/contacts/17?site=site-2", "/api/v1/sites"} {
+		require.Contains(t, out.String(), said)
+	}
+	path, ok := localrun.Running(folder)
+	require.True(t, ok)
+	found, err := config.WithEnvFile(nil, path)
+	require.NoError(t, err)
+	settings, err := config.Load(config.Operator, nil, found)
+	require.NoError(t, err)
+	all, err := sites.Read(settings, config.Operator)
+	require.NoError(t, err)
+	require.Len(t, all, 2)
+	require.NotEqual(t, all[0].CRM.URL, all[1].CRM.URL)
+	require.NotEqual(t, all[0].Site.URL, all[1].Site.URL)
+	for _, site := range all {
+		hook := fmt.Sprintf("%s/?wpf_action=update&access_key=%s&contact_id=17", settings.PublicURL, site.AccessKeys[0])
+		require.Contains(t, out.String(), hook)
+		require.Equal(t, http.StatusOK, status(t, hook+"&wait=20"))
+	}
+	cancel()
+	require.NoError(t, <-done, "%s", out)
+
+	err = localrun.Run(t.Context(), localrun.Options{
+		Environ: []string{"SPILLWAY_FIELDS=user_email=email"}, EnvFile: filepath.Join(folder, ".env"), Folder: folder, Sites: 2, Out: out,
+	})
+	require.ErrorContains(t, err, "SPILLWAY_FIELDS", "what a site sets cannot be meant for all")
 }
 
 func TestRunWithAnEnvFileKeepsWebhooksOverARestart(t *testing.T) {

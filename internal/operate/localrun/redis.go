@@ -16,6 +16,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"spillway/internal/config"
 	"spillway/internal/pending"
 	"spillway/internal/redisconn"
 )
@@ -189,12 +190,13 @@ func freePort(ctx context.Context) (int, error) {
 	return listener.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // a TCP listener has a TCP address
 }
 
-// statsOf reads the counters straight from Redis.
-func statsOf(ctx context.Context, url string, queues int) (pending.Stats, error) {
-	client, err := redisconn.Open(url, redisconn.ForWorker)
+// statsOf reads the counters of a site straight from Redis: the admin API may ask
+// for a password.
+func statsOf(ctx context.Context, settings config.Config) (pending.Stats, error) {
+	client, err := redisconn.Open(settings.RedisURL, redisconn.ForWorker)
 	if err != nil {
 		return pending.Stats{}, err
 	}
 	defer client.Close()
-	return pending.New(client, pending.Options{Queues: queues}).Stats(ctx)
+	return pending.New(client, pending.Options{Site: settings.Name, Queues: settings.Queues}).Stats(ctx)
 }

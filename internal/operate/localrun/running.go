@@ -20,7 +20,7 @@ const runningFile = "running.env"
 
 // announce tells the operator's commands where this run's Redis is and how to
 // call its stand-ins. The announcement ends with the run.
-func announce(folder string, settings config.Config, standIns bool) (withdraw func(), err error) {
+func announce(folder string, settings config.Config, shown []standIn) (withdraw func(), err error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("making the folder %s: %w", folder, err)
 	}
@@ -35,15 +35,13 @@ func announce(folder string, settings config.Config, standIns bool) (withdraw fu
 		return nil, fmt.Errorf("another `spillway run` uses %s: stop it first", folder)
 	}
 	lines := []string{"# How to reach the run that is under way; gone when it stops.", "SPILLWAY_REDIS_URL=" + settings.RedisURL}
-	if standIns {
-		secret := base64.StdEncoding.EncodeToString(settings.SecretKey)
-		lines = append(lines,
-			"SPILLWAY_CRM_URL="+settings.CRM.URL, "SPILLWAY_CRM_TOKEN="+settings.CRM.Token,
-			fmt.Sprintf("SPILLWAY_CRM_RATE=%g", settings.CRM.Rate),
-			"SPILLWAY_SITE_URL="+settings.Site.URL, "SPILLWAY_SITE_USER="+settings.Site.User,
-			"SPILLWAY_SITE_APP_PASSWORD="+settings.Site.AppPassword,
-			"SPILLWAY_RETURN_PASSWORD_FIELD="+settings.ReturnPasswordField, "SPILLWAY_SECRET_KEY="+secret,
-			"SPILLWAY_ACCESS_KEYS="+strings.Join(settings.AccessKeys, ","), "SPILLWAY_PUBLIC_URL=http://"+settings.IngestAddr)
+	if len(shown) > 0 {
+		lines = append(lines, "SPILLWAY_SECRET_KEY="+base64.StdEncoding.EncodeToString(settings.SecretKey), "SPILLWAY_PUBLIC_URL=http://"+settings.IngestAddr)
+		if settings.SitesFolder != "" {
+			lines = append(lines, "SPILLWAY_SITES="+settings.SitesFolder)
+		} else {
+			lines = append(lines, siteLines(shown[0].settings)...)
+		}
 	}
 	if err := file.Truncate(0); err != nil {
 		_ = file.Close()
