@@ -26,7 +26,12 @@ import (
 
 func compose(t *testing.T, profiles ...string) *types.Project {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{"../compose.yaml"}, cli.WithProfiles(profiles),
+	return composed(t, []string{"../compose.yaml"}, profiles...)
+}
+
+func composed(t *testing.T, files []string, profiles ...string) *types.Project {
+	t.Helper()
+	options, err := cli.NewProjectOptions(files, cli.WithProfiles(profiles),
 		// deploy/env is the administrator's.
 		cli.WithoutEnvironmentResolution)
 	require.NoError(t, err)
@@ -147,7 +152,7 @@ func of[T any](objects []any) []T {
 }
 
 func TestKubernetesManifestsAreValidAndTheirPodsRestricted(t *testing.T) {
-	for _, overlay := range []string{"plain", "keda", "example"} {
+	for _, overlay := range []string{"plain", "keda", "example", "agency"} {
 		t.Run(overlay, func(t *testing.T) {
 			objects := build(t, overlay)
 			pods := make(map[string]corev1.PodSpec)
@@ -162,7 +167,7 @@ func TestKubernetesManifestsAreValidAndTheirPodsRestricted(t *testing.T) {
 			}
 			require.Len(t, pods, 3)
 			jobs := of[*batchv1.CronJob](objects)
-			require.Len(t, jobs, map[string]int{"example": 1}[overlay])
+			require.Len(t, jobs, map[string]int{"example": 1, "agency": 1}[overlay])
 			for _, job := range jobs {
 				require.True(t, *job.Spec.Suspend)
 				require.Equal(t, []string{"/spillway", "doctor"}, job.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Command)
@@ -184,7 +189,7 @@ func TestKubernetesManifestsAreValidAndTheirPodsRestricted(t *testing.T) {
 			for _, budget := range of[*policyv1.PodDisruptionBudget](objects) {
 				require.Contains(t, pods, budget.Spec.Selector.MatchLabels["app.kubernetes.io/name"])
 			}
-			if overlay != "example" {
+			if overlay == "plain" || overlay == "keda" {
 				require.Len(t, of[*networkingv1.NetworkPolicy](objects), 5)
 			}
 			require.Equal(t, "ingest", of[*autoscalingv2.HorizontalPodAutoscaler](objects)[0].Spec.ScaleTargetRef.Name)

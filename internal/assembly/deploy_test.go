@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/config"
+	"spillway/internal/sites"
 )
 
 const deployDir = "../../deploy"
@@ -211,5 +212,34 @@ func TestSystemdUnitsAreValidAndHardened(t *testing.T) {
 		// 0 is best, 10 is worst; the threshold is in tenths.
 		out, err = exec.CommandContext(t.Context(), analyze, "security", "--offline=true", "--threshold=20", copied).CombinedOutput()
 		require.NoError(t, err, "%s", out)
+	}
+}
+
+// The agency's example is an installation that starts: its settings are complete
+// with the secrets that each program gets.
+func TestTheAgencysSitesAreComplete(t *testing.T) {
+	t.Parallel()
+	const overlay = "kubernetes/overlays/agency/"
+	files, err := filepath.Glob(filepath.Join(deployDir, overlay, "sites", "*.env"))
+	require.NoError(t, err)
+	require.Len(t, files, 3)
+	for program, role := range map[string]config.Role{"ingest": config.Ingest, "worker": config.Worker} {
+		folder := t.TempDir()
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(filepath.Join(folder, filepath.Base(file)), text, 0o600))
+		}
+		for _, match := range regexp.MustCompile(`path: ((\w+)/SPILLWAY_\w+)`).FindAllStringSubmatch(read(t, overlay+program+".yaml"), -1) {
+			require.NoError(t, os.MkdirAll(filepath.Join(folder, match[2]), 0o700))
+			require.NoError(t, os.WriteFile(filepath.Join(folder, match[1]), []byte("a-secret-of-"+match[2]), 0o600))
+		}
+		settings, err := config.Load(role, nil, []string{
+			"SPILLWAY_SITES=" + folder, "SPILLWAY_SECRET_KEY=" + agencySecret, "SPILLWAY_SITE_USER=", "SPILLWAY_FIELDS=",
+		})
+		require.NoError(t, err)
+		all, err := sites.Read(settings, role)
+		require.NoError(t, err, program)
+		require.Len(t, all, 3)
 	}
 }
