@@ -22,6 +22,7 @@ import (
 
 	"spillway/internal/admin/comparisons"
 	"spillway/internal/config"
+	"spillway/internal/contact"
 	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/polltest"
@@ -236,6 +237,7 @@ func TestOneTraceLeadsFromTheWebhookToTheSite(t *testing.T) {
 		}
 		require.Equal(t, id, attributes["spillway.request_id"])
 		require.Equal(t, "add", attributes["spillway.action"])
+		require.Equal(t, contact.DefaultSite, attributes["spillway.site"])
 	}
 	for _, secret := range []string{observedKey, observedToken, "someone@", "Somename", "access_key", "http://"} {
 		require.NotContains(t, received.raw.String(), secret)

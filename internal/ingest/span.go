@@ -34,6 +34,9 @@ func endSpan(span trace.Span, o outcome, id string) {
 		attribute.Int("http.response.status_code", o.status()), attribute.String("spillway.action", o.action()),
 		attribute.String("spillway.outcome", o.result()), attribute.String("spillway.request_id", id),
 	)
+	if o.site != nil {
+		span.SetAttributes(attribute.String("spillway.site", o.site.Name))
+	}
 	if o.hook.ID != "" {
 		span.SetAttributes(attribute.String("spillway.contact", o.hook.ID))
 	}
