@@ -21,6 +21,7 @@ type commands struct {
 	Reconcile reconcileCommand `cmd:"" help:"Compare the CRM's tags with the site's, and find or repair what lost webhooks left."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry or drop contacts that failed for good."`
 	Creations creationsCommand `cmd:"" help:"Tell of users that the creation limit held back, allow or drop them."`
+	Sites     sitesCommand     `cmd:"" help:"List the sites of an installation, or drop what is left of one that has gone."`
 	Pause     pauseCommand     `cmd:"" help:"Let work wait. Webhooks are still accepted."`
 	Resume    resumeCommand    `cmd:"" help:"Let work go on after a pause."`
 

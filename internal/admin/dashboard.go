@@ -32,6 +32,7 @@ import (
 	"spillway/internal/contact"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
+	"spillway/internal/sites/gone"
 	"spillway/internal/throttle"
 )
 
@@ -43,6 +44,13 @@ type Systems interface {
 // Addresses finds the contacts that have an e-mail address.
 type Addresses interface {
 	Find(ctx context.Context, site, address string) (ids []string, err error)
+}
+
+// Gone knows the sites that have no settings any more.
+type Gone interface {
+	Names(ctx context.Context) ([]string, error)
+	List(ctx context.Context) ([]gone.Site, error)
+	Drop(ctx context.Context, name string) (keys int, err error)
 }
 
 // Options are what the admin address is made of.
@@ -57,6 +65,8 @@ type Options struct {
 	Creations Creations
 	// Connector takes connection codes; nil: there is no way to set a site up here.
 	Connector Connector
+	// Gone are the sites that have no settings any more; nil: there are none.
+	Gone Gone
 	// Redis is the connection of asynq's monitor, of sessions, and of what
 	// replicas leave there.
 	Redis redis.UniversalClient
@@ -152,12 +162,13 @@ func (d *Dashboard) routes() http.Handler {
 	api := guarded.Group("/api/v1")
 	api.GET("/sites", d.listSites)
 	api.GET("/openapi.json", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, openAPI) })
-	if !d.several || d.Site == "" {
+	if d.whole() {
 		d.wholeRoutes(guarded, api)
 	}
 	if d.Contacts == nil {
 		guarded.GET("/", d.sitesPage)
 		guarded.RouteNotFound("/*", d.noSite)
+		api.RouteNotFound("/*", d.noSite)
 		return e
 	}
 	guarded.GET("/", d.nowPage)
@@ -194,6 +205,9 @@ func (d *Dashboard) routes() http.Handler {
 // wholeRoutes are about the whole installation: who has the password of one site
 // of several does not get there.
 func (d *Dashboard) wholeRoutes(guarded, api *echo.Group) {
+	guarded.GET("/sites", d.sitesPage)
+	guarded.POST("/sites/:name/drop", d.dropSiteForm)
+	api.POST("/sites/:name/drop", d.dropSiteCall)
 	guarded.GET("/replicas", d.replicasPage)
 	guarded.GET("/connect", d.connectPage)
 	guarded.POST("/connect", d.connectForm)

@@ -32,6 +32,8 @@ func noticeOf(c echo.Context) string {
 		return contacts + " dropped. The next webhook brings it back."
 	case "allow":
 		return contacts + " queued: their users are created beyond the limit."
+	case "drop-site":
+		return "The site is dropped: " + strconv.Itoa(n) + " keys of it are deleted from Redis."
 	case "pause":
 		return "Paused. Webhooks are taken; passes under way end."
 	case "resume":

@@ -20,12 +20,12 @@ type Front struct {
 	mu      sync.Mutex
 	sites   []Options
 	whole   *Dashboard            // of the installation, if there are several sites
-	opened  map[string]*Dashboard // by site, once somebody has asked for it
+	opened  map[string]*Dashboard // by name, once somebody has asked for it
 	running func(*Dashboard)      // lets pages update themselves; nil: nothing runs
 }
 
 // NewFront returns an admin address without sites. base holds what is not of one
-// site: Redis, Password, Health, Settings, MonitorWritable and Log.
+// site: Redis, Password, Health, Settings, Gone, MonitorWritable and Log.
 func NewFront(base Options) *Front {
 	return &Front{base: base, attempts: newAttempts(time.Now), opened: make(map[string]*Dashboard)}
 }
@@ -69,13 +69,23 @@ func (f *Front) dashboard(site string) *Dashboard {
 		if options.Site != site && (several || site != "") {
 			continue
 		}
-		d := f.opened[options.Site]
+		options.several = several
+		name := options.Site
+		if !several && options.SitePassword != "" {
+			// It opens neither what the site's name is not in the address of, nor
+			// anything of the whole installation.
+			if name = site; site == "" {
+				options.SitePassword = ""
+			} else {
+				options.several = true
+			}
+		}
+		d := f.opened[name]
 		if d == nil {
-			options.several = several
 			d = New(options)
 			d.attempts = f.attempts
 			d.all = []Options{options}
-			f.opened[options.Site] = d
+			f.opened[name] = d
 			if f.running != nil {
 				f.running(d)
 			}

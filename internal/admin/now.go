@@ -35,6 +35,7 @@ type brisk struct {
 	Delay    time.Duration
 	Memory   history.Filling
 	Verdict  verdict
+	Gone     []string // names of sites that have gone, for who may see all
 }
 
 // nowView is the first page.
@@ -130,6 +131,11 @@ func (d *Dashboard) readBrisk(ctx context.Context) (b brisk, err error) {
 		b.Memory = history.Filling{} // INFO may not be permitted
 	}
 	b.Drain = d.pace.judge(time.Now(), b.Stats, minutes)
+	if d.whole() && d.Gone != nil {
+		if b.Gone, err = d.Gone.Names(ctx); err != nil {
+			return b, err
+		}
+	}
 	b.Verdict = judge(b)
 	return b, nil
 }

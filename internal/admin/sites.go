@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"golang.org/x/sync/errgroup"
 
+	"spillway/internal/pending"
+	"spillway/internal/sites/gone"
 	"spillway/internal/throttle"
 )
 
@@ -19,7 +22,7 @@ type siteView struct {
 	// Mode is how contacts get to the site; empty: as usual.
 	Mode string `json:"mode,omitempty"`
 	// State is "paused", "away" (its CRM or site is not called), "busy" (contacts
-	// wait or are under way) or "idle".
+	// wait or are under way), "idle" or "gone" (it has no settings any more).
 	State       string     `json:"state"`
 	Pending     int64      `json:"pending"`
 	Active      int64      `json:"active"`
@@ -31,19 +34,54 @@ type siteView struct {
 	Hinders []string `json:"hinders"`
 }
 
-// sites reads how all sites fare that this dashboard may show, a few at a time.
+// Gone says that what waits for the site is kept until its settings come back or a
+// person drops it.
+func (v siteView) Gone() bool { return v.State == stateGone }
+
+const stateGone = "gone"
+
+// whole says that this dashboard is about the whole installation, not about one
+// site of several.
+func (d *Dashboard) whole() bool { return !d.several || d.Site == "" }
+
+// sites reads how all sites fare that this dashboard may show, a few at a time; the
+// last are those that have gone.
 func (d *Dashboard) sites(ctx context.Context) ([]siteView, error) {
 	const atOnce = 8
 	views := make([]siteView, len(d.all))
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(atOnce)
 	for i, site := range d.all {
 		group.Go(func() (err error) {
-			views[i], err = readSite(ctx, site)
+			views[i], err = readSite(groupCtx, site)
 			return err
 		})
 	}
-	return views, group.Wait()
+	if err := group.Wait(); err != nil || !d.whole() || d.Gone == nil {
+		return views, err
+	}
+	left, err := d.Gone.List(ctx)
+	for _, site := range left {
+		view := viewOf(site.Name, site.Stats)
+		view.State = stateGone
+		view.Hinders = []string{"it has no settings any more; what waits for it is kept until they come back or you drop it"}
+		if site.Served {
+			view.Hinders = append(view.Hinders, "a program served it within the last half minute")
+		}
+		views = append(views, view)
+	}
+	return views, err
+}
+
+func viewOf(name string, stats pending.Stats) siteView {
+	view := siteView{
+		Name: name, State: "idle", Pending: stats.Pending, Active: stats.Active, Retrying: stats.Retrying, Parked: stats.Parked,
+		Oldest: moment(stats.Oldest), LastWebhook: moment(stats.LastWebhook), Hinders: []string{},
+	}
+	if view.Outstanding() > 0 {
+		view.State = "busy"
+	}
+	return view
 }
 
 func readSite(ctx context.Context, site Options) (siteView, error) {
@@ -51,13 +89,8 @@ func readSite(ctx context.Context, site Options) (siteView, error) {
 	if err != nil {
 		return siteView{}, err
 	}
-	view := siteView{
-		Name: site.Site, Mode: site.Mode, State: "idle", Pending: stats.Pending, Active: stats.Active, Retrying: stats.Retrying, Parked: stats.Parked,
-		Oldest: moment(stats.Oldest), LastWebhook: moment(stats.LastWebhook), Hinders: []string{},
-	}
-	if stats.Pending+stats.Active+stats.Retrying > 0 {
-		view.State = "busy"
-	}
+	view := viewOf(site.Site, stats)
+	view.Mode = site.Mode
 	if site.Systems != nil {
 		systems, err := site.Systems.Read(ctx)
 		if err != nil {
@@ -87,7 +120,7 @@ func readSite(ctx context.Context, site Options) (siteView, error) {
 func (v siteView) Outstanding() int64 { return v.Pending + v.Active + v.Retrying }
 
 func siteBadge(state string) string {
-	return map[string]string{"idle": "good", "busy": "busy", "paused": "warn", "away": "bad"}[state]
+	return map[string]string{"idle": "good", "busy": "busy", "paused": "warn", "away": "bad", stateGone: "warn"}[state]
 }
 
 func moment(t time.Time) *time.Time {
@@ -111,6 +144,48 @@ func (d *Dashboard) sitesPage(c echo.Context) error {
 		return d.unavailable(c, err)
 	}
 	return d.render(c, http.StatusOK, "sites", "Sites", views)
+}
+
+// dropSite forgets the site that the path names, which has gone. The name again, as
+// the parameter confirm, says that this is meant.
+func (d *Dashboard) dropSite(c echo.Context) (name string, keys int, err error) {
+	name = c.Param("name")
+	if c.FormValue("confirm") != name {
+		return name, 0, refuse(http.StatusBadRequest, "not_confirmed",
+			"dropping forgets everything that waits for the site and cannot be undone: confirm it with the site's name, as confirm="+name)
+	}
+	if d.Gone == nil {
+		err = gone.ErrUnknown
+	} else {
+		keys, err = d.Gone.Drop(c.Request().Context(), name)
+	}
+	var inUse *gone.InUse
+	switch {
+	case errors.Is(err, gone.ErrUnknown):
+		return name, 0, refuse(http.StatusNotFound, "unknown_site", err.Error())
+	case errors.As(err, &inUse):
+		return name, 0, refuse(http.StatusConflict, "site_in_use", inUse.Reason)
+	case err != nil:
+		return name, keys, d.unavailable(c, err)
+	}
+	d.Log.Info().Str("site", name).Int("keys", keys).Msg("a site that has gone was dropped by the operator")
+	return name, keys, nil
+}
+
+func (d *Dashboard) dropSiteForm(c echo.Context) error {
+	_, keys, err := d.dropSite(c)
+	if err != nil {
+		return err
+	}
+	return d.done(c, "/sites", "drop-site", keys)
+}
+
+func (d *Dashboard) dropSiteCall(c echo.Context) error {
+	name, keys, err := d.dropSite(c)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]any{"status": "dropped", "site": name, "keys": keys})
 }
 
 // noSite answers for what needs a site to be named.

@@ -16,18 +16,19 @@ import (
 	"spillway/internal/config"
 	"spillway/internal/observe"
 	"spillway/internal/pending/history"
+	"spillway/internal/sites/gone"
 	"spillway/internal/throttle"
 )
 
 // siteAdmin returns what the admin address of an ingest process shows of a site.
-func siteAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, health http.Handler, log zerolog.Logger) admin.Options {
+func siteAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, left *gone.Sites, health http.Handler, log zerolog.Logger) admin.Options {
 	options := admin.Options{
 		Contacts: newContacts(rdb, settings, nil), Timelines: history.New(rdb, settings.Name, settings.Queues), Systems: Systems(rdb, settings), Redis: rdb,
 		Password: settings.AdminPassword, SitePassword: settings.SitePassword,
 		Creations: throttle.NewCreations(rdb, settings.Name, settings.CreationLimit),
 		Connector: connecting,
 		Health:    health, Site: settings.Name, CRMURL: settings.CRM.URL, SiteURL: settings.Site.URL,
-		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Log: log,
+		Settings: shown(settings), MonitorWritable: settings.MonitorWritable, Gone: left, Log: log,
 	}
 	if settings.Mode != config.Connector {
 		options.Mode = string(settings.Mode)
@@ -39,10 +40,10 @@ func siteAdmin(rdb redis.UniversalClient, settings config.Config, connecting adm
 }
 
 // wholeAdmin returns what it shows of the whole installation.
-func wholeAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, health http.Handler, log zerolog.Logger) admin.Options {
+func wholeAdmin(rdb redis.UniversalClient, settings config.Config, connecting admin.Connector, left *gone.Sites, health http.Handler, log zerolog.Logger) admin.Options {
 	return admin.Options{
 		Redis: rdb, Password: settings.AdminPassword, Connector: connecting, Health: health, Settings: shown(settings),
-		MonitorWritable: settings.MonitorWritable, Log: log,
+		MonitorWritable: settings.MonitorWritable, Gone: left, Log: log,
 	}
 }
 

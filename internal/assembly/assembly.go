@@ -88,12 +88,12 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		metrics.Pools(map[string]redis.UniversalClient{"ingest": fast, "admin": patient}),
 	)
 	health := observe.Handler(registry, append(systemChecks(served.systems), observe.RedisCheck(patient))...)
-	connecting := newConnector(patient, settings)
-	front := admin.NewFront(wholeAdmin(patient, settings, connecting, health, log))
+	connecting, left := newConnector(patient, settings), GoneSites(patient, settings)
+	front := admin.NewFront(wholeAdmin(patient, settings, connecting, left, health, log))
 	show := func(all []config.Config) {
 		var shown []admin.Options
 		for _, site := range all {
-			shown = append(shown, siteAdmin(patient, site, connecting, health, log))
+			shown = append(shown, siteAdmin(patient, site, connecting, left, health, log))
 		}
 		front.SetSites(shown)
 	}
@@ -109,6 +109,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 		return nil
 	})
 	group.Go(func() error { announce(ctx, patient, roster.Ingest, settings, nil, log); return nil })
+	group.Go(func() error { serving(ctx, left, served.names, log); return nil })
 	group.Go(func() error { return front.Run(ctx) })
 	group.Go(func() error { return server.Run(ctx) })
 	group.Go(func() error {
@@ -120,6 +121,7 @@ func IngestIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 				return err
 			}
 			show(all)
+			_ = left.Serve(ctx, served.names()) // or else with the next beat
 			return nil
 		})}
 		if settings.Certificate != nil {
@@ -198,6 +200,7 @@ func WorkerIn(ctx context.Context, settings config.Config, log zerolog.Logger, h
 	}
 	group.Go(func() error { keeper.Run(healthCtx, seldom(log, unwatched)); return nil })
 	group.Go(func() error { announce(healthCtx, rdb, roster.Worker, settings, served.underWay, log); return nil })
+	group.Go(func() error { serving(healthCtx, GoneSites(rdb, settings), served.names, log); return nil })
 	watching := make(chan struct{})
 	group.Go(func() error {
 		defer close(watching)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -321,6 +322,30 @@ func TestSitesComeChangeAndGoUnderLoad(t *testing.T) {
 	hangUp()
 	polltest.Until(t, 60*time.Second, func() bool { return exists() == 0 }, "and is done when the site is back")
 	require.Len(t, fresh.site.UsersByContact("2"), 1)
+
+	// It goes again and is dropped: nothing of it is left.
+	taken := func() int {
+		n := 0
+		for _, line := range a.logs.Named("a changed file was taken up") {
+			if line["what"] == "SPILLWAY_SITES" {
+				n++
+			}
+		}
+		return n
+	}
+	before := taken()
+	require.NoError(t, os.Remove(filepath.Join(a.folder, "fresh.env")))
+	hangUp()
+	polltest.Until(t, 30*time.Second, func() bool { return taken() == before+2 }, "ingest and the worker have noticed")
+	require.NoError(t, a.redis.Client().ZAdd(t.Context(), "spw:sites", redis.Z{Score: 1, Member: "fresh"}).Err(), "for long")
+	response, err := http.Post("http://"+a.admin+"/api/v1/sites/fresh/drop?confirm=fresh", "", nil) //nolint:noctx // a test's
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	left, err := a.redis.Client().Keys(t.Context(), "*fresh*").Result()
+	require.NoError(t, err)
+	require.Empty(t, left)
+	require.NotContains(t, a.redis.Client().SMembers(t.Context(), "asynq:queues").Val(), "spillway.fresh")
 	stop()
 	load.Wait()
 	require.Zero(t, refused.Load(), "of %d webhooks of the other site", sent.Load())

@@ -3,6 +3,8 @@ package assembly
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,6 +148,12 @@ func (s *workSites) contacts() (all []*pending.Contacts) {
 		all = append(all, one.contacts)
 	}
 	return all
+}
+
+func (s *workSites) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.all))
 }
 
 // underWay is how many passes of the worker have begun and not ended.

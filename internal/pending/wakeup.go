@@ -75,6 +75,9 @@ end
 // are. asynq's own tools list the queues from there; nothing else needs it.
 const publishInterval = time.Minute
 
+// listKey is asynq's list of queues.
+const listKey = "asynq:queues"
+
 // publish tells asynq which queues there are, if that was not done lately. It
 // neither waits nor fails: the list lies on a node of its own in a cluster.
 func (c *Contacts) publish() {
@@ -90,7 +93,7 @@ func (c *Contacts) publish() {
 		for i, name := range c.names {
 			names[i] = name
 		}
-		if c.rdb.SAdd(ctx, "asynq:queues", names...).Err() == nil {
+		if c.rdb.SAdd(ctx, listKey, names...).Err() == nil {
 			c.published.Store(now)
 		}
 	}()

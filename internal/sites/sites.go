@@ -86,6 +86,16 @@ func Find(all []config.Config, name string) (config.Config, error) {
 	return config.Config{}, fmt.Errorf("there is no site %q, use one of: %s", name, strings.Join(names, ", "))
 }
 
+// Names returns the names of the sites that have a file in a folder, whatever is in
+// it. The error says that the folder could not be read, or holds no site.
+func Names(folder string) ([]string, error) {
+	names, problems := list(folder)
+	if len(names) == 0 {
+		return nil, &config.Invalid{Problems: problems}
+	}
+	return names, nil
+}
+
 // Files returns the paths of all files with settings of sites. Somebody who
 // watches them notices each site that comes, changes or goes.
 func Files(folder string) []string {

@@ -264,7 +264,14 @@ func (s *Syncer) sealed(ctx context.Context, ref contact.Ref) (creation, error) 
 // generated passwords have 12 characters of 62, 71 bits.
 const passwordLength = 16
 
-func vaultName(ref contact.Ref) string { return "password:" + ref.String() }
+func vaultName(ref contact.Ref) string { return passwords + ref.String() }
+
+// passwords begins the names of the vault's entries.
+const passwords = "password:"
+
+// SecretsOf names the vault's entries of a site; the * at the end stands for
+// anything.
+func SecretsOf(site string) string { return passwords + site + ":*" }
 
 // returnFields writes to the CRM what differs there: the login and id of an
 // added user, where fields are set for them, and what is in extra. Comparing

@@ -32,6 +32,13 @@ func PlacesKey(site string) string { return "spw:{" + of(Site, named(site)) + "}
 
 func breakerKey(system, site string) string { return "spw:{" + of(system, named(site)) + "}:breaker" }
 
+// KeysOf names what Redis holds of a site's limits, its guard included, but for the
+// CRM's budget, which belongs to the CRM account; a * at the end of one stands for
+// anything.
+func KeysOf(site string) []string {
+	return []string{breakerKey(CRM, site), "spw:{" + of(Site, named(site)) + "}:*"}
+}
+
 // of is a hash tag: one node of a cluster has what belongs together.
 func of(system, whose string) string {
 	if whose == "" {

@@ -44,12 +44,17 @@ type Index struct {
 // nothing of what was noted before.
 func New(rdb redis.UniversalClient, key []byte) *Index { return &Index{rdb: rdb, key: key} }
 
+func prefixOf(site string) string { return "spw:a:" + site + ":" }
+
+// KeysOf names the notes of a site; the * at the end stands for anything.
+func KeysOf(site string) []string { return []string{prefixOf(site) + "*"} }
+
 // hashed is the name of an address's note. Addresses that differ in case or in
 // spaces around them are the same, as they are for WordPress.
 func (i *Index) hashed(site, address string) string {
 	mac := hmac.New(sha256.New, i.key)
 	mac.Write([]byte(strings.ToLower(strings.TrimSpace(address))))
-	return "spw:a:" + site + ":" + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	return prefixOf(site) + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // Note remembers that a contact has an address. The error names the contact

@@ -81,6 +81,10 @@ const timeout = 5 * time.Second
 
 func key(site string) string { return "spw:reconcile:" + site + ":last" }
 
+// KeysOf names what Redis holds of a site's comparisons, their lock included; the *
+// at the end stands for anything.
+func KeysOf(site string) []string { return []string{"spw:reconcile:" + site + ":*"} }
+
 // Read returns a site's last comparison; ok is false if there is none.
 func (s *Store) Read(ctx context.Context, site string) (c Comparison, ok bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)

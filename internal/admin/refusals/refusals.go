@@ -45,6 +45,15 @@ func keyOf(site string) string {
 	return "spw:refusals:" + site
 }
 
+// KeysOf names what Redis holds of a site's refusals. Those of
+// [contact.DefaultSite] are the installation's, too.
+func KeysOf(site string) []string {
+	if site == contact.DefaultSite {
+		return nil
+	}
+	return []string{keyOf(site)}
+}
+
 // reason is why a webhook was refused.
 type reason struct{ site, code string }
 

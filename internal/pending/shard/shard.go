@@ -9,6 +9,7 @@ package shard
 
 import (
 	"strconv"
+	"strings"
 
 	"spillway/internal/contact"
 )
@@ -33,6 +34,13 @@ func Over(site string, n int) Queues {
 		queues[i] = name + between + strconv.Itoa(i)
 	}
 	return queues
+}
+
+// KeysOf names the keys of all queues of a site, asynq's included, over however
+// many it was ever spread; a * at the end of one stands for anything.
+func KeysOf(site string) []string {
+	one, more := "{"+Over(site, 1)[0]+"}:*", "{"+strings.TrimSuffix(Over(site, 2)[0], "0")+"*"
+	return []string{"spw:" + one, "spw:" + more, "asynq:" + one, "asynq:" + more}
 }
 
 // Index returns which queue a contact belongs to. The hash (FNV-1a) must stay
