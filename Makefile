@@ -60,9 +60,10 @@ MINUTES ?= 3
 REDIS   ?= always,everysec,sentinel
 
 CLOCKS  ?= 0
+SITES   ?= 1
 
-torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3 CLOCKS=7m
-	$(GO) run ./internal/lab/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)' -clocks '$(CLOCKS)'
+torture: packages ## kill, freeze and cut everything off while webhooks pour in: SEEDS=1,2 MINUTES=3 CLOCKS=7m SITES=3
+	$(GO) run ./internal/lab/torture/run -seeds '$(SEEDS)' -minutes '$(MINUTES)' -redis '$(REDIS)' -without '$(GUARD)' -clocks '$(CLOCKS)' -sites '$(SITES)'
 
 outage: packages ## 100,000 contacts through a two-hour outage played fast, and minutes against an unknown limit
 	$(GO) test -tags torture -timeout 30m -v -run 'HundredThousand|ALimitOf25' ./internal/throttle

@@ -19,6 +19,7 @@ type chaos struct {
 	mu     sync.Mutex
 	counts map[string]int
 	busy   map[string]bool
+	turns  int
 	failed []error
 }
 
@@ -220,22 +221,23 @@ func (c *chaos) standInEvents() []event {
 	crm := func(name string, fault sandbox.Fault) event {
 		return event{"CRM " + name, 2 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
 			fault.For = lasting(fault, length)
-			return r.crm.Fail(fault)
+			return c.turn().crm.Fail(fault)
 		}}
 	}
 	site := func(name string, fault sandbox.Fault) event {
 		return event{"site " + name, 2 * time.Second, nil, func(_ context.Context, _ string, length time.Duration) error {
 			fault.For = lasting(fault, length)
 			fault.Route = "contacts"
-			return r.site.Inject(fault)
+			return c.turn().site.Inject(fault)
 		}}
 	}
 	// Three seconds are no outage: passes take long, and succeed.
-	slow := func(name string, longest time.Duration, set func(by time.Duration)) event {
+	slow := func(name string, longest time.Duration, set func(of *tenant, by time.Duration)) event {
 		return event{name, longest, []string{name}, func(ctx context.Context, _ string, length time.Duration) error {
-			set(3 * time.Second)
+			of := c.turn()
+			set(of, 3*time.Second)
 			wait(ctx, length)
-			set(0)
+			set(of, 0)
 			return nil
 		}}
 	}
@@ -246,14 +248,14 @@ func (c *chaos) standInEvents() []event {
 		crm("hangs", sandbox.Fault{Mode: sandbox.FaultHang, Count: 3}),
 		crm("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 5}),
 		crm("stores and hangs", sandbox.Fault{Mode: sandbox.FaultHangAfter, Route: "update", Count: 2}),
-		slow("CRM slow to answer", 6*time.Second, func(by time.Duration) { r.crm.SetLatency(crmLatency + by) }),
-		slow("site slow to answer", 6*time.Second, func(by time.Duration) { r.site.SetCosts(siteStart+by, siteContact) }),
+		slow("CRM slow to answer", 6*time.Second, func(of *tenant, by time.Duration) { of.crm.SetLatency(crmLatency + by) }),
+		slow("site slow to answer", 6*time.Second, func(of *tenant, by time.Duration) { of.site.SetCosts(siteStart+by, siteContact) }),
 		crm("stores and resets", sandbox.Fault{Mode: sandbox.FaultHalf, Route: "update", Count: 2}),
 		site("answers 503", sandbox.Fault{Status: 503, RetryAfter: time.Second}),
 		site("answers by half", sandbox.Fault{Mode: sandbox.FaultHalf, Count: 3}),
 		site("resets", sandbox.Fault{Mode: sandbox.FaultReset, Count: 3}),
 		{"site stores and is cut off", 3 * time.Second, r.linksTo["site"], func(ctx context.Context, target string, length time.Duration) error {
-			if err := r.site.Inject(sandbox.Fault{Mode: sandbox.FaultHangAfter, Route: "contacts", Count: 1, For: 4 * time.Second}); err != nil {
+			if err := c.turn().site.Inject(sandbox.Fault{Mode: sandbox.FaultHangAfter, Route: "contacts", Count: 1, For: 4 * time.Second}); err != nil {
 				return err
 			}
 			wait(ctx, length)
@@ -270,7 +272,7 @@ func (c *chaos) standInEvents() []event {
 			if wait(ctx, r.options.Fire/2-time.Since(r.began)); ctx.Err() != nil {
 				return nil
 			}
-			return r.site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, For: 30 * time.Second, After: length})
+			return c.turn().site.Inject(sandbox.Fault{Mode: sandbox.FaultLate, Route: "contacts", Count: 1, For: 30 * time.Second, After: length})
 		}})
 	}
 	if r.options.Fire >= longRun {

@@ -34,7 +34,7 @@ func (r *run) hold(ctx context.Context, report *Report) error {
 	var senders sync.WaitGroup
 	sent := 0
 	for _, p := range r.people {
-		if !p.poisoned && p.addPromised && sent < holdContacts {
+		if p.tenant == nil && !p.poisoned && p.addPromised && sent < holdContacts {
 			sent++
 			random := rand.New(rand.NewPCG(r.options.Seed, uint64(p.id)))
 			senders.Go(func() { r.senders.one(p, contact.Update, random) })

@@ -17,8 +17,9 @@ import (
 type person struct {
 	id       int
 	email    string
-	notify   bool // every add asks for the welcome mail, or none does
-	poisoned bool // the site dies whenever it is in a batch
+	notify   bool    // every add asks for the welcome mail, or none does
+	poisoned bool    // the site dies whenever it is in a batch
+	tenant   *tenant // nil: the first site
 
 	mu           sync.Mutex
 	fields, tags int // the newest versions in the CRM

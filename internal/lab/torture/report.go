@@ -19,6 +19,7 @@ type Report struct {
 	// Drained is how long the last contact took after all was calm.
 	Drained time.Duration
 
+	Sites        int
 	Contacts     int
 	Webhooks     int // sent, each for an edit
 	Tries        int // over all webhooks
@@ -37,7 +38,7 @@ type Report struct {
 
 	// All of these must be zero.
 	Lost, Torn, Overlapped, DoubledUsers, WrongPasswords, ChangedPasswords int
-	WrongMails, Leftovers, Leaks, WronglyParked, Lies, Hurried             int
+	WrongMails, Leftovers, Leaks, WronglyParked, Lies, Hurried, Strangers  int
 
 	// Problems describe what was found, the first of each kind.
 	Problems []string
@@ -73,14 +74,14 @@ func (r *Report) String() string {
 		}
 	}
 	fmt.Fprintf(&b, "%s  redis=%s seed=%d  %s, of which %s to drain\n", verdict, r.Mode, r.Seed, r.Took.Round(time.Second), r.Drained.Round(time.Second))
-	fmt.Fprintf(&b, "  %d webhooks (%d tries) for %d contacts, %d acknowledged (%d of them when they were done), %d given up; instead of a 2xx: %s\n",
-		r.Webhooks, r.Tries, r.Contacts, r.Acknowledged, r.Synced, r.GivenUp, list(r.Refusals))
+	fmt.Fprintf(&b, "  %d webhooks (%d tries) for %d contacts of %d sites, %d acknowledged (%d of them when they were done), %d given up; instead of a 2xx: %s\n",
+		r.Webhooks, r.Tries, r.Contacts, r.Sites, r.Acknowledged, r.Synced, r.GivenUp, list(r.Refusals))
 	fmt.Fprintf(&b, "  %d kills, stops and freezes; calls spoilt by the CRM or the site: %d; ended by themselves: %d\n", kills, r.Spoilt, r.Restarts)
 	fmt.Fprintf(&b, "  faults: %s\n", list(r.Events))
 	fmt.Fprintf(&b, "  %d passes, %d users, %d parked, %d late calls of frozen workers, %d contacts refused as superseded\n",
 		r.Passes, r.Users, r.Parked, r.Late, r.Superseded)
-	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, hurried %d, left in Redis %d, leaked %d, lies %d\n",
-		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Hurried, r.Leftovers, r.Leaks, r.Lies)
+	fmt.Fprintf(&b, "  lost %d, torn %d, overlapped %d, doubled users %d, wrong passwords %d, changed passwords %d, wrong mails %d, wrongly parked %d, hurried %d, left in Redis %d, leaked %d, lies %d, on another site %d\n",
+		r.Lost, r.Torn, r.Overlapped, r.DoubledUsers, r.WrongPasswords, r.ChangedPasswords, r.WrongMails, r.WronglyParked, r.Hurried, r.Leftovers, r.Leaks, r.Lies, r.Strangers)
 	for _, problem := range r.Problems {
 		fmt.Fprintf(&b, "  ! %s\n", problem)
 	}
@@ -102,8 +103,12 @@ func list(counts map[string]int) string {
 func (r *run) report() *Report {
 	report := &Report{
 		Mode: r.options.Mode, Seed: r.options.Seed, Took: time.Since(r.began), Drained: r.drained,
-		Contacts: len(r.people), Restarts: r.restarts, Users: len(r.site.Users()),
-		Spoilt: r.crm.Stats().Spoilt + r.site.Stats().Spoilt, Superseded: r.site.Stats().Superseded,
+		Contacts: len(r.people), Restarts: r.restarts, Sites: len(r.tenants()),
+	}
+	for _, of := range r.tenants() {
+		report.Users += len(of.site.Users())
+		report.Spoilt += of.crm.Stats().Spoilt + of.site.Stats().Spoilt
+		report.Superseded += of.site.Stats().Superseded
 	}
 	s := r.senders
 	s.count(func() {
@@ -116,14 +121,16 @@ func (r *run) report() *Report {
 	r.chaos.mu.Lock()
 	report.Events = maps.Clone(r.chaos.counts)
 	r.chaos.mu.Unlock()
-	var overlaps []string
-	report.Passes, report.Late, overlaps = r.watch.counts()
-	for _, overlap := range overlaps {
-		report.found(&report.Overlapped, "two passes overlapped: %s", overlap)
-	}
-	if n := r.crm.Stats().Overlaps; n > 0 {
-		report.Overlapped += int(n)
-		report.problem(fmt.Errorf("the CRM saw %d reads of a contact that was being read", n))
+	for _, of := range r.tenants() {
+		passes, late, overlaps := of.watch.counts()
+		report.Passes, report.Late = report.Passes+passes, report.Late+late
+		for _, overlap := range overlaps {
+			report.found(&report.Overlapped, "two passes overlapped: %s", overlap)
+		}
+		if n := of.crm.Stats().Overlaps; n > 0 {
+			report.Overlapped += int(n)
+			report.problem(fmt.Errorf("the CRM of %s saw %d reads of a contact that was being read", of.name, n))
+		}
 	}
 	return report
 }
@@ -139,7 +146,11 @@ func (r *run) show(ctx context.Context) {
 		}
 		var sent, kept int
 		r.senders.count(func() { sent, kept = r.senders.sent, r.senders.kept })
-		passes, late, overlaps := r.watch.counts()
+		passes, late, overlaps := 0, 0, 0
+		for _, of := range r.tenants() {
+			p, l, o := of.watch.counts()
+			passes, late, overlaps = passes+p, late+l, overlaps+len(o)
+		}
 		r.chaos.mu.Lock()
 		events := 0
 		for _, n := range r.chaos.counts {
@@ -151,22 +162,12 @@ func (r *run) show(ctx context.Context) {
 			open = fmt.Sprint(stats.Pending + stats.Active + stats.Retrying)
 		}
 		_, _ = fmt.Fprintf(r.options.Out, "%5.0fs  %s seed %d: %d webhooks, %d acknowledged, %d events, %d passes, %s open, %d overlapped, %d late\n",
-			time.Since(r.began).Seconds(), r.options.Mode, r.options.Seed, sent, kept, events, passes, open, len(overlaps), late)
+			time.Since(r.began).Seconds(), r.options.Mode, r.options.Seed, sent, kept, events, passes, open, overlaps, late)
 	}
 }
 
 // counters are what the admin API tells.
 type counters struct{ Pending, Active, Retrying, Parked, Failed int }
-
-// stats asks an ingest server that answers.
-func (r *run) stats(ctx context.Context) (stats counters, err error) {
-	for _, admin := range r.admins {
-		if err = getJSON(ctx, "http://"+admin+"/api/v1/stats", &stats); err == nil {
-			return stats, nil
-		}
-	}
-	return stats, err
-}
 
 func getJSON(ctx context.Context, url string, answer any) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

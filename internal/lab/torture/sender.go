@@ -102,7 +102,7 @@ func actionOf(random *rand.Rand) contact.Action {
 // one edits a contact and sends the webhook of it. Some senders wait for the
 // pass; others edit meanwhile.
 func (s *senders) one(p *person, action contact.Action, random *rand.Rand) {
-	made := p.edit(s.run.crm, action)
+	made := p.edit(s.run.of(p).crm, action)
 	if random.IntN(8) == 0 || action == contact.Add && random.IntN(2) == 0 {
 		select {
 		case s.aside <- struct{}{}:
@@ -169,7 +169,7 @@ func (s *senders) post(p *person, made promise, target, wait string, random *ran
 // ask sends a webhook in one of the forms that the CRM uses, and checks at once
 // what it is told. The error says that nothing was acknowledged.
 func (s *senders) ask(ctx context.Context, p *person, made promise, target, wait string, form int) (said told, err error) {
-	values := url.Values{"wpf_action": {made.action.String()}, "access_key": {accessKey}, "contact_id": {p.ref()}}
+	values := url.Values{"wpf_action": {made.action.String()}, "access_key": {s.run.of(p).key}, "contact_id": {p.ref()}}
 	if made.action == contact.Add {
 		values.Set("role", "customer")
 		values.Set("send_notification", strconv.FormatBool(p.notify))
@@ -240,7 +240,8 @@ func (r *run) lie(p *person, made promise, said told) string {
 		}
 		return "" // it had none when its pass looked
 	}
-	users := r.site.UsersByContact(p.ref())
+	crm, site := r.of(p).crm, r.of(p).site
+	users := site.UsersByContact(p.ref())
 	if len(users) != 1 || users[0].ID != said.UserID {
 		return fmt.Sprintf("contact %d is said to be user %d, and has %d users", p.id, said.UserID, len(users))
 	}
@@ -249,8 +250,8 @@ func (r *run) lie(p *person, made promise, said told) string {
 		return fmt.Sprintf("contact %d is said to be synced, and shows fields %d and tags %d (whole: %v), not %d and %d",
 			p.id, fields, tags, whole, made.fields, made.tags)
 	}
-	record, _ := r.crm.Contact(p.ref())
-	if password, _ := record[passwordField].(string); made.action == contact.Add && !r.site.PasswordWorks(users[0].Login, password) {
+	record, _ := crm.Contact(p.ref())
+	if password, _ := record[passwordField].(string); made.action == contact.Add && !site.PasswordWorks(users[0].Login, password) {
 		return fmt.Sprintf("the password in the CRM does not log contact %d in, although its add is said to be synced", p.id)
 	}
 	return ""

@@ -35,6 +35,7 @@ import (
 	"sync"
 	"time"
 
+	"spillway/internal/contact"
 	"spillway/internal/lab/freeport"
 	"spillway/internal/lab/sandbox"
 )
@@ -53,11 +54,15 @@ type Options struct {
 	// Out gets a line of figures every few seconds; nil: nobody does.
 	Out io.Writer
 
+	// Sites is how many sites the programs serve, each with a CRM account of its own
+	// and contacts of the same ids; 0: one.
+	Sites int
+
 	// ClocksApart is how far the wall clocks of workers and ingest go wrong,
 	// one ahead and one behind; Bin is then built with it, see [Programs].
 	ClocksApart time.Duration
 
-	Contacts int           // 0: 120, or 4 for each second of fire if that is more
+	Contacts int           // of all sites; 0: 120, or 4 for each second of fire if that is more
 	Every    time.Duration // between two events, about; 0: 1.2 s, of a long run 2 s
 	Pace     time.Duration // between two webhooks of a sender, about; 0: 120 ms
 	// Brief leaves it to asynq to find, a minute later, that wake-ups of killed
@@ -86,9 +91,10 @@ const (
 // run is everything of one run.
 type run struct {
 	options Options
-	people  []*person
+	people  []*person // of all sites
 	crm     *sandbox.CRM
 	site    *sandbox.Site
+	others  []*tenant    // further sites
 	door    http.Handler // to another site in its place; nil: none
 	store   store
 	network *network
@@ -136,12 +142,7 @@ func Run(ctx context.Context, options Options) (*Report, error) {
 func setUp(ctx context.Context, options Options, workers int) (r *run, err error) {
 	random := rand.New(rand.NewPCG(options.Seed, 0))
 	r = &run{
-		options: options, people: people(options.Contacts, random),
-		crm: sandbox.NewCRM(sandbox.CRMOptions{Token: crmToken, Latency: crmLatency}),
-		site: sandbox.NewSite(sandbox.SiteOptions{
-			User: siteUser, AppPassword: appPassword, StartCost: siteStart, ContactCost: siteContact,
-		}),
-		network: newNetwork(), watch: newWatch(),
+		options: options, network: newNetwork(),
 		linksTo: map[string][]string{}, links: map[string]*link{}, began: time.Now(),
 	}
 	defer func() {
@@ -149,11 +150,13 @@ func setUp(ctx context.Context, options Options, workers int) (r *run, err error
 			r.tearDown()
 		}
 	}()
-	for _, p := range r.people {
-		if p.poisoned {
-			r.site.Poison(p.ref())
-		}
+	first := newTenant("", "")
+	r.crm, r.site, r.watch = first.crm, first.site, first.watch
+	for i := 1; i < options.Sites; i++ {
+		name := fmt.Sprintf("site-%d", i+1)
+		r.others = append(r.others, newTenant(name, accessKey+"-"+name))
 	}
+	r.populate(random)
 	if err := r.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -214,52 +217,62 @@ func (r *run) addIngest(name string) error {
 	if err != nil {
 		return err
 	}
-	env := []string{
-		"SPILLWAY_REDIS_URL=" + redis, "SPILLWAY_ACCESS_KEYS=" + accessKey,
-		"SPILLWAY_INGEST_ADDR=" + webhooks, "SPILLWAY_ADMIN_ADDR=" + admin, "SPILLWAY_LOG_LEVEL=debug",
-		clock(len(r.ingests), r.options.ClocksApart),
+	own := []string{"SPILLWAY_ACCESS_KEYS=" + accessKey}
+	if r.several() {
+		if own, err = r.siteFiles(name, func(of *tenant) ([]string, error) { return []string{"SPILLWAY_ACCESS_KEYS=" + of.key}, nil }); err != nil {
+			return err
+		}
 	}
+	env := append(own,
+		"SPILLWAY_REDIS_URL="+redis,
+		"SPILLWAY_INGEST_ADDR="+webhooks, "SPILLWAY_ADMIN_ADDR="+admin, "SPILLWAY_LOG_LEVEL=debug",
+		clock(len(r.ingests), r.options.ClocksApart),
+	)
 	p := newProcess(name, filepath.Join(r.options.Bin, "ingest"), nil, env, r.options.Dir)
 	r.ingests, r.webhooks, r.admins = append(r.ingests, p), append(r.webhooks, webhooks), append(r.admins, admin)
 	return p.start()
 }
 
-// addWorker starts a worker with its own doors to the CRM and to the site, each
-// behind a link.
+// addWorker starts a worker with its own doors to the CRMs and to the sites, each
+// behind a link. observer is told of the first site's calls.
 func (r *run) addWorker(name string, observer observer, change ...string) (*process, error) {
 	health, err := freeport.Addr()
 	if err != nil {
 		return nil, err
 	}
 	p := newProcess(name, filepath.Join(r.options.Bin, "worker"), nil, nil, r.options.Dir)
-	urls := map[string]string{}
-	for _, to := range []string{"crm", "site"} {
-		f, err := openFront(p, r.standIn(to), observer)
-		if err != nil {
-			return nil, err
+	settings := func(of *tenant) ([]string, error) {
+		told := observer
+		if of.name != contact.DefaultSite {
+			told = of.watch
 		}
-		r.fronts = append(r.fronts, f)
-		l, err := r.network.connect(name+" to "+to, f.addr)
-		if err != nil {
-			return nil, err
-		}
-		r.addLink(to, l)
-		urls[to] = "http://" + l.addr
+		urls, err := r.doors(p, of, told)
+		return []string{
+			"SPILLWAY_CRM_URL=" + urls["crm"], "SPILLWAY_CRM_TOKEN=" + crmToken, fmt.Sprintf("SPILLWAY_CRM_RATE=%d", crmRate),
+			"SPILLWAY_SITE_URL=" + urls["site"], "SPILLWAY_SITE_USER=" + siteUser, "SPILLWAY_SITE_APP_PASSWORD=" + appPassword,
+			"SPILLWAY_FIELDS=user_email=email,first_name=first_name,last_name=last_name,billing_company=company",
+			"SPILLWAY_RETURN_PASSWORD_FIELD=" + passwordField,
+			"SPILLWAY_RETURN_FIELDS=user_login=wp_login,user_id=wp_id",
+			"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_CREATION_LIMIT=0",
+		}, err
+	}
+	var own []string
+	if r.several() {
+		own, err = r.siteFiles(name, settings)
+	} else {
+		own, err = settings(r.tenants()[0])
+	}
+	if err != nil {
+		return nil, err
 	}
 	redis, err := r.redisURL(name)
 	if err != nil {
 		return nil, err
 	}
-	p.env = append([]string{
-		"SPILLWAY_REDIS_URL=" + redis,
-		"SPILLWAY_CRM_URL=" + urls["crm"], "SPILLWAY_CRM_TOKEN=" + crmToken, fmt.Sprintf("SPILLWAY_CRM_RATE=%d", crmRate),
-		"SPILLWAY_SITE_URL=" + urls["site"], "SPILLWAY_SITE_USER=" + siteUser, "SPILLWAY_SITE_APP_PASSWORD=" + appPassword,
-		"SPILLWAY_FIELDS=user_email=email,first_name=first_name,last_name=last_name,billing_company=company",
-		"SPILLWAY_RETURN_PASSWORD_FIELD=" + passwordField,
-		"SPILLWAY_RETURN_FIELDS=user_login=wp_login,user_id=wp_id",
-		"SPILLWAY_SITE_CONCURRENCY=2", "SPILLWAY_CREATION_LIMIT=0", "SPILLWAY_SECRET_KEY=" + secretKey, "SPILLWAY_WORKER_ADDR=" + health, "SPILLWAY_LOG_LEVEL=debug",
+	p.env = append(append(own,
+		"SPILLWAY_REDIS_URL="+redis, "SPILLWAY_SECRET_KEY="+secretKey, "SPILLWAY_WORKER_ADDR="+health, "SPILLWAY_LOG_LEVEL=debug",
 		clock(len(r.workers), r.options.ClocksApart),
-	}, change...)
+	), change...)
 	r.workers = append(r.workers, p)
 	return p, p.start()
 }
@@ -322,8 +335,10 @@ func (r *run) supervise(ctx context.Context) {
 
 // heal makes everything well.
 func (r *run) heal(ctx context.Context) {
-	r.crm.ClearFaults()
-	r.site.ClearFaults()
+	for _, of := range r.tenants() {
+		of.crm.ClearFaults()
+		of.site.ClearFaults()
+	}
 	for _, l := range r.links {
 		if err := l.mend(ctx); err != nil {
 			r.chaos.failed = append(r.chaos.failed, err)
@@ -341,8 +356,10 @@ func (r *run) tearDown() {
 	for _, p := range append(append([]*process{}, r.ingests...), r.workers...) {
 		p.kill()
 	}
-	r.crm.Close()
-	r.site.Close()
+	for _, of := range r.tenants() {
+		of.crm.Close()
+		of.site.Close()
+	}
 	r.network.close()
 	for _, f := range r.fronts {
 		f.close()
@@ -350,16 +367,6 @@ func (r *run) tearDown() {
 	if r.store != nil {
 		r.store.close()
 	}
-}
-
-func (r *run) standIn(name string) http.Handler {
-	switch {
-	case name == "crm":
-		return r.crm
-	case r.door != nil:
-		return r.door
-	}
-	return r.site
 }
 
 func (r *run) process(name string) *process {
@@ -395,8 +402,10 @@ func (r *run) settle(ctx context.Context) error {
 		if r.drained == 0 {
 			r.drained = time.Since(r.calmed)
 		}
-		if late := r.site.Stats().Late; late > 0 {
-			return fmt.Errorf("the site has %d requests under way that were given up", late)
+		for _, of := range r.tenants() {
+			if late := of.site.Stats().Late; late > 0 {
+				return fmt.Errorf("the site %s has %d requests under way that were given up", of.name, late)
+			}
 		}
 		if r.options.Brief {
 			return nil

@@ -21,17 +21,32 @@ func (r *run) verify(ctx context.Context, report *Report) {
 	for _, p := range r.ingests {
 		report.problem(p.terminate())
 	}
-	byEmail := map[string]int{}
-	for _, user := range r.site.Users() {
-		if byEmail[strings.ToLower(user.Email)]++; byEmail[strings.ToLower(user.Email)] == 2 {
-			report.found(&report.DoubledUsers, "the address of user %d belongs to another user too", user.ID)
-		}
+	for _, of := range r.tenants() {
+		r.verifyUsers(of, report)
 	}
 	for _, p := range r.people {
 		r.verifyPerson(p, report)
 	}
 	r.verifyLeftovers(ctx, report)
 	r.verifySecrets(report)
+}
+
+// verifyUsers requires that a site has no address twice, and nobody of another site.
+func (r *run) verifyUsers(of *tenant, report *Report) {
+	own := map[string]bool{}
+	for _, p := range r.people {
+		own[p.email] = r.of(p).name == of.name
+	}
+	byEmail := map[string]int{}
+	for _, user := range of.site.Users() {
+		email := strings.ToLower(user.Email)
+		if byEmail[email]++; byEmail[email] == 2 {
+			report.found(&report.DoubledUsers, "the address of user %d belongs to another user too", user.ID)
+		}
+		if mine, known := own[email]; known && !mine {
+			report.found(&report.Strangers, "user %d of %s is a contact of another site", user.ID, of.name)
+		}
+	}
 }
 
 // verifyParked requires that the poisoned contact is parked, and nobody else.
@@ -43,7 +58,7 @@ func (r *run) verifyParked(ctx context.Context, report *Report) {
 		}
 		err := errors.New("no ingest server")
 		for _, admin := range r.admins {
-			if err = getJSON(ctx, fmt.Sprintf("http://%s/api/v1/contacts/%d", admin, p.id), &view); err == nil {
+			if err = getJSON(ctx, fmt.Sprintf("http://%s/api/v1/contacts/%d%s", admin, p.id, r.query(r.of(p))), &view); err == nil {
 				break
 			}
 		}
@@ -62,7 +77,8 @@ func (r *run) verifyParked(ctx context.Context, report *Report) {
 }
 
 func (r *run) verifyPerson(p *person, report *Report) {
-	users := r.site.UsersByContact(p.ref())
+	crm, site := r.of(p).crm, r.of(p).site
+	users := site.UsersByContact(p.ref())
 	if len(users) > 1 {
 		report.found(&report.DoubledUsers, "contact %d has %d users", p.id, len(users))
 	}
@@ -88,20 +104,20 @@ func (r *run) verifyPerson(p *person, report *Report) {
 			p.id, fields, tags, p.promisedFields, p.promisedTags, p.fields, p.tags)
 	}
 	passwords := map[string]bool{}
-	for _, update := range r.crm.Updates(p.ref()) {
+	for _, update := range crm.Updates(p.ref()) {
 		if password := update[passwordField]; password != "" {
 			passwords[password] = true
 		}
 	}
-	record, _ := r.crm.Contact(p.ref())
+	record, _ := crm.Contact(p.ref())
 	password, _ := record[passwordField].(string)
-	if !r.site.PasswordWorks(user.Login, password) {
+	if !site.PasswordWorks(user.Login, password) {
 		report.found(&report.WrongPasswords, "the password in the CRM does not log contact %d in (%d were returned)", p.id, len(passwords))
 	}
 	if len(passwords) > 1 {
 		report.found(&report.ChangedPasswords, "contact %d was given %d passwords", p.id, len(passwords))
 	}
-	mails, want := len(r.site.Mails(user.Email)), 0
+	mails, want := len(site.Mails(user.Email)), 0
 	if p.notify {
 		want = 1
 	}
@@ -113,35 +129,36 @@ func (r *run) verifyPerson(p *person, report *Report) {
 // remains are the keys that may be in Redis when no contact has work: all are
 // bounded in number or forget themselves.
 func (r *run) remains(poisoned string) *regexp.Regexp {
+	const of = `(\.[a-z0-9-]+)?` // a further site
 	patterns := []string{
-		`spw:\{spillway\}:[hn]:.*`,               // timelines and counts over time
-		`spw:\{spillway\}:(stats|parked|queues)`, // counters; the index of the parked contact; a setting
-		`spw:queues`,                             // how many queues there are
-		`spw:history:shares`,                     // how full Redis was, by hour
-		`spw:\{spillway\}:c:default:` + poisoned, // its record
-		`spw:v:password:default:` + poisoned,     // its sealed password: it may be retried
-		`(rate:)?spw:\{(crm|site)\}:.*`,          // limits that the workers share
-		`spw:\{replicas\}:.*`, `spw:refusals`,    // who is alive; refused webhooks by code and hour
-		`spw:ingest:down`,                         // when no ingest was there
-		`asynq:queues`,                            // asynq's list of queues
-		`asynq:(servers|workers)`,                 // and of servers; killed ones stay until someone lists them
-		`asynq:\{spillway\}:(processed|failed).*`, // asynq's counts, which end after 90 days
+		`spw:\{spillway` + of + `\}:[hn]:.*`,               // timelines and counts over time
+		`spw:\{spillway` + of + `\}:(stats|parked|queues)`, // counters; the index of the parked contact; a setting
+		`spw:queues(:[a-z0-9-]+)?`, `spw:sites`,            // how many queues there are; which sites
+		`spw:history:shares`,                                // how full Redis was, by hour
+		`spw:\{spillway` + of + `\}:c:(` + poisoned + `)`,   // its record
+		`spw:v:password:(` + poisoned + `)`,                 // its sealed password: it may be retried
+		`(rate:)?spw:\{(crm|site)` + of + `\}:.*`,           // limits that the workers share
+		`spw:\{replicas\}:.*`, `spw:refusals(:[a-z0-9-]+)?`, // who is alive; refused webhooks by code and hour
+		`spw:ingest:down`,         // when no ingest was there
+		`asynq:queues`,            // asynq's list of queues
+		`asynq:(servers|workers)`, // and of servers; killed ones stay until someone lists them
+		`asynq:\{spillway` + of + `\}:(processed|failed).*`, // asynq's counts, which end after 90 days
 		`torture:await`,
 	}
 	if r.options.Brief {
-		patterns = append(patterns, `asynq:\{spillway\}:.*`)
+		patterns = append(patterns, `asynq:\{spillway`+of+`\}:.*`)
 	}
 	return regexp.MustCompile("^(" + strings.Join(patterns, "|") + ")$")
 }
 
 func (r *run) verifyLeftovers(ctx context.Context, report *Report) {
-	poisoned := ""
+	var poisoned []string
 	for _, p := range r.people {
 		if p.poisoned {
-			poisoned = p.ref()
+			poisoned = append(poisoned, r.of(p).name+":"+p.ref())
 		}
 	}
-	allowed := r.remains(poisoned)
+	allowed := r.remains(strings.Join(poisoned, "|"))
 	client := r.store.client()
 	defer client.Close()
 	keys := client.Scan(ctx, 0, "*", 1000).Iterator()
@@ -159,7 +176,7 @@ func (r *run) verifyLeftovers(ctx context.Context, report *Report) {
 func (r *run) verifySecrets(report *Report) {
 	secrets := [][]byte{[]byte("@example.org"), []byte(accessKey), []byte(crmToken), []byte(appPassword), []byte(secretKey)}
 	for _, p := range r.people {
-		for _, update := range r.crm.Updates(p.ref()) {
+		for _, update := range r.of(p).crm.Updates(p.ref()) {
 			if password := update[passwordField]; password != "" {
 				secrets = append(secrets, []byte(password))
 			}

@@ -23,13 +23,14 @@ func main() {
 	minutes := flag.Float64("minutes", 3, "how long things go wrong in each run")
 	modes := flag.String("redis", "always,everysec,sentinel", "how Redis is run; also slow-always and slow-everysec, on a slow disk")
 	without := flag.String("without", "", "take a guard out: "+strings.Join(torture.Guards(), ", "))
+	sites := flag.Int("sites", 1, "how many sites the programs serve, each with a CRM account of its own")
 	apart := flag.Duration("clocks", 0, "how far the programs' wall clocks go wrong, for instance 7m")
 	keep := flag.String("dir", "", "keep files and logs here")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	passed, err := run(ctx, *seeds, *modes, *without, *keep, torture.Options{
-		Fire: time.Duration(*minutes * float64(time.Minute)), ClocksApart: *apart, Out: os.Stdout,
+		Fire: time.Duration(*minutes * float64(time.Minute)), ClocksApart: *apart, Sites: *sites, Out: os.Stdout,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
