@@ -82,6 +82,7 @@ func measurements() []measurement {
 		{name: "budget", about: "a CRM that allows less than is configured", take: budgetRows},
 		{name: "memory", about: "what timelines take of Redis, and a Redis of 64 MB", take: memoryRows},
 		{name: "reconcile", about: "what `spillway reconcile` finds, costs and takes, while contacts are edited", take: reconcileRows, asked: true},
+		{name: "sites", about: "several sites in one installation: what one's trouble costs another, a hundred idle ones, a thousand", take: sitesRows, asked: true},
 		{name: "start", about: "start-up and footprint", take: startRows},
 		{name: "disk", about: "appendfsync always against everysec, on this disk and on a slow one", take: diskRows, asked: true},
 		{name: "scale", about: "a Redis of several nodes: a master's failure under Sentinel, a Cluster", take: scaleRows, asked: true},
