@@ -116,13 +116,16 @@ func queueOf(key string) string {
 	return queue
 }
 
-// waitingScript counts the wake-ups that may be taken from a queue.
-//
-// KEYS[1] asynq's waiting wake-ups  KEYS[2] its mark of a paused queue
-var waitingScript = redis.NewScript(`
-if redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
-return redis.call('LLEN', KEYS[1])
-`)
+// empty says that nothing may be taken from a queue, whose keys are asynq's waiting
+// wake-ups and its mark of a paused queue. An empty one costs a command.
+func (d *door) empty(ctx context.Context, keys []string) (bool, error) {
+	n, err := d.LLen(ctx, keys[0]).Result()
+	if err != nil || n == 0 {
+		return true, err
+	}
+	paused, err := d.Exists(ctx, keys[1]).Result()
+	return err != nil || paused > 0, err
+}
 
 // take runs the script that takes a wake-up, if the gate opens. If it does not,
 // or there is no reason to look, the answer is that of an empty queue.
@@ -166,8 +169,7 @@ func (d *door) ask(ctx context.Context, queue string, l *look, keys []string) (*
 	}
 	// An empty queue is looked at and costs no more than that.
 	if !l.filled {
-		n, err := waitingScript.Run(ctx, d.UniversalClient, keys[:2]).Int()
-		if err != nil || n == 0 {
+		if empty, err := d.empty(ctx, keys); empty {
 			l.next = d.idleUntil(time.Now())
 			return nil, err
 		}
@@ -242,12 +244,15 @@ func (d *door) forward(ctx context.Context, keys []string, run func() *redis.Cmd
 	d.mu.Lock()
 	early := now.Before(d.forwards[keys[0]])
 	d.mu.Unlock()
+	none := redis.NewCmd(ctx)
+	none.SetVal(int64(0))
 	if early {
-		cmd := redis.NewCmd(ctx)
-		cmd.SetVal(int64(0))
-		return cmd
+		return none
 	}
-	answer := run()
+	answer := none
+	if delayed, err := d.ZCard(ctx, keys[0]).Result(); err != nil || delayed > 0 {
+		answer = run()
+	}
 	moved, err := answer.Int()
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -19,7 +19,7 @@ import (
 	"spillway/internal/worker"
 )
 
-// A hundred sites on which nothing happens cost a worker less than a thousand
+// A hundred sites on which nothing happens cost a worker less than five hundred
 // Redis commands a second, by Redis's own count and clock.
 func TestAHundredIdleSitesCostLittle(t *testing.T) {
 	t.Parallel()
@@ -47,7 +47,7 @@ func TestAHundredIdleSitesCostLittle(t *testing.T) {
 	}, "ten seconds of Redis's clock have passed")
 	rate := float64(commands(t, rdb)-before) / took.Seconds()
 	t.Logf("%.0f commands a second", rate)
-	require.Less(t, rate, 1000.0)
+	require.Less(t, rate, 500.0)
 }
 
 // commands is how many Redis has run, those of scripts included.

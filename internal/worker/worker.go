@@ -199,8 +199,10 @@ func (w *Worker) begin(names []string) (*taking, error) {
 		TaskCheckInterval: 2 * time.Millisecond,
 		// The default makes a retry late by up to 5 s.
 		DelayedTaskCheckInterval: time.Second,
-		ShutdownTimeout:          drainTime,
-		RetryDelayFunc:           retryDelay,
+		// No wake-up is kept once it is done, so there is nothing to expire.
+		JanitorInterval: time.Hour,
+		ShutdownTimeout: drainTime,
+		RetryDelayFunc:  retryDelay,
 		// The record counts attempts; asynq never does.
 		IsFailure: func(error) bool { return false },
 		Logger:    asynqLog{w.options.Log},
