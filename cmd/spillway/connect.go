@@ -64,8 +64,12 @@ func (cmd *connectCommand) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
+	had, err := cmd.given(environ, path, shared)
+	if err != nil {
+		return err
+	}
 	plan := connect.NewPlan(given, connect.Options{
-		Site: code.Site, TakeOAuth: cmd.TakeOAuth, Shared: shared, Given: func(name string) bool { return isGiven(environ, name) },
+		Site: code.Site, TakeOAuth: cmd.TakeOAuth, Shared: shared, Given: func(name string) bool { return isGiven(had, name) },
 	})
 	if cmd.DryRun {
 		return cmd.show(c, path, plan)
@@ -91,6 +95,21 @@ func (cmd *connectCommand) environment(c *console) ([]string, error) {
 		return environ, nil
 	}
 	return withInstalled(environ, c.installed)
+}
+
+// given are the settings that there are beside what the code brings: those of the
+// site's own file count before those of the installation, and what the
+// installation has of another site not at all.
+func (cmd *connectCommand) given(environ []string, path string, shared bool) ([]string, error) {
+	if !shared {
+		return environ, nil
+	}
+	environ = withoutSite(environ)
+	had, err := config.WithEnvFile(environ, path)
+	if errors.Is(err, os.ErrNotExist) {
+		return environ, nil
+	}
+	return had, err
 }
 
 // read takes the code from the argument or the input.
@@ -265,8 +284,13 @@ func valueOf(environ []string, name string) string {
 	return ""
 }
 
+// isGiven reports a setting that has a value, or whose file is not empty.
 func isGiven(environ []string, name string) bool {
-	return valueOf(environ, name) != "" || valueOf(environ, name+"_FILE") != ""
+	if valueOf(environ, name) != "" {
+		return true
+	}
+	info, err := os.Stat(valueOf(environ, name+"_FILE"))
+	return err == nil && info.Size() > 0
 }
 
 // withoutPlanned takes out of an environment what a plan sets, and the folder of

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -90,6 +91,37 @@ func TestConnectWritesASitesFileIntoTheFolder(t *testing.T) {
 	exit, _, _ = connectTo(t, environ, stand.Site.ConnectionCode(), "--site", "shop")
 	require.Equal(t, exitFindings, exit)
 	require.FileExists(t, filepath.Join(folder, "shop.env"))
+}
+
+// On an installed machine the services' settings are known, and their empty files
+// are no settings.
+func TestConnectFindsTheServicesSettings(t *testing.T) {
+	t.Parallel()
+	stand, err := sandbox.Serve(sandbox.Options{Site: sandbox.SiteOptions{StartCost: -1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	folder := t.TempDir()
+	server := redistest.Start(t)
+	installed := installedIn(t, "SPILLWAY_REDIS_URL="+server.URL()+"\nSPILLWAY_SITES="+folder+"\n", map[string]string{"access_keys": "", "crm_token": "", "secret_key": ""})
+	run := func(args ...string) (exit int, out string) {
+		var o, e bytes.Buffer
+		c := &console{out: &o, err: &e, in: strings.NewReader(stand.Site.ConnectionCode()), installed: installed}
+		exit = execute(t.Context(), append([]string{"connect", "-", "--site", "shop"}, args...), c)
+		return exit, o.String() + e.String()
+	}
+	exit, out := run()
+	require.Contains(t, []int{exitOK, exitFindings}, exit, out)
+	require.Contains(t, out, server.URL()+" answers", "the doctor asks the services' Redis")
+	require.NotContains(t, out, "SPILLWAY_SITES=", "the services read the folder already")
+	first, err := os.ReadFile(filepath.Join(folder, "shop.env"))
+	require.NoError(t, err)
+	require.Regexp(t, `(?m)^SPILLWAY_ACCESS_KEYS=\w{32}$`, string(first), "the services' file of keys is empty")
+	exit, out = run("--replace")
+	require.Contains(t, []int{exitOK, exitFindings}, exit, out)
+	second, err := os.ReadFile(filepath.Join(folder, "shop.env"))
+	require.NoError(t, err)
+	key := regexp.MustCompile(`(?m)^SPILLWAY_ACCESS_KEYS=\w+$`)
+	require.Equal(t, key.FindString(string(first)), key.FindString(string(second)), "the CRM's webhooks carry it")
 }
 
 func TestConnectSaysWhatIsWrongWithACode(t *testing.T) {
