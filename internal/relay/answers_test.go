@@ -315,11 +315,11 @@ func TestTheEndpointIsTested(t *testing.T) {
 	require.NoError(t, client(t, serve(t, nil), nil).Test(t.Context()))
 	for says, handler := range map[string]http.HandlerFunc{
 		"relay_key": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(403)
+			w.WriteHeader(http.StatusForbidden)
 			_, _ = w.Write([]byte(page("", "Invalid Access Key")))
 		},
 		"relay_circle": func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(508)
+			w.WriteHeader(http.StatusLoopDetected)
 			_, _ = w.Write([]byte(`{"error":{"code":"relay_circle"}}`))
 		},
 		"relay_no_endpoint": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html><title>Shop</title>")) },

@@ -19,12 +19,19 @@ const (
 	// relayCRMLatency is less than elsewhere: a relay's requests follow each other,
 	// and WP Fusion waits for the CRM twice in each.
 	relayCRMLatency = 30 * time.Millisecond
-	// relaySenders is how many contacts are edited at once.
-	relaySenders = 8
-	// secondEdit is how long after a contact's first edit its second one comes: a
-	// person changes a field and adds a tag.
-	secondEdit = 150 * time.Millisecond
+	// relaySenders is how many contacts are edited at once: as many as the site has
+	// PHP workers, so that webhooks sent straight keep all of them busy.
+	relaySenders = phpWorkers
+	// relayDrain is how long the bursts may take on a busy machine.
+	relayDrain = 15 * time.Minute
 )
+
+// secondEdit is how long after a contact's first edit its second one comes, as
+// when a field changes and a workflow adds a tag: from 50 to 400 ms, each contact
+// at its own time.
+func secondEdit(id int) time.Duration {
+	return time.Duration(50+id*37%350) * time.Millisecond
+}
 
 // relayRows edit each contact twice within a moment, with a webhook for each edit:
 // straight to a stand-in for WP Fusion's endpoint on a real WordPress, and through
@@ -54,7 +61,7 @@ func relayRows(ctx context.Context, s *stage) []Row {
 
 	relayed := stand.burst(count, func() {
 		stand.send(ctx, "http://"+webhooks, count)
-		s.drained(ctx, contacts, 5*time.Minute)
+		s.drained(ctx, contacts, relayDrain)
 	})
 	s.rest(ctx, 2*time.Second)
 	straight := stand.burst(count, func() { stand.send(ctx, stand.site.URL(), count) })
@@ -120,7 +127,7 @@ func (stand *relayStand) send(ctx context.Context, address string, contacts int)
 				hook := func() { failures <- sendHook(ctx, client, address, id) }
 				stand.crm.edit(id, 1, first)
 				hooks.Go(hook)
-				pause := time.NewTimer(secondEdit)
+				pause := time.NewTimer(secondEdit(id))
 				select {
 				case <-ctx.Done():
 				case <-pause.C:

@@ -2,10 +2,7 @@ package wptest
 
 import (
 	_ "embed"
-	"os"
 	"strings"
-
-	"github.com/stretchr/testify/require"
 )
 
 //go:embed testdata/wp-fusion-endpoint.php
@@ -24,12 +21,4 @@ func FusionEndpoint(crmURL, token, accessKey string) (name, source string) {
 func (s *Site) EndpointCalls() []string {
 	s.tb.Helper()
 	return s.lines("endpoint.txt")
-}
-
-// ForgetEndpointCalls empties the list.
-func (s *Site) ForgetEndpointCalls() {
-	s.tb.Helper()
-	if err := os.Truncate(s.path("endpoint.txt"), 0); !os.IsNotExist(err) {
-		require.NoError(s.tb, err)
-	}
 }
