@@ -19,6 +19,7 @@ type commands struct {
 	Sync      syncCommand      `cmd:"" help:"Sync contacts now."`
 	Resync    resyncCommand    `cmd:"" help:"Sync many contacts gently: those with a tag, with any tag, or of a list."`
 	Reconcile reconcileCommand `cmd:"" help:"Compare the CRM's tags with the site's, and find or repair what lost webhooks left."`
+	Observe   observeCommand   `cmd:"" help:"Tell what passes over an observed site's contacts would do."`
 	Parked    parkedCommand    `cmd:"" help:"List, retry or drop contacts that failed for good."`
 	Creations creationsCommand `cmd:"" help:"Tell of users that the creation limit held back, allow or drop them."`
 	Sites     sitesCommand     `cmd:"" help:"List the sites of an installation, or drop what is left of one that has gone."`

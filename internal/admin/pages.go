@@ -42,7 +42,7 @@ func parsePages(at func(path string) string) map[string]*template.Template {
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },
 	}
 	pages := make(map[string]*template.Template)
-	for _, name := range []string{"now", "parked", "replicas", "sites", "contact", "find", "comparison", "connect", "login", "bounce", "error"} {
+	for _, name := range []string{"now", "parked", "replicas", "sites", "contact", "find", "comparison", "observations", "connect", "login", "bounce", "error"} {
 		pages[name] = template.Must(template.New(name).Funcs(functions).
 			ParseFS(files, "templates/head.html", "templates/layout.html", "templates/"+name+".html"))
 	}

@@ -17,6 +17,7 @@ import (
 
 	"spillway/internal/admin"
 	"spillway/internal/admin/addresses"
+	"spillway/internal/admin/observations"
 	"spillway/internal/admin/refusals"
 	"spillway/internal/admin/roster"
 	"spillway/internal/assembly/metrics"
@@ -278,7 +279,7 @@ func newParts(
 		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword,
 		Batch: settings.Site.Batch, Roots: settings.Roots, Slots: slots, Breaker: siteBreaker, Guard: pressing, UnderWay: places.UnderWay,
 		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole, LoginFormat: settings.Login,
-		Observe: siteCalls(settings.Name),
+		Observe: siteCalls(settings.Name), Observing: settings.Mode == config.Observe,
 	})
 	if err != nil {
 		return nil, err
@@ -303,11 +304,18 @@ func newParts(
 			Field: settings.Fields.CRMField("user_email", "email"), Missed: seldom(log, "a contact cannot be found by its address yet"),
 		}
 	}
+	var passer worker.Passer
+	if settings.Mode == config.Observe {
+		passer = syncer.NewObserver(source, client, options, observations.New(rdb, settings.Name))
+	} else {
+		limited := syncer.Limit(client, throttle.NewCreations(rdb, settings.Name, settings.CreationLimit))
+		passer = syncer.New(source, limited, secrets, options)
+	}
 	return &parts{
 		close: client.Close, guard: pressing,
 		gate: throttle.NewGate(throttle.GateOptions{
 			Places: places, Site: client, Budget: budget, Room: crm.Room, Breakers: []*throttle.Breaker{crmBreaker, siteBreaker},
 		}),
-		syncer: syncer.New(source, syncer.Limit(client, throttle.NewCreations(rdb, settings.Name, settings.CreationLimit)), secrets, options),
+		syncer: passer,
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"spillway/internal/admin/addresses"
 	"spillway/internal/admin/comparisons"
+	"spillway/internal/admin/observations"
 	"spillway/internal/admin/refusals"
 	"spillway/internal/config"
 	"spillway/internal/pending"
@@ -26,7 +27,7 @@ func GoneSites(rdb redis.UniversalClient, settings config.Config) *gone.Sites {
 // keysOf names everything that Redis holds of a site.
 func keysOf(site string) []string {
 	return slices.Concat(
-		pending.KeysOf(site), throttle.KeysOf(site), refusals.KeysOf(site), addresses.KeysOf(site), comparisons.KeysOf(site),
+		pending.KeysOf(site), throttle.KeysOf(site), refusals.KeysOf(site), addresses.KeysOf(site), comparisons.KeysOf(site), observations.KeysOf(site),
 		[]string{VaultPrefix + syncer.SecretsOf(site)},
 	)
 }

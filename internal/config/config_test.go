@@ -157,7 +157,6 @@ func TestWrongSettingsAreNamedWithTheirRemedy(t *testing.T) {
 		"credentials in URL":  {config.All, complete("SPILLWAY_CRM_URL=https://me:s3cret@app.example.com"), []string{`SPILLWAY_CRM_URL: holds credentials, a query or a fragment, write scheme, host and path alone`}},
 		"query in URL":        {config.All, complete("SPILLWAY_SITE_URL=https://x/?access_key=s3cret"), []string{`SPILLWAY_SITE_URL: holds credentials, a query or a fragment, write scheme, host and path alone`}},
 		"API path copied":     {config.All, complete("SPILLWAY_CRM_URL=https://x/api/v1/"), []string{`SPILLWAY_CRM_URL "https://x/api/v1/": leave /api/v1 out, it is added by itself`}},
-		"a mode to come":      {config.All, complete("SPILLWAY_MODE=observe"), []string{`SPILLWAY_MODE "observe": not built yet, use connector or relay`}},
 		"batch too large":     {config.All, complete("SPILLWAY_SITE_BATCH=101"), []string{`SPILLWAY_SITE_BATCH "101": use a whole number from 1 to 100`}},
 		"no queue":            {config.Ingest, complete("SPILLWAY_QUEUES=0"), []string{`SPILLWAY_QUEUES "0": use a whole number from 1 to 256`}},
 		"settle without unit": {config.All, complete("SPILLWAY_SETTLE=1"), []string{`SPILLWAY_SETTLE "1": use a time from 0 to 1m0s with its unit, such as 1s or 500ms`}},

@@ -38,9 +38,6 @@ func (s *settings) redis(c *Config, role Role) {
 // the site are for the dashboard's links only; a worker needs and checks them.
 func (s *settings) intake(c *OfSite, role Role, needed bool) {
 	c.Mode = Mode(s.choice("SPILLWAY_MODE", modeChoices))
-	if c.Mode == Observe && role.listens() {
-		s.wrong("SPILLWAY_MODE", string(c.Mode), "not built yet, use connector or relay")
-	}
 	c.Settle = s.duration("SPILLWAY_SETTLE", 0, time.Minute)
 	if role.ingests() || c.Mode == Relay {
 		c.AccessKeys = s.accessKeys(needed)

@@ -59,7 +59,24 @@ const (
 	Updated   Outcome = "updated"
 	Unchanged Outcome = "unchanged"
 	Skipped   Outcome = "skipped" // the site has no user for the contact
+	// Parking is an outcome of observed passes alone: the contact would be parked.
+	Parking Outcome = "parked"
 )
+
+// Observation is what storing a contact would do, of a site that was asked and
+// has stored nothing.
+type Observation struct {
+	// Keys are those of the fields that would change; of a user that would be
+	// created, of all fields that it would get.
+	Keys        []string `json:"keys"`
+	TagsAdded   []string `json:"tags_added"`
+	TagsRemoved []string `json:"tags_removed"`
+	// Role is the slug of the role that would be given; empty: it stays.
+	Role string `json:"role_given"`
+	// Code and Message say why the contact would be parked.
+	Code    string `json:"-"`
+	Message string `json:"-"`
+}
 
 // Result is the site's answer for one contact.
 type Result struct {
@@ -79,4 +96,7 @@ type Result struct {
 	// PasswordReturned says that the CRM has stored the password that was
 	// generated for the user. The site does not send it.
 	PasswordReturned bool `json:"-"`
+	// Observed is what storing would do, where nothing was stored; nil: the
+	// contact was stored.
+	Observed *Observation `json:"-"`
 }

@@ -34,6 +34,12 @@ func ExplainNote(note string) string {
 		return "WP Fusion put the contact into a queue of its own, which WP-Cron works off"
 	case "relay_created_or_linked":
 		return "WP Fusion does not say whether it created the user or found one"
+	case "unticked":
+		return "the CRM's box of " + about + " is not ticked, which WP Fusion leaves ticked on the site"
+	case "list":
+		return "the value of " + about + " is the same, as a list in the one place and a text in the other, or split elsewhere"
+	case "cleaned":
+		return "the value of " + about + " differs in line breaks, blanks, backslashes or HTML alone, which WP Fusion takes out"
 	case "relinked":
 		return "the user belonged to another contact before"
 	}

@@ -28,6 +28,19 @@ type synced struct {
 	Notes            []string       `json:"notes"`
 }
 
+// observed is the answer to a sender that waited for a pass that only looked: what
+// it would have done.
+type observed struct {
+	Status    string         `json:"status"`
+	ContactID string         `json:"contact_id"`
+	Action    contact.Action `json:"action"`
+	Outcome   string         `json:"outcome"` // what the site would do; "parked": the error says why
+	UserID    int64          `json:"user_id"` // 0: the site has no user
+	Role      string         `json:"role"`    // that the user would have
+	Notes     []string       `json:"notes"`
+	Error     *failure       `json:"error,omitempty"`
+}
+
 // parked is the answer to a sender that waited for a pass that failed for good.
 type parked struct {
 	Status    string `json:"status"`
@@ -75,6 +88,15 @@ func write(c echo.Context, o outcome, took time.Duration) error {
 			Status: o.end, ContactID: o.hook.ID, Action: o.hook.Intent.Action, Outcome: o.event.Outcome, UserID: o.event.UserID,
 			Role: o.event.Role, PasswordReturned: o.event.PasswordReturned, Notes: append([]string{}, o.event.Notes...),
 		})
+	case o.end == endObserved:
+		seen := observed{
+			Status: o.end, ContactID: o.hook.ID, Action: o.hook.Intent.Action, Outcome: o.event.Outcome, UserID: o.event.UserID,
+			Role: o.event.Role, Notes: append([]string{}, o.event.Notes...),
+		}
+		if o.event.Code != "" {
+			seen.Error = &failure{o.event.Code, o.event.Error}
+		}
+		return c.JSON(o.status(), seen)
 	case o.end == endParked:
 		return c.JSON(o.status(), parked{o.end, o.hook.ID, failed{failure{o.event.Code, o.event.Error}}})
 	default:

@@ -30,7 +30,7 @@ func newMetrics(registerer prometheus.Registerer, waits *waits) *metrics {
 		}),
 		waits: auto.NewCounterVec(prometheus.CounterOpts{
 			Name: "spillway_webhook_waits_total",
-			Help: "Senders that were ready to wait for the pass, by how that ended: synced, parked, timeout, hung_up, stopping (ingest stopped), declined (the pass would not have come in time) or full (too many waited).",
+			Help: "Senders that were ready to wait for the pass, by how that ended: synced, observed, parked, timeout, hung_up, stopping (ingest stopped), declined (the pass would not have come in time) or full (too many waited).",
 		}, []string{"end"}),
 		waited: auto.NewHistogram(prometheus.HistogramOpts{
 			Name:    "spillway_webhook_wait_seconds",
@@ -41,7 +41,7 @@ func newMetrics(registerer prometheus.Registerer, waits *waits) *metrics {
 	auto.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "spillway_webhooks_waiting", Help: "Senders that wait for the pass now; SPILLWAY_ANSWER_WAITERS bounds them.",
 	}, func() float64 { return float64(waits.taken.Load()) })
-	for _, end := range []string{endSynced, endParked, endTimeout, endHungUp, endStopping, endDeclined, endFull} {
+	for _, end := range []string{endSynced, endObserved, endParked, endTimeout, endHungUp, endStopping, endDeclined, endFull} {
 		m.waits.WithLabelValues(end)
 	}
 	return m

@@ -42,6 +42,8 @@ func pageOf(o outcome) page {
 		return page{Title: "It works", Text: []string{"Spillway takes webhooks at this address, and the access key is right. Nothing was queued."}}
 	case o.end == endSynced:
 		return page{Title: "Synced", Text: syncedText(o)}
+	case o.end == endObserved:
+		return page{Title: "Observed", Text: observedText(o), Code: o.event.Code}
 	case o.end == endParked:
 		return page{
 			Title: "Parked",
@@ -73,6 +75,25 @@ func syncedText(o outcome) []string {
 	}
 	if o.event.PasswordReturned {
 		text = append(text, "The CRM has the new password.")
+	}
+	if len(o.event.Notes) > 0 {
+		text = append(text, "Notes: "+strings.Join(o.event.Notes, ", ")+".")
+	}
+	return text
+}
+
+// observedText says what the site would have done with a contact.
+func observedText(o outcome) []string {
+	user := "User " + strconv.FormatInt(o.event.UserID, 10)
+	text := []string{
+		"This site is observed: nothing was written, neither on the site nor in the CRM.",
+		map[string]string{
+			string(contact.Created):   "A user would be created for contact " + o.hook.ID + ".",
+			string(contact.Updated):   user + " would be updated from contact " + o.hook.ID + ".",
+			string(contact.Unchanged): user + " already shows what contact " + o.hook.ID + " has.",
+			string(contact.Skipped):   "The site has no user for contact " + o.hook.ID + ", so there would be nothing to do.",
+			string(contact.Parking):   "Contact " + o.hook.ID + " could not be synced as it is: " + o.event.Error,
+		}[o.event.Outcome],
 	}
 	if len(o.event.Notes) > 0 {
 		text = append(text, "Notes: "+strings.Join(o.event.Notes, ", ")+".")

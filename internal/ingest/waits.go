@@ -92,6 +92,7 @@ type hold struct {
 // How a wait ended, or why there was none.
 const (
 	endSynced   = "synced"
+	endObserved = "observed" // the pass wrote nothing, since the site is observed
 	endParked   = "parked"
 	endTimeout  = "timeout"
 	endHungUp   = "hung_up"
@@ -169,6 +170,8 @@ func (s *Server) ending(ctx context.Context, h *hold, asked contact.Action) (end
 				return endSynced, event
 			case history.Parked:
 				return endParked, event
+			case history.Observed:
+				return endObserved, event
 			}
 		case <-patience.C:
 			return endTimeout, event

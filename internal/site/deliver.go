@@ -69,7 +69,7 @@ func (c *Client) hand(batch []*waiter, replies []reply) (deferred []*waiter, out
 		case i >= len(replies) || replies[i].ContactID != w.id:
 			w.fail(fmt.Errorf("storing contact %s: the site's answer lacks it, or has another contact in its place", w.id))
 		case replies[i].Outcome != outcomeDeferred:
-			result, err := replies[i].read(w.values)
+			result, err := replies[i].read(w.values, c.options.Observing)
 			w.answer <- answer{result: result, err: err}
 		}
 	}

@@ -27,6 +27,8 @@ type body struct {
 // reply is the connector's answer for one contact.
 type reply struct {
 	contact.Result
+	contact.Observation // empty, unless it was asked for
+
 	ContactID string `json:"contact_id"`
 	Error     struct {
 		Code      string `json:"code"`
@@ -42,9 +44,12 @@ const (
 
 // read turns the answer into what the caller of Store gets. Its error shows
 // none of the contact's values.
-func (r reply) read(values []string) (contact.Result, error) {
+func (r reply) read(values []string, observing bool) (contact.Result, error) {
 	switch r.Outcome {
 	case contact.Created, contact.Updated, contact.Unchanged, contact.Skipped:
+		if observing {
+			r.Observed = &r.Observation
+		}
 		return r.Result, nil
 	case outcomeFailed:
 		code, message := plainCode(r.Error.Code, "site_failed"), web.Plain(without(r.Error.Message, values))
@@ -119,9 +124,16 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 	if err != nil { // each part was written before
 		return nil, 0, fmt.Errorf("writing a request of %d contacts: %w", len(batch), err)
 	}
-	a, err := c.ask(ctx, http.MethodPost, contactsRoute, nil, encoded)
+	route := contactsRoute
+	if c.options.Observing {
+		route = observationsRoute
+	}
+	a, err := c.ask(ctx, http.MethodPost, route, nil, encoded)
 	if err != nil {
 		return nil, 0, err
+	}
+	if code, _, ok := a.code(); ok && c.options.Observing && code == "rest_no_route" {
+		return nil, 0, &Unavailable{Reason: "its connector plugin is too old to observe: write the current one with `spillway plugin` and upload it under Plugins » Add New"}
 	}
 	switch a.status {
 	case http.StatusOK:

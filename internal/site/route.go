@@ -10,9 +10,10 @@ import (
 
 // The connector's routes, as WordPress names them.
 const (
-	contactsRoute = "/spillway/v1/contacts"
-	statusRoute   = "/spillway/v1/status"
-	connectRoute  = "/spillway/v1/connect"
+	contactsRoute     = "/spillway/v1/contacts"
+	observationsRoute = "/spillway/v1/observations"
+	statusRoute       = "/spillway/v1/status"
+	connectRoute      = "/spillway/v1/connect"
 )
 
 // address is where WordPress answers a route: below /wp-json/, or as a query

@@ -105,6 +105,8 @@ type Options struct {
 	// LoginFormat goes along, too: what the login of a new user is made of whose
 	// contact has none. Empty: the e-mail address.
 	LoginFormat string
+	// Observing asks the site what storing would do, in the place of storing.
+	Observing bool
 	// Timeout ends a request: the connector works for at most 10 s, the rest
 	// is for the line and for the wait for a PHP worker. Zero: 25 s.
 	Timeout time.Duration

@@ -98,7 +98,10 @@ func (p *passesUnderWay) Collect(out chan<- prometheus.Metric) {
 
 func (m *metrics) observe(site string, event history.Event) {
 	code := event.Code
-	if event.Kind == history.Synced {
+	switch event.Kind {
+	case history.Observed:
+		code = event.Outcome
+	case history.Synced:
 		code = event.Outcome
 		m.waited.WithLabelValues(site).Observe((time.Duration(event.Waited) * time.Millisecond).Seconds())
 	}

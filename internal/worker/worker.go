@@ -331,6 +331,9 @@ func (w *Worker) work(ctx context.Context, site *Site, claim *pending.Claim) err
 		event := w.event(claim, took)
 		event.Kind, event.Outcome, event.UserID, event.Notes = history.Synced, string(result.Outcome), result.UserID, result.Notes
 		event.Role, event.PasswordReturned = result.Role, result.PasswordReturned
+		if seen := result.Observed; seen != nil {
+			event.Kind, event.Code, event.Error = history.Observed, seen.Code, shorten(seen.Message)
+		}
 		w.ended(claim, event, nil)
 		again, err := claim.Finish(endCtx, event.Encode())
 		if again && err == nil && (claim.Hold > 0 || pass >= passesInPlace || time.Since(began) > inPlaceTime) {
@@ -447,6 +450,9 @@ func (w *Worker) ended(claim *pending.Claim, event history.Event, cause error) {
 	w.metrics.observe(claim.Ref.Site, event)
 	line := w.options.Log.Info()
 	outcome := event.Outcome
+	if event.Kind == history.Observed {
+		line, outcome = line.Str("would_be", event.Outcome).Str("code", event.Code), event.Kind
+	}
 	if cause != nil {
 		line, outcome = w.options.Log.Warn(), event.Kind
 		if event.Kind == history.Parked {

@@ -40,7 +40,7 @@ const (
 )
 
 // siteRoutes are the names of the site's routes in counts and faults.
-var siteRoutes = []string{"contacts", "status", "connect", "page"}
+var siteRoutes = []string{"contacts", "observations", "status", "connect", "page"}
 
 // Site is a stand-in for a WordPress site with the connector plugin. It may be
 // used by many goroutines.
@@ -117,6 +117,7 @@ func NewSite(options SiteOptions) *Site {
 	}
 	site.SetCosts(options.StartCost, options.ContactCost)
 	site.mux.HandleFunc("/wp-json/spillway/v1/contacts", site.request("contacts", "", uncached(site.contacts)))
+	site.mux.HandleFunc("/wp-json/spillway/v1/observations", site.request("observations", http.MethodPost, uncached(site.observe)))
 	site.mux.HandleFunc("/wp-json/spillway/v1/status", site.request("status", http.MethodGet, uncached(site.status)))
 	site.mux.HandleFunc("/wp-json/spillway/v1/connect", site.request("connect", http.MethodPost, uncached(site.connect)))
 	site.mux.HandleFunc("/wp-json/", site.request("page", "", noRoute))

@@ -23,6 +23,7 @@ type batch struct {
 	roles    rolePolicy
 
 	loginFormat string // empty: email
+	observed    bool   // nothing is to be stored
 }
 
 // result is the answer for one contact. Members are absent by outcome.
@@ -38,6 +39,8 @@ type result struct {
 	// Tags that the site has changed and the CRM does not know of.
 	AppliedTags []string `json:"applied_tags,omitempty"`
 	RemovedTags []string `json:"removed_tags,omitempty"`
+
+	*observation // nil: the contact was stored
 }
 
 const (
@@ -59,7 +62,12 @@ func permanent(code, message string) *failure {
 }
 
 // storeContacts is POST /wp-json/spillway/v1/contacts.
-func (s *Site) storeContacts(r *http.Request, body []byte) answer {
+func (s *Site) storeContacts(r *http.Request, body []byte) answer { return s.batch(r, body, false) }
+
+// observe is POST /wp-json/spillway/v1/observations.
+func (s *Site) observe(r *http.Request, body []byte) answer { return s.batch(r, body, true) }
+
+func (s *Site) batch(r *http.Request, body []byte, observed bool) answer {
 	if a, refused := s.refuse(r); refused {
 		return a
 	}
@@ -69,13 +77,14 @@ func (s *Site) storeContacts(r *http.Request, body []byte) answer {
 		s.count(func(stats *SiteStats) { stats.BadBody++ })
 		return restError(http.StatusBadRequest, "spillway_bad_request", err.Error())
 	}
+	request.observed = observed
 	s.count(func(stats *SiteStats) {
 		stats.Requests++
 		stats.Contacts += int64(len(request.contacts))
 		stats.Largest = max(stats.Largest, int64(len(request.contacts)))
 	})
 	// The transaction that the poisoned contact's neighbours share is lost with it.
-	if slices.ContainsFunc(request.contacts, func(c map[string]any) bool { return s.isPoisoned(textOf(c["contact_id"])) }) {
+	if !observed && slices.ContainsFunc(request.contacts, func(c map[string]any) bool { return s.isPoisoned(textOf(c["contact_id"])) }) {
 		s.count(func(stats *SiteStats) { stats.Killed++ })
 		return criticalError()
 	}
@@ -88,7 +97,7 @@ func (s *Site) storeContacts(r *http.Request, body []byte) answer {
 		}
 		time.Sleep(time.Duration(s.costs.contact.Load()))
 		results[i] = s.storeContact(members, request)
-		if outcome := results[i].Outcome; outcome == contact.Created || outcome == contact.Updated {
+		if outcome := results[i].Outcome; !observed && (outcome == contact.Created || outcome == contact.Updated) {
 			s.count(func(stats *SiteStats) { stats.Stored++ })
 		}
 	}
@@ -100,7 +109,7 @@ func (s *Site) storeContact(members map[string]any, request batch) result {
 	incoming, err := decodeContact(id, members)
 	var stored result
 	if err == nil {
-		incoming.loginFormat = request.loginFormat
+		incoming.loginFormat, incoming.observed = request.loginFormat, request.observed
 		stored, err = s.users.store(incoming, request.roles)
 	}
 	var failed *failure
@@ -178,6 +187,7 @@ type incoming struct {
 	notify                       bool
 	createdTag                   string
 	appliedTags, removedTags     []string // which the CRM has been told of
+	observed                     bool     // nothing is to be stored
 }
 
 func decodeContact(id string, members map[string]any) (incoming, error) {

@@ -15,6 +15,8 @@ func (s *users) store(in incoming, roles rolePolicy) (result, error) {
 	defer s.mu.Unlock()
 	found, ok := s.find(in.id, in.email)
 	switch {
+	case in.action == contact.ActionConfirm && in.observed:
+		return result{}, permanent("unknown_action", "The action is none of add, update, update_tags.")
 	case in.action == contact.ActionConfirm:
 		return s.confirm(found, in), nil
 	case ok && found.newest.supersedes(in):
@@ -22,13 +24,13 @@ func (s *users) store(in incoming, roles rolePolicy) (result, error) {
 	case ok && found.isKeptFrom(in):
 		skipped := answerFor(nil, contact.Skipped, []string{"other_contact"})
 		skipped.Other = found.contactID()
-		return skipped, nil
+		return skipped.seen(in), nil
 	case ok:
 		return s.change(found, in, roles)
 	case in.action == contact.Add.String():
 		return s.create(in, roles)
 	}
-	return answerFor(nil, contact.Skipped, nil), nil
+	return answerFor(nil, contact.Skipped, nil).seen(in), nil
 }
 
 // contactID is the contact that a user belongs to, empty for none.
@@ -92,6 +94,11 @@ func (s *users) create(in incoming, roles rolePolicy) (result, error) {
 		in.tags = []string{}
 	}
 	s.storeTags(u, in)
+	if in.observed {
+		answer := answerFor(u, contact.Created, notes)
+		answer.UserID = 0
+		return answer.created(u, in), nil
+	}
 	u.note(in)
 	s.put(u)
 	if in.notify {
@@ -165,6 +172,9 @@ func (s *users) change(before *user, in incoming, roles rolePolicy) (result, err
 		outcome = contact.Created
 	case u.same(before):
 		outcome = contact.Unchanged
+	}
+	if in.observed {
+		return answerFor(u, outcome, notes).changed(before, u, in), nil
 	}
 	u.note(in)
 	s.put(u)

@@ -48,7 +48,7 @@ func (s *users) storeTags(u *user, in incoming) {
 		}
 	}
 	for _, rule := range s.enrolments {
-		if !slices.Contains(tags, rule.tag) {
+		if in.observed || !slices.Contains(tags, rule.tag) {
 			continue
 		}
 		given, taken := without(rule.applied, tags), without(rule.removed, without(rule.removed, tags))

@@ -42,6 +42,7 @@ func Run(t *testing.T, start func(t *testing.T) Harness) {
 		{"Mail", mailRules},
 		{"Status", statusRules},
 		{"Listing", listingRules},
+		{"Observations", observationRules},
 		{"Connecting", connectRules},
 	}
 	if *about.WPFusion == "" {

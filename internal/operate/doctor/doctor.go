@@ -90,10 +90,10 @@ func Examine(ctx context.Context, settings config.Config) Report {
 		}
 	}()
 	checks := []func(context.Context){
-		e.redis, e.owner, e.secretKey, e.crm, e.site, e.fields, e.clock, e.webhooks, e.workers, e.compared, e.creations,
+		e.redis, e.owner, e.secretKey, e.crm, e.site, e.fields, e.clock, e.webhooks, e.workers, e.compared, e.creations, e.mode,
 	}
 	if settings.Mode == config.Relay {
-		checks = []func(context.Context){e.redis, e.owner, e.relayed, e.clock, e.webhooks, e.workers, e.creations}
+		checks = []func(context.Context){e.redis, e.owner, e.relayed, e.clock, e.webhooks, e.workers, e.creations, e.mode}
 	}
 	for _, check := range checks {
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)

@@ -14,7 +14,7 @@ import (
 // Event is the end of one pass, or of a parked contact that was dropped.
 type Event struct {
 	Time time.Time `json:"time"`
-	// Kind is "synced", "retrying", "parked" or "dropped".
+	// Kind is "synced", "retrying", "parked", "dropped" or "observed".
 	Kind    string `json:"kind"`
 	Action  string `json:"action"`
 	Outcome string `json:"outcome,omitempty"` // what the site did, of a synced contact
@@ -48,7 +48,8 @@ const (
 	Synced   = "synced"
 	Retrying = "retrying"
 	Parked   = "parked"
-	Dropped  = "dropped" // a parked contact, by the operator; no pass
+	Dropped  = "dropped"  // a parked contact, by the operator; no pass
+	Observed = "observed" // a pass that wrote nothing; its outcome is what it would have done
 )
 
 const (
@@ -59,7 +60,7 @@ const (
 )
 
 // marks begin the text of an event of each kind.
-var marks = map[string]string{Synced: shard.SyncedMark, Retrying: shard.RetryingMark, Parked: "!", Dropped: "x"}
+var marks = map[string]string{Synced: shard.SyncedMark, Retrying: shard.RetryingMark, Parked: "!", Dropped: "x", Observed: "?"}
 
 // stored is what of an event is kept as JSON. Members are one letter long, and
 // times are in milliseconds since 1970.

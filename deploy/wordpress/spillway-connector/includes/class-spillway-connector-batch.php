@@ -77,6 +77,20 @@ final class Spillway_Connector_Batch {
 	private $tags;
 
 	/**
+	 * Looks at contacts without storing them.
+	 *
+	 * @var Spillway_Connector_Observer
+	 */
+	private $observer;
+
+	/**
+	 * What logins are made of.
+	 *
+	 * @var string
+	 */
+	private $login_format;
+
+	/**
 	 * WP Fusion, when it is active.
 	 *
 	 * @var Spillway_Connector_Fusion|null
@@ -99,8 +113,12 @@ final class Spillway_Connector_Batch {
 		$this->fusion    = Spillway_Connector_Fusion::active();
 		$this->tags      = new Spillway_Connector_Tags( $this->fusion );
 		$insertion       = new Spillway_Connector_Insertion( null !== $this->fusion );
-		$user            = new Spillway_Connector_User( $roles, $this->tags, $this->fusion, $insertion );
+		$reach           = new Spillway_Connector_Reach( $roles );
+		$user            = new Spillway_Connector_User( $roles, $reach, $this->tags, $this->fusion, $insertion );
 		$this->ledger    = new Spillway_Connector_Ledger( $this->locks, $this->directory, $this->logins, $user, $insertion );
+		$this->observer  = new Spillway_Connector_Observer( $this->directory, $user, $roles, $reach, $this->tags, $this->fusion );
+
+		$this->login_format = $logins;
 		foreach ( $contacts as $place => $data ) {
 			$this->ids[ $place ] = $data['contact_id'];
 			try {
@@ -117,30 +135,99 @@ final class Spillway_Connector_Batch {
 	 * @return array[] A result for every contact, in the order of the request.
 	 */
 	public function run() {
+		$counts = new Spillway_Connector_Counts();
+		$counts->mute();
+		try {
+			$this->enclosed(
+				function ( $surroundings ) {
+					try {
+						$this->run_rounds( $surroundings );
+					} finally {
+						$this->locks->release();
+						$this->tags->settle_others();
+					}
+				}
+			);
+		} finally {
+			$counts->unmute();
+		}
+		return $this->results();
+	}
+
+	/**
+	 * Looks at the contacts without storing them, and without locks.
+	 *
+	 * @return array[] An answer for every contact, in the order of the request.
+	 */
+	public function observe() {
+		Spillway_Connector_Transaction::reading(
+			function () {
+				$this->enclosed( array( $this, 'look_at_all' ) );
+			}
+		);
+		return $this->results();
+	}
+
+	/**
+	 * Works while WP Fusion calls no CRM and what hooks do harms one contact alone.
+	 *
+	 * @param callable $work Gets what each contact finds around it.
+	 */
+	private function enclosed( callable $work ) {
 		global $wpdb;
 		if ( method_exists( $wpdb, 'send_reads_to_masters' ) ) {
 			// HyperDB and its kin: a lock and a look-up on a replica prove nothing.
 			$wpdb->send_reads_to_masters();
 		}
-		$counts = new Spillway_Connector_Counts();
-		$counts->mute();
 		if ( null !== $this->fusion ) {
 			$this->fusion->mute();
 		}
 		$ends         = new Spillway_Connector_Ends( ob_get_level() - 1 );
 		$surroundings = new Spillway_Connector_Surroundings();
 		try {
-			$this->run_rounds( $surroundings );
+			$work( $surroundings );
 		} finally {
-			$this->locks->release();
-			$this->tags->settle_others();
 			$surroundings->leave();
 			$ends->leave();
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
 			}
-			$counts->unmute();
 		}
+	}
+
+	/**
+	 * Looks at one contact after the other.
+	 *
+	 * @param Spillway_Connector_Surroundings $surroundings What each contact finds around it.
+	 */
+	private function look_at_all( Spillway_Connector_Surroundings $surroundings ) {
+		$logins = new Spillway_Connector_Logins( null, $this->login_format );
+		try {
+			$this->directory->load( $this->contacts, $this->fusion );
+		} catch ( Spillway_Connector_Failure $failure ) {
+			foreach ( $this->waiting() as $place ) {
+				$this->ledger->fail( $place, $this->ids[ $place ], $failure );
+			}
+		}
+		foreach ( $this->waiting() as $place ) {
+			if ( $this->is_over() ) {
+				return;
+			}
+			try {
+				$this->ledger->hold( $place, $this->observer->look_at( $this->contacts[ $place ], $logins ) );
+			} catch ( Throwable $thrown ) {
+				$this->ledger->fail( $place, $this->ids[ $place ], Spillway_Connector_Failure::from_throwable( $thrown ) );
+			}
+			$surroundings->restore();
+		}
+	}
+
+	/**
+	 * The results, for now.
+	 *
+	 * @return array[] One for every contact, in the order of the request.
+	 */
+	private function results() {
 		$results = array();
 		foreach ( $this->ids as $place => $id ) {
 			$result    = $this->ledger->result( $place );

@@ -84,7 +84,7 @@ final class Spillway_Connector_Fields {
 	 * @param string $key The WordPress key.
 	 * @return string
 	 */
-	private static function kept( $key ) {
+	public static function kept( $key ) {
 		return 'user_email' === $key ? 'email_kept' : 'field_kept:' . $key;
 	}
 
@@ -237,19 +237,8 @@ final class Spillway_Connector_Fields {
 	 * @throws Spillway_Connector_Failure When the database refuses.
 	 */
 	private static function store_record( $user_id, array $columns ) {
-		$user   = get_userdata( $user_id );
-		$change = array();
-		$notes  = array();
-		foreach ( $columns as $column => $value ) {
-			if ( 'user_email' === $column ? ! self::is_another_email( $user_id, $value ) : in_array( $user->$column, array( $value, self::cleaned( $column, wp_slash( $value ) ) ), true ) ) {
-				continue;
-			}
-			if ( 'user_email' === $column ? self::is_taken( $user_id, $value ) : ! self::fits( $column, $value ) ) {
-				$notes[] = self::kept( $column );
-				continue;
-			}
-			$change[ $column ] = $value;
-		}
+		$user = get_userdata( $user_id );
+		list( $change, $notes ) = self::record_changes( $user_id, $columns );
 		if ( array() !== $change && ! self::update_user( $user_id, $change ) && count( $change ) > 1 ) {
 			foreach ( $change as $column => $value ) {
 				self::update_user( $user_id, array( $column => $value ) );
@@ -264,6 +253,30 @@ final class Spillway_Connector_Fields {
 			}
 		}
 		return $notes;
+	}
+
+	/**
+	 * The columns of the user record that differ and may be stored.
+	 *
+	 * @param int   $user_id The user.
+	 * @param array $columns New values by column.
+	 * @return array[] Values by column, and notes on those that can't be stored.
+	 */
+	public static function record_changes( $user_id, array $columns ) {
+		$user   = get_userdata( $user_id );
+		$change = array();
+		$notes  = array();
+		foreach ( $columns as $column => $value ) {
+			if ( 'user_email' === $column ? ! self::is_another_email( $user_id, $value ) : in_array( $user->$column, array( $value, self::cleaned( $column, wp_slash( $value ) ) ), true ) ) {
+				continue;
+			}
+			if ( 'user_email' === $column ? self::is_taken( $user_id, $value ) : ! self::fits( $column, $value ) ) {
+				$notes[] = self::kept( $column );
+				continue;
+			}
+			$change[ $column ] = $value;
+		}
+		return array( $change, $notes );
 	}
 
 	/**
@@ -318,7 +331,7 @@ final class Spillway_Connector_Fields {
 	 * @param string $value  The value, slashed.
 	 * @return string
 	 */
-	private static function cleaned( $column, $value ) {
+	public static function cleaned( $column, $value ) {
 		if ( 'user_nicename' === $column ) {
 			return sanitize_title( sanitize_user( wp_unslash( $value ), true ) );
 		}
@@ -349,7 +362,7 @@ final class Spillway_Connector_Fields {
 	 * @param string $email   The address.
 	 * @return bool
 	 */
-	private static function is_taken( $user_id, $email ) {
+	public static function is_taken( $user_id, $email ) {
 		global $wpdb;
 		return (bool) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_email = %s AND ID <> %d LIMIT 1", $email, $user_id ) );
 	}

@@ -317,6 +317,28 @@ final class Spillway_Connector_Fusion {
 	}
 
 	/**
+	 * Fields as set_fields() leaves them, if no integration takes them over: cleaned,
+	 * without a backslash. Empty ones are stored past WP Fusion.
+	 *
+	 * @param array $fields Values by key.
+	 * @return array Those that would be stored.
+	 */
+	public function stored_as( array $fields ) {
+		$stored = array();
+		foreach ( $fields as $key => $value ) {
+			$passes_by = 'user_email' === $key || '' === $value || array() === $value;
+			if ( ! $passes_by ) {
+				$value = wp_unslash( function_exists( 'wpf_clean' ) ? wpf_clean( $value ) : $value );
+			}
+			$is_skipped = ! $passes_by && empty( $value ) && '0' !== $value;
+			if ( ! $is_skipped && ! ( function_exists( 'wpf_is_pseudo_field' ) && wpf_is_pseudo_field( $key ) ) ) {
+				$stored[ $key ] = $value;
+			}
+		}
+		return $stored;
+	}
+
+	/**
 	 * Stores tags with WP Fusion.
 	 *
 	 * @param int      $user_id The user.

@@ -127,6 +127,16 @@ final class Spillway_Connector_Ledger {
 	}
 
 	/**
+	 * Answers a contact.
+	 *
+	 * @param int   $place  The contact's place in the request.
+	 * @param array $result The contact's result.
+	 */
+	public function hold( $place, array $result ) {
+		$this->results[ $place ] = $result;
+	}
+
+	/**
 	 * Stores a contact, whose locks are held and who is in the directory.
 	 *
 	 * @param int                        $place   The contact's place in the request.
@@ -135,7 +145,7 @@ final class Spillway_Connector_Ledger {
 	public function store( $place, Spillway_Connector_Contact $contact ) {
 		$user_id = $this->directory->find( $contact );
 		try {
-			$this->results[ $place ] = $this->settled( $contact, $user_id );
+			$this->results[ $place ] = $this->user->settled( $contact, $user_id );
 		} catch ( Throwable $thrown ) {
 			$this->fail( $place, $contact->id, Spillway_Connector_Failure::from_throwable( $thrown ) );
 		}
@@ -194,25 +204,6 @@ final class Spillway_Connector_Ledger {
 		if ( 'add' === $contact->action ) {
 			$this->send_mail( $place, $contact );
 		}
-	}
-
-	/**
-	 * The result of a contact that needs no storing.
-	 *
-	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param int                        $user_id Its user, or zero.
-	 * @return array|null Null when it is to be stored.
-	 * @throws Spillway_Connector_Failure When a newer pass is stored.
-	 */
-	private function settled( Spillway_Connector_Contact $contact, $user_id ) {
-		if ( 0 === $user_id ) {
-			return 'add' === $contact->action ? null : $this->user->skipped( $contact, '' );
-		}
-		if ( Spillway_Connector_Order::is_superseded( $contact, $user_id ) ) {
-			throw Spillway_Connector_Failure::superseded();
-		}
-		$other = $this->user->other_contact( $contact, $user_id );
-		return '' === $other ? null : $this->user->skipped( $contact, $other );
 	}
 
 	/**

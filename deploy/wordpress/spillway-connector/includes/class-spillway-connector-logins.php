@@ -22,9 +22,9 @@ final class Spillway_Connector_Logins {
 	const FORMATS = array( 'email', 'flname', 'fnamenum' );
 
 	/**
-	 * The named locks.
+	 * The named locks; null when a login is looked for and not to be given.
 	 *
-	 * @var Spillway_Connector_Locks
+	 * @var Spillway_Connector_Locks|null
 	 */
 	private $locks;
 
@@ -38,10 +38,10 @@ final class Spillway_Connector_Logins {
 	/**
 	 * Takes the batch's locks.
 	 *
-	 * @param Spillway_Connector_Locks $locks  The named locks.
-	 * @param string                   $format One of FORMATS; anything else is the first.
+	 * @param Spillway_Connector_Locks|null $locks  The named locks; null when nobody is to be created.
+	 * @param string                        $format One of FORMATS; anything else is the first.
 	 */
-	public function __construct( Spillway_Connector_Locks $locks, $format ) {
+	public function __construct( $locks, $format ) {
 		$this->locks  = $locks;
 		$this->format = $format;
 	}
@@ -82,8 +82,7 @@ final class Spillway_Connector_Logins {
 			throw Spillway_Connector_Failure::login_invalid();
 		}
 		// It is locked already, unless the site's own code has just made it.
-		$locked = array() !== $this->locks->take( array( $this->locks->login( $first ) ) );
-		if ( $locked && ! $this->is_taken( $first ) && ! $this->is_illegal( $first ) ) {
+		if ( $this->hold( $first ) && ! $this->is_taken( $first ) && ! $this->is_illegal( $first ) ) {
 			return $first;
 		}
 		if ( $contact->own_login && $first === $this->own( $contact ) ) {
@@ -93,11 +92,21 @@ final class Spillway_Connector_Logins {
 			// Counting is readable; after a few tries chance is quicker.
 			$suffix = (string) ( $number <= 20 ? $number : wp_rand( 100, 99999999 ) );
 			$login  = mb_substr( $first, 0, self::MAX - strlen( $suffix ) ) . $suffix;
-			if ( array() !== $this->locks->take( array( $this->locks->login( $login ) ) ) && ! $this->is_taken( $login ) ) {
+			if ( $this->hold( $login ) && ! $this->is_taken( $login ) ) {
 				return $login;
 			}
 		}
 		throw Spillway_Connector_Failure::login_taken();
+	}
+
+	/**
+	 * Takes the lock of a login if it is free.
+	 *
+	 * @param string $login The login.
+	 * @return bool Whether nobody else has it.
+	 */
+	private function hold( $login ) {
+		return null === $this->locks || array() !== $this->locks->take( array( $this->locks->login( $login ) ) );
 	}
 
 	/**

@@ -137,6 +137,36 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
+	 * What an "add" means for a user whose password is unconfirmed.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return string[] The outcome, empty when the user has no mark, a note, empty
+	 *                  for none, and what becomes of the mark: empty, "forget", or
+	 *                  "renew" with the password.
+	 */
+	public static function settlement( Spillway_Connector_Contact $contact, $user_id ) {
+		$mark = self::find( $user_id );
+		if ( null === $mark ) {
+			return array( '', '', '' );
+		}
+		$hash    = get_userdata( $user_id )->user_pass;
+		$changed = hash( 'sha256', $hash ) !== $mark['digest'] && ! self::works( $contact->password, $user_id );
+		if ( $contact->request_id === $mark['request_id'] && ! $changed ) {
+			return array( 'created', '', '' );
+		}
+		if ( ! $changed && isset( $mark['contact_id'] ) && $contact->id !== $mark['contact_id'] ) {
+			// Another contact with the same address. The password is on its way
+			// to the one it was made for, and must go on logging in.
+			return array( 'updated', '', '' );
+		}
+		if ( $changed || ! empty( $mark['logged_in'] ) || Spillway_Connector_Staff::includes( $user_id ) ) {
+			return array( 'updated', $changed ? 'password_changed' : '', 'forget' );
+		}
+		return array( 'created', '', 'renew' );
+	}
+
+	/**
 	 * Settles an "add" of a user whose password is unconfirmed.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
@@ -144,24 +174,22 @@ final class Spillway_Connector_Password {
 	 * @return string[] The outcome, empty when the user has no mark, and a note, empty for none.
 	 */
 	public static function settle( Spillway_Connector_Contact $contact, $user_id ) {
-		$mark = self::find( $user_id );
-		if ( null === $mark ) {
-			return array( '', '' );
-		}
-		$hash    = get_userdata( $user_id )->user_pass;
-		$changed = hash( 'sha256', $hash ) !== $mark['digest'] && ! self::works( $contact->password, $user_id );
-		if ( $contact->request_id === $mark['request_id'] && ! $changed ) {
-			return array( 'created', '' );
-		}
-		if ( ! $changed && isset( $mark['contact_id'] ) && $contact->id !== $mark['contact_id'] ) {
-			// Another contact with the same address. The password is on its way
-			// to the one it was made for, and must go on logging in.
-			return array( 'updated', '' );
-		}
-		if ( $changed || ! empty( $mark['logged_in'] ) || Spillway_Connector_Staff::includes( $user_id ) ) {
+		list( $outcome, $note, $mark ) = self::settlement( $contact, $user_id );
+		if ( 'forget' === $mark ) {
 			delete_user_meta( $user_id, self::MARK );
-			return array( 'updated', $changed ? 'password_changed' : '' );
+		} elseif ( 'renew' === $mark ) {
+			self::renew( $contact, $user_id );
 		}
+		return array( $outcome, $note );
+	}
+
+	/**
+	 * Gives an unconfirmed user another password, since the first was lost.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 */
+	private static function renew( Spillway_Connector_Contact $contact, $user_id ) {
 		$password = '' === $contact->password ? self::generate() : $contact->password;
 		self::hashing(
 			$contact,
@@ -175,7 +203,6 @@ final class Spillway_Connector_Password {
 		} else {
 			delete_user_meta( $user_id, self::MARK );
 		}
-		return array( 'created', '' );
 	}
 
 	/**
@@ -201,11 +228,7 @@ final class Spillway_Connector_Password {
 	 * @return bool
 	 */
 	public static function is_new( Spillway_Connector_Contact $contact, $user_id ) {
-		if ( $contact->generated || '' === $contact->password ) {
-			return false;
-		}
-		$seen = self::seen( $contact, get_userdata( $user_id )->user_pass );
-		if ( array() !== $seen && hash_equals( $seen[ self::SEEN ], (string) get_user_meta( $user_id, self::SEEN, true ) ) ) {
+		if ( ! self::is_unseen( $contact, $user_id ) ) {
 			return false;
 		}
 		if ( ! self::works( $contact->password, $user_id ) ) {
@@ -213,6 +236,32 @@ final class Spillway_Connector_Password {
 		}
 		self::see( $contact, $user_id );
 		return false;
+	}
+
+	/**
+	 * Whether storing a contact would set its own password; nothing is remembered.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return bool
+	 */
+	public static function would_be_new( Spillway_Connector_Contact $contact, $user_id ) {
+		return self::is_unseen( $contact, $user_id ) && ! self::works( $contact->password, $user_id );
+	}
+
+	/**
+	 * Whether the contact's own password is to be compared with the user's.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return bool
+	 */
+	private static function is_unseen( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( $contact->generated || '' === $contact->password ) {
+			return false;
+		}
+		$seen = self::seen( $contact, get_userdata( $user_id )->user_pass );
+		return array() === $seen || ! hash_equals( $seen[ self::SEEN ], (string) get_user_meta( $user_id, self::SEEN, true ) );
 	}
 
 	/**

@@ -38,6 +38,15 @@ final class Spillway_Connector_Rest {
 		);
 		register_rest_route(
 			self::ROUTES,
+			'/observations',
+			array(
+				'methods'             => 'POST',
+				'callback'            => array( $this, 'observations' ),
+				'permission_callback' => array( $this, 'may_use' ),
+			)
+		);
+		register_rest_route(
+			self::ROUTES,
 			'/status',
 			array(
 				'methods'             => 'GET',
@@ -79,7 +88,7 @@ final class Spillway_Connector_Rest {
 		if ( is_wp_error( $response ) && '/' . self::ROUTES . '/connect' === $request->get_route() ) {
 			return Spillway_Connector_Connection::refusal();
 		}
-		if ( ! is_wp_error( $response ) || '/' . self::ROUTES . '/contacts' !== $request->get_route() ) {
+		if ( ! is_wp_error( $response ) || ! in_array( $request->get_route(), array( '/' . self::ROUTES . '/contacts', '/' . self::ROUTES . '/observations' ), true ) ) {
 			return $response;
 		}
 		$allowed = $this->may_use();
@@ -96,7 +105,43 @@ final class Spillway_Connector_Rest {
 	 * @return WP_REST_Response|WP_Error
 	 */
 	public function contacts( WP_REST_Request $request ) {
-		$body = $request->get_json_params();
+		// A batch that the caller no longer waits for still ends in one piece.
+		ignore_user_abort( true );
+		return $this->work_on(
+			$request,
+			function ( Spillway_Connector_Batch $batch ) {
+				$results = $batch->run();
+				Spillway_Connector_Visits::note( $results );
+				return $results;
+			}
+		);
+	}
+
+	/**
+	 * POST /observations: tells what storing a batch of contacts would do.
+	 *
+	 * @param WP_REST_Request $request The request.
+	 * @return WP_REST_Response|WP_Error
+	 */
+	public function observations( WP_REST_Request $request ) {
+		return $this->work_on(
+			$request,
+			function ( Spillway_Connector_Batch $batch ) {
+				return $batch->observe();
+			}
+		);
+	}
+
+	/**
+	 * Reads a batch of contacts, and works on it.
+	 *
+	 * @param WP_REST_Request $request The request.
+	 * @param callable        $work    Gets the batch, returns a result for each contact.
+	 * @return WP_REST_Response|WP_Error
+	 */
+	private function work_on( WP_REST_Request $request, callable $work ) {
+		$started = microtime( true );
+		$body    = $request->get_json_params();
 		if ( ! is_array( $body ) || ! isset( $body['contacts'] ) || ! $this->is_list( $body['contacts'] ) ) {
 			return $this->bad_request( 'The body is no JSON object with a list "contacts".' );
 		}
@@ -124,7 +169,17 @@ final class Spillway_Connector_Rest {
 		if ( ! in_array( $logins, Spillway_Connector_Logins::FORMATS, true ) ) {
 			return $this->bad_request( '"login_format" is none of email, flname, fnamenum.' );
 		}
-		return rest_ensure_response( $this->store( $contacts, new Spillway_Connector_Roles( $allowed, $default ), $logins ) );
+		$results = $this->undisturbed(
+			function () use ( $contacts, $allowed, $default, $logins, $started, $work ) {
+				return $work( new Spillway_Connector_Batch( $contacts, new Spillway_Connector_Roles( $allowed, $default ), $logins, $started ) );
+			}
+		);
+		return rest_ensure_response(
+			array(
+				'results'    => $results,
+				'elapsed_ms' => (int) round( 1000 * ( microtime( true ) - $started ) ),
+			)
+		);
 	}
 
 	/**
@@ -191,32 +246,6 @@ final class Spillway_Connector_Rest {
 				'locks'          => Spillway_Connector_Hindrances::has_locks(),
 				'transactions'   => Spillway_Connector_Hindrances::has_transactions(),
 			)
-		);
-	}
-
-	/**
-	 * Stores the contacts.
-	 *
-	 * @param array                    $contacts The contacts' members.
-	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
-	 * @param string                   $logins   What logins are made of.
-	 * @return array The answer's body.
-	 */
-	private function store( array $contacts, Spillway_Connector_Roles $roles, $logins ) {
-		$started = microtime( true );
-		// A batch that the caller no longer waits for still ends in one piece.
-		ignore_user_abort( true );
-		$results = $this->undisturbed(
-			function () use ( $contacts, $roles, $logins, $started ) {
-				$batch   = new Spillway_Connector_Batch( $contacts, $roles, $logins, $started );
-				$results = $batch->run();
-				Spillway_Connector_Visits::note( $results );
-				return $results;
-			}
-		);
-		return array(
-			'results'    => $results,
-			'elapsed_ms' => (int) round( 1000 * ( microtime( true ) - $started ) ),
 		);
 	}
 

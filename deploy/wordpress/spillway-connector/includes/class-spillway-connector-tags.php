@@ -100,28 +100,68 @@ final class Spillway_Connector_Tags {
 	 * @param int                        $user_id Its user.
 	 */
 	public function store( Spillway_Connector_Contact $contact, $user_id ) {
-		if ( null === $contact->tags ) {
+		$tags = $this->wanted( $contact, $user_id );
+		if ( null === $tags ) {
 			return;
 		}
-		$key     = Spillway_Connector_Keys::tags();
-		$changes = $this->changes( $contact->id, $user_id );
-		$tags    = null === $this->fusion ? $contact->tags : $this->fusion->loaded_tags( $contact->tags, $user_id, $contact->id );
-		$given   = array_merge( $changes['applied'], '' === $changes['created'] ? array() : array( $changes['created'] ) );
-		$tags    = array_values( array_unique( array_merge( array_diff( $tags, $changes['removed'] ), $given ) ) );
-		$has     = get_user_meta( $user_id, $key, true );
-		if ( array() === $tags && array() === get_user_meta( $user_id, $key, false ) ) {
-			return;
-		}
+		$key = Spillway_Connector_Keys::tags();
+		$has = get_user_meta( $user_id, $key, true );
 		if ( null !== $this->fusion ) {
 			// It takes another order for a change. What it and the hooks of its
 			// actions make of the tags stays.
-			$same = is_array( $has ) && count( $has ) === count( $tags ) && array() === array_diff( $tags, $has );
-			$this->fusion->set_tags( $user_id, $same ? $has : $tags );
+			$this->fusion->set_tags( $user_id, self::are_same( $has, $tags ) ? $has : $tags );
 		} elseif ( array() === $tags ) {
 			delete_user_meta( $user_id, $key );
 		} elseif ( $has !== $tags ) {
 			update_user_meta( $user_id, $key, wp_slash( $tags ) );
 		}
+	}
+
+	/**
+	 * What storing a contact's tags would change.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return array[]|null Tags that would be added and removed; null when nothing
+	 *                      would be stored.
+	 */
+	public function difference( Spillway_Connector_Contact $contact, $user_id ) {
+		$tags = $this->wanted( $contact, $user_id );
+		$has  = get_user_meta( $user_id, Spillway_Connector_Keys::tags(), true );
+		if ( null === $tags || $has === $tags || ( null !== $this->fusion && self::are_same( $has, $tags ) && array_values( $has ) === $has ) ) {
+			return null;
+		}
+		$has = array_map( 'strval', array_filter( is_array( $has ) ? $has : array(), 'is_scalar' ) );
+		return array( array_values( array_diff( $tags, $has ) ), array_values( array_diff( $has, $tags ) ) );
+	}
+
+	/**
+	 * Whether a user has tags already, in whatever order.
+	 *
+	 * @param mixed    $has  What the user has.
+	 * @param string[] $tags The tags.
+	 * @return bool
+	 */
+	private static function are_same( $has, array $tags ) {
+		return is_array( $has ) && count( $has ) === count( $tags ) && array() === array_diff( $tags, $has );
+	}
+
+	/**
+	 * The tags that a user is to have.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return string[]|null Null when the user's stay as they are.
+	 */
+	private function wanted( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( null === $contact->tags ) {
+			return null;
+		}
+		$changes = $this->changes( $contact->id, $user_id );
+		$tags    = null === $this->fusion ? $contact->tags : $this->fusion->loaded_tags( $contact->tags, $user_id, $contact->id );
+		$given   = array_merge( $changes['applied'], '' === $changes['created'] ? array() : array( $changes['created'] ) );
+		$tags    = array_values( array_unique( array_merge( array_diff( $tags, $changes['removed'] ), $given ) ) );
+		return array() === $tags && array() === get_user_meta( $user_id, Spillway_Connector_Keys::tags(), false ) ? null : $tags;
 	}
 
 	/**

@@ -21,6 +21,13 @@ final class Spillway_Connector_User {
 	private $roles;
 
 	/**
+	 * What may be written on whom.
+	 *
+	 * @var Spillway_Connector_Reach
+	 */
+	private $reach;
+
+	/**
 	 * WP Fusion, when it is active.
 	 *
 	 * @var Spillway_Connector_Fusion|null
@@ -42,22 +49,17 @@ final class Spillway_Connector_User {
 	private $insertion;
 
 	/**
-	 * Whether users are staff, by id, for the contact that is being stored.
-	 *
-	 * @var bool[]
-	 */
-	private $staff = array();
-
-	/**
 	 * Makes the writer of one request.
 	 *
 	 * @param Spillway_Connector_Roles       $roles     The roles that may be given.
+	 * @param Spillway_Connector_Reach       $reach     What may be written on whom.
 	 * @param Spillway_Connector_Tags        $tags      The contacts' tags.
 	 * @param Spillway_Connector_Fusion|null $fusion    WP Fusion, when it is active.
 	 * @param Spillway_Connector_Insertion   $insertion Inserts new users.
 	 */
-	public function __construct( Spillway_Connector_Roles $roles, Spillway_Connector_Tags $tags, $fusion, Spillway_Connector_Insertion $insertion ) {
+	public function __construct( Spillway_Connector_Roles $roles, Spillway_Connector_Reach $reach, Spillway_Connector_Tags $tags, $fusion, Spillway_Connector_Insertion $insertion ) {
 		$this->roles     = $roles;
+		$this->reach     = $reach;
 		$this->tags      = $tags;
 		$this->fusion    = $fusion;
 		$this->insertion = $insertion;
@@ -155,6 +157,25 @@ final class Spillway_Connector_User {
 	}
 
 	/**
+	 * The result of a contact that needs no storing.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user, or zero.
+	 * @return array|null Null when it is to be stored.
+	 * @throws Spillway_Connector_Failure When a newer pass is stored.
+	 */
+	public function settled( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( 0 === $user_id ) {
+			return 'add' === $contact->action ? null : $this->skipped( $contact, '' );
+		}
+		if ( Spillway_Connector_Order::is_superseded( $contact, $user_id ) ) {
+			throw Spillway_Connector_Failure::superseded();
+		}
+		$other = $this->other_contact( $contact, $user_id );
+		return '' === $other ? null : $this->skipped( $contact, $other );
+	}
+
+	/**
 	 * For a user found by the address: the other contact that the user belongs
 	 * to, if this contact may therefore not have the user. An "update" takes a
 	 * user over only when the CRM says that the other contact is gone, and an
@@ -164,7 +185,7 @@ final class Spillway_Connector_User {
 	 * @param int                        $user_id The user.
 	 * @return string The other contact's id, empty when nothing is in the way.
 	 */
-	public function other_contact( Spillway_Connector_Contact $contact, $user_id ) {
+	private function other_contact( Spillway_Connector_Contact $contact, $user_id ) {
 		$carried = self::carried( $user_id );
 		if ( 'confirm' === $contact->action || in_array( $carried, array( '', $contact->id, $contact->replaces ), true ) ) {
 			return '';
@@ -186,33 +207,31 @@ final class Spillway_Connector_User {
 			$tags     = Spillway_Connector_Tags::confirm( $contact, $user_id );
 			return $this->result( $contact, $user_id, $password || $tags ? 'updated' : 'unchanged', array() );
 		}
-		if ( null !== $this->fusion && Spillway_Connector_Site_Tags::contradict( $contact, $user_id ) ) {
-			throw Spillway_Connector_Failure::changed_here();
-		}
 		$this->tags->begin( $contact->id );
-		$this->staff = array();
-		$contact     = $this->as_wp_fusion_wants( $contact, $user_id );
-		$linked      = self::carried( $user_id ) === $contact->id;
-		$before      = $this->state( $contact, $user_id );
-		$outcome     = '';
-		$notes       = array();
+		$contact = $this->prepared( $contact, $user_id );
+		$linked  = self::carried( $user_id ) === $contact->id;
+		$before  = $this->state( $contact, $user_id );
+		$outcome = '';
+		$notes   = array();
 		if ( 'add' === $contact->action ) {
 			list( $outcome, $note ) = Spillway_Connector_Password::settle( $contact, $user_id );
 			$notes[]                = $note;
-			if ( is_multisite() && ! is_user_member_of_blog( $user_id ) ) {
+			if ( self::joins( $contact, $user_id ) ) {
 				$this->join( $user_id, $this->roles->fallback() );
 			}
 		}
-		if ( ! in_array( self::carried( $user_id ), array( '', $contact->id ), true ) ) {
-			$notes[] = 'relinked';
-		}
+		$notes[] = self::relinked( $contact, $user_id );
 		update_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), wp_slash( $contact->id ) );
 		if ( 'update_tags' !== $contact->action ) {
-			$notes[] = $this->store_role( $contact, $user_id );
-			if ( ! $contact->cancelled && Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->is_staff( $user_id ) ) {
+			list( $role, $note ) = $this->reach->role( $contact, $user_id );
+			$notes[]             = $note;
+			if ( '' !== $role ) {
+				$this->roles->give( $user_id, $role );
+			}
+			if ( ! $contact->cancelled && Spillway_Connector_Password::is_new( $contact, $user_id ) && ! $this->reach->is_staff( $user_id ) ) {
 				Spillway_Connector_Password::set( $contact, $user_id );
 			}
-			list( $fields, $kept ) = $this->within_reach( $contact->fields, $user_id );
+			list( $fields, $kept ) = $this->reach->fields( $contact->fields, $user_id );
 
 			$notes = array_merge( $notes, $contact->notes, $kept, Spillway_Connector_Fields::store( $user_id, $fields, $this->fusion ) );
 		}
@@ -236,13 +255,19 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * The contact with the fields that WP Fusion's integrations make of its own.
+	 * Begins with a contact of an existing user.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id Its user.
-	 * @return Spillway_Connector_Contact
+	 * @return Spillway_Connector_Contact With the fields that WP Fusion's
+	 *                                    integrations make of its own.
+	 * @throws Spillway_Connector_Failure When the site has just changed its tags.
 	 */
-	private function as_wp_fusion_wants( Spillway_Connector_Contact $contact, $user_id ) {
+	public function prepared( Spillway_Connector_Contact $contact, $user_id ) {
+		if ( null !== $this->fusion && Spillway_Connector_Site_Tags::contradict( $contact, $user_id ) ) {
+			throw Spillway_Connector_Failure::changed_here();
+		}
+		$this->reach->begin();
 		if ( null !== $this->fusion && 'update_tags' !== $contact->action ) {
 			$fields             = $this->fusion->pulled_fields( $user_id, $contact->fields );
 			$contact            = clone $contact;
@@ -297,7 +322,7 @@ final class Spillway_Connector_User {
 	 * @return array
 	 * @throws Spillway_Connector_Failure When a plugin has deleted the user.
 	 */
-	private function result( Spillway_Connector_Contact $contact, $user_id, $outcome, array $notes ) {
+	public function result( Spillway_Connector_Contact $contact, $user_id, $outcome, array $notes ) {
 		$user = get_userdata( $user_id );
 		if ( ! $user && $user_id > 0 ) {
 			throw Spillway_Connector_Failure::deleted();
@@ -340,62 +365,25 @@ final class Spillway_Connector_User {
 	}
 
 	/**
-	 * Gives an existing user the role that a contact asks for.
+	 * Whether a contact makes its user a member of the current site of a network.
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
-	 * @param int                        $user_id The user.
-	 * @return string A note, empty for none.
-	 */
-	private function store_role( Spillway_Connector_Contact $contact, $user_id ) {
-		list( $role, $note ) = $this->roles->decide( $contact->role );
-		if ( '' === $contact->role || in_array( $role, get_userdata( $user_id )->roles, true ) ) {
-			return '';
-		}
-		if ( $this->is_staff( $user_id ) ) {
-			return 'role_kept';
-		}
-		if ( '' !== $role ) {
-			$this->roles->give( $user_id, $role );
-		}
-		return $note;
-	}
-
-	/**
-	 * Leaves out what no contact may write on a member of staff: the address, and
-	 * keys that begin with _, which plugins use for internal data.
-	 *
-	 * @param array $fields  The contact's fields.
-	 * @param int   $user_id The user.
-	 * @return array[] The fields that are left, and notes.
-	 */
-	private function within_reach( array $fields, $user_id ) {
-		$notes = array();
-		foreach ( array_map( 'strval', array_keys( $fields ) ) as $key ) {
-			if ( 'user_email' === $key ) {
-				if ( Spillway_Connector_Fields::is_another_email( $user_id, $fields[ $key ] ) && $this->is_staff( $user_id ) ) {
-					unset( $fields[ $key ] );
-					$notes[] = 'email_kept';
-				}
-			} elseif ( Spillway_Connector_Protected::is_private( $key ) && $this->is_staff( $user_id ) ) {
-				unset( $fields[ $key ] );
-				$notes[] = Spillway_Connector_Fields::refused( $key );
-			}
-		}
-		return array( $fields, $notes );
-	}
-
-	/**
-	 * Whether a user is staff, asked once for each contact and only when it
-	 * counts.
-	 *
-	 * @param int $user_id The user.
+	 * @param int                        $user_id Its user.
 	 * @return bool
 	 */
-	private function is_staff( $user_id ) {
-		if ( ! isset( $this->staff[ $user_id ] ) ) {
-			$this->staff[ $user_id ] = Spillway_Connector_Staff::includes( $user_id );
-		}
-		return $this->staff[ $user_id ];
+	public static function joins( Spillway_Connector_Contact $contact, $user_id ) {
+		return 'add' === $contact->action && is_multisite() && ! is_user_member_of_blog( $user_id );
+	}
+
+	/**
+	 * A note when a user belonged to another contact so far.
+	 *
+	 * @param Spillway_Connector_Contact $contact The contact.
+	 * @param int                        $user_id Its user.
+	 * @return string Empty for none.
+	 */
+	public static function relinked( Spillway_Connector_Contact $contact, $user_id ) {
+		return in_array( self::carried( $user_id ), array( '', $contact->id ), true ) ? '' : 'relinked';
 	}
 
 	/**
@@ -404,7 +392,7 @@ final class Spillway_Connector_User {
 	 * @param int $user_id The user.
 	 * @return string Empty for none.
 	 */
-	private static function carried( $user_id ) {
+	public static function carried( $user_id ) {
 		return (string) get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
 	}
 }

@@ -30,7 +30,7 @@ class WPF_User {
 	public function set_user_meta( $user_id, $user_meta ) {
 		wpf_stub_record( "set_user_meta $user_id " . implode( ',', array_keys( $user_meta ) ) );
 		$user_meta = apply_filters( 'wpf_set_user_meta', $user_meta, $user_id );
-		$user_meta = $this->clean( $user_meta );
+		$user_meta = wpf_clean( $user_meta );
 
 		remove_action( 'profile_update', array( $this, 'profile_update' ) );
 		remove_action( 'updated_user_meta', array( $this, 'push_user_meta_single' ) );
@@ -259,21 +259,22 @@ class WPF_User {
 		return wp_fusion()->crm->update_contact( $contact_id, $user_meta, false );
 	}
 
-	private function clean( $value ) {
-		if ( is_array( $value ) ) {
-			return array_map( array( $this, 'clean' ), $value );
-		}
-		if ( is_bool( $value ) || ! is_scalar( $value ) ) {
-			return $value;
-		}
-		if ( false === strpbrk( (string) $value, '<>' ) ) {
-			return sanitize_text_field( str_ireplace( '%40', '@', (string) $value ) );
-		}
-		return htmlspecialchars_decode( wp_kses( $value, wp_kses_allowed_html( 'post' ) ) );
-	}
-
 	/** Fields of type raw may be emptied; tests name them in an option. */
 	private function is_raw( $key ) {
 		return in_array( $key, (array) get_option( 'wpf_stub_raw_fields', array() ), true );
 	}
+}
+
+/** Cleans a value that was loaded from the CRM. */
+function wpf_clean( $value ) {
+	if ( is_array( $value ) ) {
+		return array_map( 'wpf_clean', $value );
+	}
+	if ( is_bool( $value ) || ! is_scalar( $value ) ) {
+		return $value;
+	}
+	if ( false === strpbrk( (string) $value, '<>' ) ) {
+		return sanitize_text_field( str_ireplace( '%40', '@', (string) $value ) );
+	}
+	return htmlspecialchars_decode( wp_kses( $value, wp_kses_allowed_html( 'post' ) ) );
 }
