@@ -25,6 +25,7 @@ func tellResult(c *console, done reconciled) {
 		c.say("Deleted in the CRM meanwhile, and not compared: tag %s.\n", strings.Join(done.Gone, ", "))
 	}
 	tellLeftOut(c, done.Result)
+	tellFields(c, done.Fields)
 	if done.Total() == 0 {
 		c.say("Nothing differs.\n")
 		return
@@ -55,6 +56,24 @@ func tellResult(c *console, done reconciled) {
 		if n := left.Differences[kind]; n > 0 {
 			c.say("%-42s %8d  %s\n  %s\n", kindTexts[kind], n, suchAs(left, kind), remedies[kind])
 		}
+	}
+}
+
+// tellFields prints what comparing the fields of a sample found.
+func tellFields(c *console, fields *reconcile.FieldsResult) {
+	if fields == nil {
+		return
+	}
+	c.say("Fields: %d of %d users compared, %d differ. Of all users about %d do (%d to %d, with 95 %% probability).\n",
+		fields.Sampled, fields.Users, fields.Differ, fields.Estimate, fields.Least, fields.Most)
+	if fields.LeftOut > 0 {
+		c.say("Left out: %d that have work outstanding or are parked, or that the CRM or the site refused.\n", fields.LeftOut)
+	}
+	for _, key := range fields.Keys {
+		c.say("%8d %-32s about %d of all (%d to %d), such as %s\n", key.Differ, key.Key, key.Estimate, key.Least, key.Most, strings.Join(key.Contacts, ", "))
+	}
+	if fields.Differ > 0 {
+		c.say("Sync the fields of all contacts of a tag with: spillway resync --tag NAME\n")
 	}
 }
 

@@ -25,15 +25,14 @@ import (
 type reconcileCommand struct {
 	Tags []string `name:"tags" sep:"none" placeholder:"NAME" help:"Compare this tag alone, by its name or id; may be repeated. Without it all tags are compared." group:"What"`
 
+	Fields         float64       `name:"fields" placeholder:"PERCENT" help:"Also compare the fields of so many percent of the users, drawn at random, and estimate how many of all differ. Costs a call to the CRM for each of them." group:"What"`
 	Repair         bool          `name:"repair" help:"Sync what differs, and look again." group:"Repair"`
 	YesCreateUsers bool          `name:"yes-create-users" help:"With --repair: yes, each tagged contact without a user is to be a user of the site." group:"Repair"`
 	Outstanding    int           `name:"outstanding" default:"500" help:"With --repair: how many contacts may have outstanding work, webhooks' own included, before more are added." group:"Repair"`
 	Grace          time.Duration `name:"grace" default:"10s" help:"How long a difference must stand before it counts: longer than the CRM's webhooks are under way." group:"How"`
 	Folder         string        `name:"folder" placeholder:"PATH" help:"Where the journal is kept, by which an interrupted comparison goes on (default: /var/lib/spillway/reconcile if there is such an installation, or else var/reconcile)." group:"How"`
 	Restart        bool          `name:"restart" help:"Begin anew instead of where the last one was interrupted." group:"How"`
-	config.Flags
-	siteFlag
-	envFlag
+	redisFlags
 	jsonFlag
 }
 
@@ -42,6 +41,8 @@ func (r *reconcileCommand) check() error {
 	switch {
 	case r.YesCreateUsers && !r.Repair:
 		return usageError("--yes-create-users goes with --repair, which alone creates users")
+	case r.Fields < 0 || r.Fields > 100:
+		return usageError("--fields is a number of percent, from 0 to 100")
 	case r.Grace <= 0:
 		return usageError("--grace is a time such as 10s")
 	case r.Outstanding < 1:
@@ -63,11 +64,14 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	settings, rdb, err := c.oneSite(r.envFlag, r.Flags, r.siteFlag)
+	settings, rdb, err := c.oneSite(r.envFlag, config.Flags{RedisURL: r.RedisURL}, r.siteFlag)
 	if err != nil {
 		return err
 	}
 	defer rdb.Close()
+	if r.Repair && settings.Mode == config.Observe {
+		return usageError("--repair syncs contacts, and in mode observe nothing is written: set SPILLWAY_MODE=connector first")
+	}
 	var calls atomic.Int64
 	crm, err := operatorsCRM(rdb, settings, func(pulse.Call) { calls.Add(1) })
 	if err != nil {
@@ -103,9 +107,18 @@ func (r *reconcileCommand) Run(ctx context.Context, c *console) error {
 		CRM: crm, Site: site, Contacts: assembly.Contacts(rdb, settings), Name: settings.Name, Now: lock.Now,
 		Tags: r.Tags, Settle: r.Grace, Journal: journal, Progress: bars,
 	}
+	if r.Fields > 0 {
+		fields, end, err := operatorsFields(settings, crm)
+		if err != nil {
+			return err
+		}
+		defer end()
+		options.Fields, options.FieldsPercent = fields, r.Fields
+	}
 	done := reconciled{}
 	done.Result, err = reconcile.Run(held, options)
 	if err == nil && r.Repair {
+		options.FieldsPercent = 0 // passes repair all fields of what they sync, and no others
 		done.Repair = new(reconcile.Repaired)
 		*done.Repair, err = reconcile.Mend(held, options, done.Result, reconcile.Repair{
 			CreateUsers: r.YesCreateUsers, ClearDeleted: settings.ClearDeleted, Outstanding: r.Outstanding, Folder: r.Folder,

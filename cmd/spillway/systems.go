@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
+
 	"github.com/redis/go-redis/v9"
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
 	"spillway/internal/pulse"
 	"spillway/internal/site"
+	"spillway/internal/syncer"
 	"spillway/internal/vault"
 )
 
@@ -28,6 +31,19 @@ func operatorsCRM(rdb redis.UniversalClient, settings config.Config, observe fun
 	}
 	crm, _, err := assembly.CRM(assembly.CRMOptions{Settings: settings.CRM, Redis: rdb, Vault: sealed, Roots: settings.Roots, Observe: observe})
 	return crm, err
+}
+
+// operatorsFields returns what compares fields of contacts with the site's, and
+// ends it.
+func operatorsFields(settings config.Config, crm *pulse.Client) (fields *syncer.Comparer, end func(), err error) {
+	client, err := site.New(site.Options{
+		URL: settings.Site.WithServer(settings.Site.URL), User: settings.Site.User, AppPassword: settings.Site.AppPassword, Roots: settings.Roots,
+		RolesAllowed: settings.RolesAllowed, DefaultRole: settings.DefaultRole, LoginFormat: settings.Login, Observing: true,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return syncer.NewComparer(crm, client, syncer.Options{Fields: settings.Fields}), func() { _ = client.Close(context.Background()) }, nil
 }
 
 // operatorsSite returns a client of the site for a command, which closes it.

@@ -15,8 +15,8 @@
 // [Journal].
 //
 // Limits: contacts that carry no tag, neither in the CRM nor on the site, cannot
-// be seen, and fields are not compared: the CRM tells both only contact by
-// contact. A contact that had a pass since the comparison began counts as right,
+// be seen, and fields are compared of a sample alone: the CRM tells both only
+// contact by contact. A contact that had a pass since the comparison began counts as right,
 // since that pass has read the CRM. Of more than 5,000 tagged contacts without a
 // user none is looked at again: a site with so many does not hold all contacts of
 // its CRM.
@@ -64,6 +64,10 @@ type Options struct {
 	Tags     []string // by name or id; none: all
 	Journal  *Journal
 	Progress *progress.Progress
+	// Fields compares the fields of FieldsPercent of the users, a sample; zero:
+	// no fields are compared.
+	Fields        Fields
+	FieldsPercent float64
 	// Settle is how long a difference must stand; zero: 10 seconds. It is longer
 	// than a webhook is under way.
 	Settle time.Duration
@@ -91,7 +95,13 @@ func Run(ctx context.Context, options Options) (Result, error) {
 	if err := r.lookAtAll(ctx, scan); err != nil {
 		return Result{}, err
 	}
-	return r.result(scan), nil
+	result := r.result(scan)
+	if options.FieldsPercent > 0 {
+		if result.Fields, err = r.compareFields(ctx, scan); err != nil {
+			return Result{}, err
+		}
+	}
+	return result, nil
 }
 
 // run is one comparison.

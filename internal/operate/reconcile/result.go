@@ -76,6 +76,9 @@ type Result struct {
 	Gone []string `json:"deleted_tags,omitempty"`
 	// Examples are what differs, of a thousand contacts of each kind at most.
 	Examples []Difference `json:"examples"`
+	// Fields is what comparing the fields of a sample found; nil: they were not
+	// compared.
+	Fields *FieldsResult `json:"fields,omitempty"`
 
 	found []found
 }

@@ -26,6 +26,7 @@ type scan struct {
 	foreign    int // of them, those whose id is not one of the CRM's
 	candidates []candidate
 	unproven   []uint64 // contacts without a user that are too many to be looked at
+	sample     []uint64 // contacts whose fields are compared
 	ended      time.Time
 }
 
@@ -60,6 +61,9 @@ func (r *run) readUsers(ctx context.Context) (*scan, error) {
 			return
 		}
 		id, tags := numberOf(user.ContactID), r.sumOf(user.Tags)
+		if r.isSampled(id) {
+			s.sample = append(s.sample, id)
+		}
 		late := user.AsOf >= r.journal.asOf
 		at, known := sums.find(id)
 		if !known {
