@@ -181,30 +181,20 @@ func (s *stage) idleSites(ctx context.Context) []Row {
 	}
 }
 
-// manySites measure how soon the programs serve a thousand sites.
+// manySites measures how soon the programs serve a thousand sites.
 func (s *stage) manySites(ctx context.Context) Row {
 	const many = 1000
 	server := redistest.Start(s, everySecond()...)
 	folder := s.quietSites(many)
-	ready := func(start func() (addr string)) float64 {
-		began := time.Now()
-		addr := start()
-		s.eventually(ctx, time.Minute, 2*time.Millisecond, "the program is ready", func() bool { return s.get(ctx, "http://"+addr+"/readyz") != nil })
-		return time.Since(began).Seconds()
-	}
-	ingest := ready(func() string {
-		_, _, admin := s.ingest(ctx, server.URL(), map[string]string{"SPILLWAY_SITES": folder, "SPILLWAY_ACCESS_KEYS": ""})
-		return admin
-	})
-	health := s.freeAddr()
-	worker := ready(func() string {
-		s.worker(ctx, target{redisURL: server.URL()}, map[string]string{
-			"SPILLWAY_SITES": folder, "SPILLWAY_CRM_TOKEN": "", "SPILLWAY_CREATION_LIMIT": "", "SPILLWAY_WORKER_ADDR": health,
-		})
-		return health
-	})
+	// Each answers once it serves its sites.
+	ingest := s.timed(func() {
+		s.ingest(ctx, server.URL(), map[string]string{"SPILLWAY_SITES": folder, "SPILLWAY_ACCESS_KEYS": ""})
+	}) / 1000
+	worker := s.timed(func() {
+		s.worker(ctx, target{redisURL: server.URL()}, map[string]string{"SPILLWAY_SITES": folder, "SPILLWAY_CRM_TOKEN": "", "SPILLWAY_CREATION_LIMIT": ""})
+	}) / 1000
 	return Row{
-		What: fmt.Sprintf("%d sites: until ingest and a worker are ready, the slower of them", many), Value: max(ingest, worker), Unit: "s", Sense: AtMost, Bound: 5,
+		What: fmt.Sprintf("%d sites: until ingest and a worker answer, the slower of them", many), Value: max(ingest, worker), Unit: "s", Sense: AtMost, Bound: 5,
 		Note: fmt.Sprintf("ingest %.1f s, then the worker %.1f s", ingest, worker),
 	}
 }
