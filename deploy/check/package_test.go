@@ -32,6 +32,17 @@ func aside(t *testing.T, script string, args ...string) {
 	t.Logf("%s", out)
 }
 
+// standIns builds the program that serves the stand-in CRM and site.
+func standIns(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "standins")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", path, "./internal/lab/sandbox/run")
+	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
+	text, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", text)
+	return path
+}
+
 func TestTheDebianPackageIsInstalledUpgradedRunRemovedAndPurged(t *testing.T) {
 	needRoot(t)
 	root, err := filepath.Abs("../../var/debian")
@@ -48,7 +59,7 @@ func TestTheDebianPackageIsInstalledUpgradedRunRemovedAndPurged(t *testing.T) {
 	build.Env = append(os.Environ(), "VERSION=0.0.2", "OUT="+out, "ARCHES=amd64", "PARTS=package")
 	text, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", text)
-	aside(t, "package.sh", root, filepath.Join(out, "spillway_0.0.2_amd64.deb"), t.TempDir())
+	aside(t, "package.sh", root, filepath.Join(out, "spillway_0.0.2_amd64.deb"), standIns(t), t.TempDir())
 }
 
 func TestTheImagesRootRunsReadOnlyAsItsUser(t *testing.T) {
@@ -63,7 +74,7 @@ func TestTheImagesRootRunsReadOnlyAsItsUser(t *testing.T) {
 	build.Dir, build.Env = "../..", append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false")
 	text, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", text)
-	aside(t, "image.sh", programs, t.TempDir())
+	aside(t, "image.sh", programs, standIns(t), t.TempDir())
 
 	// What the script makes by hand is what the Dockerfile's last stage copies.
 	dockerfile := read(t, "Dockerfile")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 )
 
 // passed says which program every deployment passes a secret to. Settings that
@@ -147,6 +148,59 @@ func TestEverySecretHasItsPlaceInTheDeployments(t *testing.T) {
 			require.Contains(t, unit, "\nExecReload"+copies+"ExecReload=/bin/kill -HUP $MAINPID\n", file)
 		}
 	}
+}
+
+// The operator's commands get every secret of both programs but the admin
+// password, which none of them needs, and a folder for their journals.
+func TestTheToolsHaveTheSettingsOfBothPrograms(t *testing.T) {
+	var needed []string
+	for name, programs := range passed {
+		if len(programs) > 0 && name != "SPILLWAY_ADMIN_PASSWORD" {
+			needed = append(needed, name)
+		}
+	}
+	project := compose(t, "tools")
+	tools := project.Services["tools"]
+	var has, mounted []string
+	environment := make(map[string]string)
+	for name, value := range tools.Environment {
+		if plain, isFile := strings.CutSuffix(name, "_FILE"); isFile {
+			has, environment[name] = append(has, plain), *value
+		}
+	}
+	require.ElementsMatch(t, needed, has)
+	for _, file := range tools.Secrets {
+		mounted = append(mounted, "/run/secrets/"+file.Source)
+	}
+	require.ElementsMatch(t, mounted, filesOf(environment))
+	require.Equal(t, *project.Services["worker"].Environment["SPILLWAY_REDIS_URL"], *tools.Environment["SPILLWAY_REDIS_URL"])
+	require.Equal(t, project.Services["worker"].EnvFiles, tools.EnvFiles)
+	require.Len(t, tools.Volumes, 1)
+	require.Equal(t, "/var/lib/spillway", tools.Volumes[0].Target)
+
+	objects := build(t, "example")
+	job := of[*batchv1.CronJob](objects)[0].Spec.JobTemplate.Spec.Template.Spec
+	has = nil
+	for _, variable := range job.Containers[0].Env {
+		has = append(has, strings.TrimSuffix(variable.Name, "_FILE"))
+	}
+	require.ElementsMatch(t, needed, has)
+	var workers, settings []string
+	for _, deployment := range of[*appsv1.Deployment](objects) {
+		if deployment.Spec.Template.Labels["app.kubernetes.io/name"] != "worker" {
+			continue
+		}
+		pod := deployment.Spec.Template.Spec
+		require.Equal(t, pod.Containers[0].EnvFrom, job.Containers[0].EnvFrom)
+		for _, mount := range pod.Containers[0].VolumeMounts {
+			workers = append(workers, mount.MountPath)
+		}
+		for _, variable := range pod.Containers[0].Env {
+			settings = append(settings, strings.TrimSuffix(variable.Name, "_FILE"))
+		}
+	}
+	require.Contains(t, workers, "/var/lib/spillway", "commands run there by kubectl exec")
+	require.Subset(t, settings, slices.DeleteFunc(needed, func(name string) bool { return name == "SPILLWAY_ACCESS_KEYS" }))
 }
 
 func TestKubernetesIsToldWhatAnInstallationMustBeTold(t *testing.T) {
