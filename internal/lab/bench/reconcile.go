@@ -51,9 +51,10 @@ func reconcileRows(ctx context.Context, s *stage) []Row {
 
 	repaired := c.compare(ctx, "--repair", "--yes-create-users")
 	again := c.compare(ctx)
+	pages := reconcilePageRows(ctx, s)
 	const of = "reconcile, "
 	shape := fmt.Sprintf("%d contacts, %d tags, %d each; %d differences of %d kinds; %d edits meanwhile", contacts, comparedTags, tagsEach, len(planted), len(reconcile.Kinds), edits)
-	return []Row{
+	return append([]Row{
 		{What: of + "differences that were missed", Value: float64(missed), Unit: "contacts", Sense: AtMost, Bound: 0, Note: shape},
 		{What: of + "differences that are none", Value: float64(invented), Unit: "contacts", Sense: AtMost, Bound: 0},
 		{
@@ -68,7 +69,7 @@ func reconcileRows(ctx context.Context, s *stage) []Row {
 			Unit: "contacts", Sense: AtMost, Bound: 0,
 			Note: fmt.Sprintf("a person decides on %d users whose contact is gone and %d contacts on two users", again.Differences[reconcile.ContactGone], again.Differences[reconcile.TwoUsers]),
 		},
-	}
+	}, pages...)
 }
 
 // comparison is a CRM and a site that agree.
