@@ -6,20 +6,10 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	browserlog "github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
-	"github.com/chromedp/chromedp"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
@@ -27,6 +17,7 @@ import (
 
 	"spillway/internal/assembly"
 	"spillway/internal/config"
+	"spillway/internal/lab/browsertest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
 	"spillway/internal/pending/shard"
@@ -94,151 +85,33 @@ func (i *installation) webhook(t *testing.T, key, action string, id int) int {
 	return response.StatusCode
 }
 
-// chromium is a real browser with one tab.
-type chromium struct {
-	t       *testing.T
-	ctx     context.Context
-	address string
-	folder  string // for pictures; empty: none are taken
-
-	mu         sync.Mutex
-	complaints []string
-}
-
-func startChromium(t *testing.T, address string) *chromium {
-	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		const remedy = "chromium is not on the PATH: install Debian's package chromium"
-		if os.Getenv("CI") != "" {
-			t.Fatal(remedy)
-		}
-		t.Skip(remedy)
-	}
-	options := append(slices.Clone(chromedp.DefaultExecAllocatorOptions[:]),
-		chromedp.ExecPath(program), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("no-sandbox", true), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("hide-scrollbars", true),
-	)
-	timed, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	t.Cleanup(cancel)
-	allocator, stop := chromedp.NewExecAllocator(timed, options...)
-	t.Cleanup(stop)
-	tab, closeTab := chromedp.NewContext(allocator)
-	t.Cleanup(closeTab)
-	c := &chromium{t: t, ctx: tab, address: address, folder: os.Getenv("SPILLWAY_SCREENSHOTS")}
-	require.NoError(t, chromedp.Listen(tab, c.hear))
-	dialogs := chromedp.Events(tab, page.JavascriptDialogOpening)
-	go func() { // the person says yes
-		for _, err := range dialogs {
-			if err != nil {
-				return
-			}
-			_, _ = chromedp.Call(tab, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: true})
-		}
-	}()
-	c.show(1280, 900, "light")
-	return c
-}
-
-// hear collects what the browser's console says, refused styles and scripts
-// included.
-func (c *chromium) hear(event any) {
-	complaint := ""
-	switch e := event.(type) {
-	case *browserlog.EventEntryAdded:
-		// The answer to a wrong password is one that the browser remarks on.
-		if e.Entry.Level == browserlog.EntryLevelError && e.Entry.URL != c.address+"/login" {
-			complaint = string(e.Entry.Source) + ": " + e.Entry.Text + " " + e.Entry.URL
-		}
-	case *runtime.EventConsoleAPICalled:
-		complaint = "console." + string(e.Type)
-	case *runtime.EventExceptionThrown:
-		complaint = "exception: " + e.ExceptionDetails.Text
-	}
-	if complaint != "" {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.complaints = append(c.complaints, complaint)
-	}
-}
-
-func (c *chromium) show(width, height int64, scheme string) {
-	c.t.Helper()
-	require.NoError(c.t, chromedp.Do(c.ctx, chromedp.EmulateViewport(width, height)))
-	_, err := chromedp.Call(c.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-	})
-	require.NoError(c.t, err)
-}
-
-func (c *chromium) open(path string) {
-	c.t.Helper()
-	require.NoError(c.t, chromedp.Do(c.ctx, chromedp.Navigate(c.address+path)))
-}
-
-func (c *chromium) click(selector string) {
-	c.t.Helper()
-	require.NoError(c.t, chromedp.Do(c.ctx, chromedp.Click(chromedp.CSS(selector))), selector)
-}
-
-func (c *chromium) typeInto(selector, text string) {
-	c.t.Helper()
-	require.NoError(c.t, chromedp.Do(c.ctx, chromedp.SendKeys(chromedp.CSS(selector), text)), selector)
-}
-
-// eventually waits, without loading the page anew, until an expression is true.
-func (c *chromium) eventually(expression string) {
-	c.t.Helper()
-	require.Eventually(c.t, func() bool {
-		is, err := chromedp.Run(c.ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
-		return err == nil && is // while a page loads there is no answer
-	}, 90*time.Second, 50*time.Millisecond, "never true: %s", expression)
-}
-
-func (c *chromium) has(text string) {
-	c.t.Helper()
-	c.eventually(fmt.Sprintf("document.body.innerText.includes(%q)", text))
-}
-
-// picture takes one of what is seen, if pictures are asked for.
-func (c *chromium) picture(name string) {
-	c.t.Helper()
-	if c.folder == "" {
-		return
-	}
-	image, err := chromedp.Run(c.ctx, chromedp.CaptureScreenshot())
-	require.NoError(c.t, err)
-	require.NoError(c.t, os.WriteFile(filepath.Join(c.folder, name+".png"), image, 0o644))
-}
-
 // TestInABrowser does what an administrator does, in Debian's Chromium, with
 // ingest and a worker before the stand-ins. SPILLWAY_SCREENSHOTS names a folder
 // for the pictures in deploy/screenshots.
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	c := startChromium(t, "http://"+i.admin)
+	c := browsertest.Start(t, "http://"+i.admin)
 	i.stand.CRM.Seed(400)
-	if c.folder != "" {
+	if c.Pictures() {
 		i.inventPast(t)
 	}
 	const outstanding = "Number(document.getElementById('outstanding')?.textContent.replaceAll(',', ''))"
 
 	// Signing in, after a wrong password.
-	c.open("/parked")
-	c.typeInto("#password", "wrong"+"\r")
-	c.has("That is not the password.")
-	c.typeInto("#password", password+"\r")
-	c.eventually("location.pathname === '/parked' && document.querySelector('h1').textContent === 'Parked contacts'")
-	require.NoError(t, chromedp.Do(c.ctx, chromedp.KeyEvent("\t")))
-	c.eventually("document.activeElement.className === 'skip'")
+	c.Open("/parked")
+	c.TypeInto("#password", "wrong"+"\r")
+	c.Has("That is not the password.")
+	c.TypeInto("#password", password+"\r")
+	c.Eventually("location.pathname === '/parked' && document.querySelector('h1').textContent === 'Parked contacts'")
+	c.Press("\t")
+	c.Eventually("document.activeElement.className === 'skip'")
 
 	// A burst comes in while work is paused, and drains before one's eyes.
-	c.click(`nav a[href="/"]`)
-	c.eventually("document.getElementById('live-mark').className === 'on'")
-	c.click("#pause")
-	c.has("Paused. Webhooks are taken")
+	c.Click(`nav a[href="/"]`)
+	c.Eventually("document.getElementById('live-mark').className === 'on'")
+	c.Click("#pause")
+	c.Has("Paused. Webhooks are taken")
 	result, err := sandbox.Burst(t.Context(), sandbox.BurstOptions{URL: "http://" + i.webhooks, Key: webhookKey, Webhooks: 1200, Contacts: 400, Connections: 10})
 	require.NoError(t, err)
 	require.Equal(t, 1200, result.Accepted)
@@ -247,68 +120,65 @@ func TestInABrowser(t *testing.T) {
 	for range 7 {
 		require.Equal(t, http.StatusForbidden, i.webhook(t, "not-the-key-at-all", "add", 1))
 	}
-	c.eventually(outstanding + " === 401")
-	c.click("#resume")
-	c.has("Draining:")
-	c.eventually(outstanding + " > 0 && " + outstanding + " < 400")
-	if c.folder != "" { // later the pace has settled
-		c.eventually(outstanding + " < 250")
+	c.Eventually(outstanding + " === 401")
+	c.Click("#resume")
+	c.Has("Draining:")
+	c.Eventually(outstanding + " > 0 && " + outstanding + " < 400")
+	if c.Pictures() { // later the pace has settled
+		c.Eventually(outstanding + " < 250")
 	}
-	c.picture("now")
-	c.show(1280, 900, "dark")
-	c.picture("now-dark")
-	c.show(390, 844, "light")
-	c.eventually("document.documentElement.scrollWidth <= 390")
-	c.picture("phone")
-	c.show(1280, 900, "light")
-	c.eventually(outstanding + " === 0")
-	c.has("1 parked: a pass failed for good")
-	c.has("invalid_access_key")
-	c.eventually("document.getElementById('live-replicas').innerText.includes('worker')")
+	c.Picture("now")
+	c.Show(1280, 900, "dark")
+	c.Picture("now-dark")
+	c.Show(390, 844, "light")
+	c.Eventually("document.documentElement.scrollWidth <= 390")
+	c.Picture("phone")
+	c.Show(1280, 900, "light")
+	c.Eventually(outstanding + " === 0")
+	c.Has("1 parked: a pass failed for good")
+	c.Has("invalid_access_key")
+	c.Eventually("document.getElementById('live-replicas').innerText.includes('worker')")
 
 	// A contact by its id, and by its address; it is synced again.
-	c.typeInto("#q", "17\r")
-	c.eventually("location.pathname === '/contacts/17'")
-	c.open("/")
-	c.typeInto("#q", "Contact17@example.com\r")
-	c.eventually("location.pathname === '/contacts/17'")
-	c.eventually("document.querySelectorAll('.timeline .good').length > 0")
-	before, err := chromedp.Run(c.ctx, chromedp.Evaluate[int]("document.querySelectorAll('.timeline .good').length"))
-	require.NoError(t, err)
-	c.click("#sync-now")
-	c.has("The contact is queued")
-	c.eventually("document.querySelectorAll('.timeline .good').length > " + strconv.Itoa(before))
-	c.click(".timeline summary")
-	c.show(1280, 720, "light")
-	c.picture("contact")
-	c.eventually(fmt.Sprintf("document.querySelector('.links a').href === %q", i.stand.CRMURL+"/crm/contact/17/edit"))
+	c.TypeInto("#q", "17\r")
+	c.Eventually("location.pathname === '/contacts/17'")
+	c.Open("/")
+	c.TypeInto("#q", "Contact17@example.com\r")
+	c.Eventually("location.pathname === '/contacts/17'")
+	c.Eventually("document.querySelectorAll('.timeline .good').length > 0")
+	before := c.Number("document.querySelectorAll('.timeline .good').length")
+	c.Click("#sync-now")
+	c.Has("The contact is queued")
+	c.Eventually("document.querySelectorAll('.timeline .good').length > " + strconv.Itoa(before))
+	c.Click(".timeline summary")
+	c.Show(1280, 720, "light")
+	c.Picture("contact")
+	c.Eventually(fmt.Sprintf("document.querySelector('.links a').href === %q", i.stand.CRMURL+"/crm/contact/17/edit"))
 
 	// The parked contact gets an address in the CRM and another try.
-	c.click(`nav a[href="/parked"]`)
-	c.has("no_email")
+	c.Click(`nav a[href="/parked"]`)
+	c.Has("no_email")
 	i.stand.CRM.Put("900", map[string]any{"email": "somebody@example.org"}, []int{3})
-	c.click("#retry-900")
-	c.has("1 contact queued again.")
-	c.open("/contacts/900")
-	c.has("nothing is outstanding")
+	c.Click("#retry-900")
+	c.Has("1 contact queued again.")
+	c.Open("/contacts/900")
+	c.Has("nothing is outstanding")
 	require.Len(t, i.stand.Site.UsersByEmail("somebody@example.org"), 1)
-	c.eventually("document.querySelector('.timeline').innerText.includes('password returned to the CRM')")
+	c.Eventually("document.querySelector('.timeline').innerText.includes('password returned to the CRM')")
 
-	c.open("/replicas")
-	c.has("SPILLWAY_ADMIN_PASSWORD")
-	c.show(390, 844, "dark")
+	c.Open("/replicas")
+	c.Has("SPILLWAY_ADMIN_PASSWORD")
+	c.Show(390, 844, "dark")
 	for _, path := range []string{"/", "/parked", "/contacts/17", "/replicas"} {
-		c.open(path)
-		c.eventually("document.documentElement.scrollWidth <= 390")
+		c.Open(path)
+		c.Eventually("document.documentElement.scrollWidth <= 390")
 	}
 
-	c.click("#sign-out")
-	c.eventually("location.pathname === '/login'")
-	c.open("/contacts/17")
-	c.eventually("location.pathname === '/login'")
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	require.Empty(t, c.complaints, "the browser complains of nothing, a forbidden script or style included")
+	c.Click("#sign-out")
+	c.Eventually("location.pathname === '/login'")
+	c.Open("/contacts/17")
+	c.Eventually("location.pathname === '/login'")
+	require.Empty(t, c.Complaints(), "the browser complains of nothing, a forbidden script or style included")
 }
 
 // inventPast gives the chart of the pictures a past: a morning's traffic, as

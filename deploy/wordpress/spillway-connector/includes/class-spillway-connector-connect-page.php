@@ -83,9 +83,12 @@ final class Spillway_Connector_Connect_Page {
 			return;
 		}
 		$code = Spillway_Connector_Code::make( get_current_user_id(), $fusion && '' === Spillway_Connector_Handover::refusal() );
-		echo '<div class="notice notice-success" role="status">';
+		// WordPress's script would move a notice that is not inline, and the focus away.
+		echo '<div class="notice notice-success inline" role="status">';
 		echo '<p><label for="spillway-connection-code"><strong>', esc_html__( 'Connection code', 'spillway-connector' ), '</strong></label></p>';
 		printf( '<p><textarea id="spillway-connection-code" class="large-text code" rows="4" readonly autofocus spellcheck="false" onfocus="this.select()">%s</textarea></p>', esc_textarea( $code ) );
+		// The focus that the page begins with selects nothing by itself.
+		echo '<script>document.getElementById( "spillway-connection-code" ).select();</script>';
 		echo '<p>', esc_html__( 'Copy it now, it is shown once. On the machine of Spillway run the following command and paste the code. It counts for one hour and for one use.', 'spillway-connector' ), '</p>';
 		echo '<p><code>spillway connect -</code></p></div>';
 	}
