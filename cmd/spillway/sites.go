@@ -92,7 +92,7 @@ func (l *sitesListCommand) Run(ctx context.Context, c *console) error {
 		}
 		switch {
 		case site.Gone && site.Served:
-			note = "  has no settings here, but a program serves it: see that SPILLWAY_SITES is set as it is for the programs"
+			note = "  has no settings here, and a program served it within the last half minute: if it goes on, SPILLWAY_SITES is another folder there"
 		case site.Gone:
 			note = "  has gone: it is kept until its file comes back, or: spillway sites drop " + site.Name
 		case site.Paused:
