@@ -1,7 +1,6 @@
 package observations_test
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 	"testing"
@@ -80,7 +79,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	memory, err := rdb.MemoryUsage(t.Context(), "spw:observed:shop", 0).Result()
 	require.NoError(t, err)
-	t.Log(fmt.Sprintf("%.1f MB at most", float64(memory)/1e6))
+	t.Logf("%.1f MB at most", float64(memory)/1e6)
 	require.Less(t, memory, int64(40e6))
 	for range 3 {
 		require.NoError(t, store.Note(t.Context(), "1", long))

@@ -160,11 +160,11 @@ func estimate(differ, sampled, all int) (likely, least, most int) {
 	const z = 1.96
 	n, share := float64(sampled), float64(differ)/float64(sampled)
 	whole := float64(all)
-	if rest := (whole - n) / max(whole-1, 1); rest > 0 {
-		n /= rest // as many as an endless population would need
-	} else {
+	rest := (whole - n) / max(whole-1, 1)
+	if rest <= 0 {
 		return differ, differ, differ
 	}
+	n /= rest // as many as an endless population would need
 	middle := (share + z*z/(2*n)) / (1 + z*z/n)
 	half := z / (1 + z*z/n) * math.Sqrt(share*(1-share)/n+z*z/(4*n*n))
 	least = max(differ, int(math.Floor((middle-half)*whole)))
