@@ -110,7 +110,7 @@ func TestASiteIsConnectedAtTheDashboard(t *testing.T) {
 	t.Cleanup(crm.Close)
 	wp := startConnecting(t, crm.URL)
 	polltest.Until(t, 20*time.Second, func() bool { // whether they can seal is asked of the workers
-		_, _, list := a.getAs(t, "the-admins", "http://"+a.admin+"/api/v1/replicas")
+		_, list := a.getAs(t, "the-admins", "http://"+a.admin+"/api/v1/replicas")
 		return strings.Contains(list, "SPILLWAY_SECRET_KEY")
 	}, "no worker reports")
 	code := wp.code(t, wp.URL)
@@ -170,7 +170,7 @@ func TestASiteIsConnectedAtTheDashboard(t *testing.T) {
 		require.NotContains(t, a.logs.String(), secret)
 	}
 	// Somebody with the password of one site does not get there.
-	status, _, _ = a.getAs(t, "the-admins", "http://"+a.admin+"/connect?site=first")
+	status, _ = a.getAs(t, "the-admins", "http://"+a.admin+"/connect?site=first")
 	require.Equal(t, http.StatusNotFound, status)
 }
 
@@ -202,7 +202,7 @@ func TestWithoutAPasswordTheDashboardTakesNoCode(t *testing.T) {
 }
 
 // getAs is get with the admin's password.
-func (a *agency) getAs(t *testing.T, password, address string) (status int, header http.Header, body string) {
+func (a *agency) getAs(t *testing.T, password, address string) (status int, body string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	require.NoError(t, err)
@@ -212,5 +212,5 @@ func (a *agency) getAs(t *testing.T, password, address string) (status int, head
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	return response.StatusCode, response.Header, string(content)
+	return response.StatusCode, string(content)
 }

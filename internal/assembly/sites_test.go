@@ -338,7 +338,7 @@ func TestSitesComeChangeAndGoUnderLoad(t *testing.T) {
 	hangUp()
 	polltest.Until(t, 30*time.Second, func() bool { return taken() == before+2 }, "ingest and the worker have noticed")
 	require.NoError(t, a.redis.Client().ZAdd(t.Context(), "spw:sites", redis.Z{Score: 1, Member: "fresh"}).Err(), "for long")
-	response, err := http.Post("http://"+a.admin+"/api/v1/sites/fresh/drop?confirm=fresh", "", nil) //nolint:noctx // a test's
+	response, err := http.Post("http://"+a.admin+"/api/v1/sites/fresh/drop?confirm=fresh", "", nil)
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	require.Equal(t, http.StatusOK, response.StatusCode)
