@@ -19,11 +19,12 @@ func (s *Site) startNginx() {
 	for attempt := 1; ; attempt++ {
 		s.host = freeAddress(s)
 		s.writeConfig(config, "nginx.conf.tmpl", s.options.Multisite)
-		server := s.run("nginx", s.tools.nginx, "-e", "stderr", "-p", s.dir, "-c", config)
-		if s.listens(server) {
+		s.nginx = s.run("nginx", s.tools.nginx, "-e", "stderr", "-p", s.dir, "-c", config)
+		s.nginx.hasWorkers = s.options.NginxReloads
+		if s.listens(s.nginx) {
 			return
 		}
-		server.kill()
+		s.nginx.kill()
 		require.Less(s.tb, attempt, 5, "nginx does not start: %s", s.processLog("nginx"))
 	}
 }

@@ -88,7 +88,7 @@ func (s *Site) writeConfig(path, name string, multisite bool) {
 	}
 	require.NoError(s.tb, parsed.Execute(&out, map[string]any{
 		"Dir": s.dir, "Host": s.host, "Multisite": multisite, "PHPWorkers": s.options.PHPWorkers, "Environment": environment,
-		"NginxHTTP": s.options.NginxHTTP, "NginxServer": strings.ReplaceAll(s.options.NginxServer, "DIR", s.dir),
+		"NginxReloads": s.options.NginxReloads, "NginxHTTP": s.options.NginxHTTP, "NginxServer": strings.ReplaceAll(s.options.NginxServer, "DIR", s.dir),
 	}))
 	require.NoError(s.tb, os.WriteFile(path, out.Bytes(), 0o600))
 	require.NoError(s.tb, s.owner.take(path))

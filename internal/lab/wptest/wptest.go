@@ -32,6 +32,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -63,6 +64,8 @@ type Options struct {
 	// relative to [Site.Dir], unless its path is absolute; DIR in the server's
 	// stands for that folder.
 	NginxHTTP, NginxServer string
+	// NginxReloads lets [Site.ReloadNginx] be called.
+	NginxReloads bool
 	// Production makes WordPress take application passwords over HTTPS only.
 	Production bool
 }
@@ -78,7 +81,8 @@ type Site struct {
 	options Options
 
 	passwords map[string]string // login → application password
-	php       *process          // nil while the site is down
+	nginx     *process
+	php       *process // nil while the site is down
 }
 
 // Start runs a WordPress with the connector plugin active. Without the Debian
@@ -172,6 +176,13 @@ func (s *Site) StartPHP() {
 		"-d", "opcache.file_update_protection=0", "-d", "opcache.revalidate_freq=0")
 	s.php.hasWorkers = true
 	s.await(s.php, func() bool { return answers("unix", socket) })
+}
+
+// ReloadNginx makes nginx read its configuration again, with the files that
+// [Options] include; requests under way go on.
+func (s *Site) ReloadNginx() {
+	s.tb.Helper()
+	require.NoError(s.tb, s.nginx.cmd.Process.Signal(syscall.SIGHUP))
 }
 
 // PHP runs a script, without an opening tag, inside the loaded WordPress and
