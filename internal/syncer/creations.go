@@ -78,7 +78,8 @@ func isFinal(err error) bool {
 	_, refused := contact.AsRefusal(err)
 	_, away := contact.AsOutage(err)
 	var suspicion contact.Suspicion
-	return refused && !away && !errors.As(err, &suspicion)
+	doubtful := errors.As(err, &suspicion) && suspicion.Confirmed() > 1
+	return refused && !away && !doubtful
 }
 
 // withoutCreation stores a contact whose user exists, and holds the others back:

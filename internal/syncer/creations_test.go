@@ -93,6 +93,15 @@ func TestCreationOverTheLimitIsHeldBackAndExistingUsersAreStored(t *testing.T) {
 	require.Equal(t, []string{"1"}, l.ended)
 }
 
+// doubted is a refusal that counts once it was met so often, as the site's client
+// has them: those that count at once included.
+type doubted struct {
+	refusal
+	confirmed int
+}
+
+func (d doubted) Confirmed() int { return d.confirmed }
+
 func TestPlaceIsKeptWhileNobodyKnowsWhatTheSiteDid(t *testing.T) {
 	t.Parallel()
 	l := newLedger()
@@ -102,7 +111,12 @@ func TestPlaceIsKeptWhileNobodyKnowsWhatTheSiteDid(t *testing.T) {
 	require.ErrorIs(t, err, errCut)
 	require.True(t, l.open["1"])
 
-	site.err = refusal("no_email")
+	site.err = doubted{refusal("site_fatal"), 3}
+	_, err = limited.Store(t.Context(), contact.Change{ContactID: "1", Action: "add"})
+	require.Error(t, err)
+	require.True(t, l.open["1"], "it died, perhaps after it had created the user")
+
+	site.err = doubted{refusal("no_email"), 1}
 	_, err = limited.Store(t.Context(), contact.Change{ContactID: "1", Action: "add"})
 	require.Error(t, err)
 	require.False(t, l.open["1"], "the site refused: there is no user")
