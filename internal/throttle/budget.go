@@ -51,18 +51,18 @@ var (
 // turns given before are void; after that calls come one by one, at a rate of,
 // with t the time since then in which calls were made,
 //
-//	r * (0.95 + (d - 0.05) * (t/20s - 1)^3)
+//	r * (0.97 + (d - 0.03) * (t/20s - 1)^3)
 //
 // but never above the setting, and never below twelve a minute unless the
 // setting is. The drop d is a tenth when the limit is known: 0.9 r at first,
-// 0.94 r after 10 s, flat about 0.95 r at 20 s, r again at 40 s, 1.1 r at 49 s.
+// 0.96 r after 10 s, flat about 0.97 r at 20 s, r again at 35 s, 1.1 r at 45 s.
 // So most of the time is spent just below what is allowed, a higher limit is
 // found soon, and in a time without calls nothing is forgotten. (The curve is
 // that of TCP CUBIC.) Below two calls a second the climb takes longer, up to
-// twice as long: there each 429 costs more of the calls. A 429 within 5 s after such a one makes it a quarter, since
-// a call that came a little early can meet the limit as well. At the first 429,
-// and at further ones within 5 s, little is known of the limit, and the drop is
-// a half.
+// twice as long: there each 429 costs more of the calls. A 429 within 5 s after
+// such a one makes it a quarter, since a call that came a little early can meet
+// the limit as well. At the first 429, and at further ones within 5 s, little is
+// known of the limit, and the drop is a half.
 //
 // In Redis, at KEY, stands a hash; budget_scripts.go names its fields.
 type Budget struct {

@@ -64,7 +64,7 @@ local drop = tonumber(stored[8] or "") or 0.5
 local function text(n) return string.format("%.3f", n) end
 local function rateNow()
 	if not limit then return full end
-	return math.min(full, math.max(lowest, limit * (0.95 + (drop - 0.05) * (climbed / span - 1) ^ 3)))
+	return math.min(full, math.max(lowest, limit * (0.97 + (drop - 0.03) * (climbed / span - 1) ^ 3)))
 end
 local line = math.max(num(5), now)
 local function turnAt(interval) return math.max(line - (burst - 1) * interval, now + held) end

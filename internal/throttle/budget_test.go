@@ -194,10 +194,10 @@ func TestTheRateHasAFloorAndClimbsBack(t *testing.T) {
 		return rate
 	}
 	require.InDelta(t, 5, climb(0), 0.01)
-	require.InDelta(t, 8.94, climb(10*time.Second), 0.01)
-	require.InDelta(t, 9.5, climb(20*time.Second), 0.01)
-	require.InDelta(t, 10.06, climb(30*time.Second), 0.01)
-	require.InDelta(t, 14, climb(40*time.Second), 0.01)
+	require.InDelta(t, 9.11, climb(10*time.Second), 0.01)
+	require.InDelta(t, 9.7, climb(20*time.Second), 0.01)
+	require.InDelta(t, 10.29, climb(30*time.Second), 0.01)
+	require.InDelta(t, 14.4, climb(40*time.Second), 0.01)
 	require.InDelta(t, 32, climb(time.Hour), 0, "never above the setting")
 }
 
