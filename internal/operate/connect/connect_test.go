@@ -145,7 +145,8 @@ func TestFieldTableInAllItsShapes(t *testing.T) {
 		require.Contains(t, remarks(p, setting), says)
 	}
 	require.Contains(t, remarks(p, "contact_fields"), "lists (few, many)")
-	require.Contains(t, remarks(p, "contact_fields"), "some_pseudo, user_id, user_registered: only sent")
+	require.Contains(t, remarks(p, "contact_fields"), "some_pseudo, user_registered: only sent")
+	require.Contains(t, remarks(p, "contact_fields"), "Spillway returns user_login=wp_login and user_id=wp_id")
 
 	for _, none := range []string{`{"contact_fields": []}`, `{"contact_fields": false}`, `{}`, `{"contact_fields": {"user_id": {"active": true, "crm_field": "x"}}}`} {
 		p := plan(t, none, token, nil)
