@@ -178,6 +178,8 @@ for who in root group; do
 		creations
 		creations allow
 		creations drop --yes
+		observe
+		sites
 		pause
 		resume
 		keys
@@ -186,12 +188,14 @@ for who in root group; do
 		completion bash
 		version
 	END
+	by $who relay > "$work/said" 2>&1 && fail "$who: spillway relay prints what only a site in mode relay needs"
+	grep -q 'no site is in mode relay' "$work/said" || fail "$who: spillway relay says: $(cat "$work/said")"
 done
 [ "$(in_debian find /var/lib/spillway -mindepth 1 -type d -printf '%f %g %m\n' | sort)" = "$(printf 'reconcile spillway 2770\nresync spillway 2770')" ] ||
 	fail "where are the journals? $(in_debian find /var/lib/spillway -ls)"
 listed=$(in_debian spillway --help | sed -n 's/^  \([a-z]\+\) .*/\1/p' | sort -u)
 for command in $listed; do
-	grep -qx "$command" <<< "$(printf '%s\n' run connect doctor contact sync resync reconcile parked creations pause resume keys env plugin completion version)" ||
+	grep -qx "$command" <<< "$(printf '%s\n' run connect doctor contact sync resync reconcile observe parked creations sites relay pause resume keys env plugin completion version)" ||
 		fail "is the command $command tried here?"
 done
 refused=$(chroot --userspec=nobody:nogroup "$debian" /usr/bin/spillway parked 2>&1) && fail "anybody may ask"
