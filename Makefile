@@ -41,6 +41,8 @@ lint: ## check formatting, Go and PHP
 	@if command -v php > /dev/null; then \
 		find . -name '*.php' -not -path './node_modules/*' -print0 | xargs -0 -r -n 1 php -d display_errors=stderr -l > /dev/null; \
 	else echo "no php here: the plugin's syntax is not checked"; fi
+	@if phpcs -i 2> /dev/null | grep -q WordPress; then cd deploy/wordpress && phpcs -q; \
+	else echo "no phpcs with WordPress's standard here: the plugin's style is not checked"; fi
 
 build: ## build the three programs into ./bin
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o ./bin/ ./cmd/...

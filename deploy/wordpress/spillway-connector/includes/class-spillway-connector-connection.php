@@ -100,9 +100,10 @@ final class Spillway_Connector_Connection {
 	public static function provide() {
 		$user = self::user();
 		if ( null === $user ) {
-			$login = self::LOGIN;
-			for ( $n = 2; username_exists( $login ); $n++ ) {
-				$login = self::LOGIN . '-' . $n;
+			$login  = self::LOGIN;
+			$number = 1;
+			while ( username_exists( $login ) ) {
+				$login = self::LOGIN . '-' . ( ++$number );
 			}
 			add_filter( 'wpf_user_register', '__return_null', PHP_INT_MAX );
 			$made = wp_insert_user(

@@ -35,7 +35,8 @@ final class Spillway_Connector_Entry {
 			// phpcs:ignore WordPress.PHP.DiscouragedPHPFunctions -- the header's coding.
 			$pair = explode( ':', (string) base64_decode( $parts[1], true ), 2 );
 			if ( 2 === count( $pair ) ) {
-				list( $_SERVER['PHP_AUTH_USER'], $_SERVER['PHP_AUTH_PW'] ) = $pair;
+				$_SERVER['PHP_AUTH_USER'] = $pair[0];
+				$_SERVER['PHP_AUTH_PW']   = $pair[1];
 			}
 		}
 		return $user_id;

@@ -202,7 +202,7 @@ final class Spillway_Connector_Failure extends Exception {
 			return $thrown;
 		}
 		$place = basename( $thrown->getFile() ) . ':' . $thrown->getLine();
-		$text = sprintf( 'A plugin or WordPress threw %1$s at %2$s.', get_class( $thrown ), $place );
+		$text  = sprintf( 'A plugin or WordPress threw %1$s at %2$s.', get_class( $thrown ), $place );
 		return new self( 'exception', $text, false );
 	}
 }

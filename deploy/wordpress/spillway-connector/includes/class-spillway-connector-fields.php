@@ -237,7 +237,7 @@ final class Spillway_Connector_Fields {
 	 * @throws Spillway_Connector_Failure When the database refuses.
 	 */
 	private static function store_record( $user_id, array $columns ) {
-		$user = get_userdata( $user_id );
+		$user                   = get_userdata( $user_id );
 		list( $change, $notes ) = self::record_changes( $user_id, $columns );
 		if ( array() !== $change && ! self::update_user( $user_id, $change ) && count( $change ) > 1 ) {
 			foreach ( $change as $column => $value ) {

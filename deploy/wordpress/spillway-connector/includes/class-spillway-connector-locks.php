@@ -192,7 +192,7 @@ final class Spillway_Connector_Locks {
 	 */
 	private function connection() {
 		global $wpdb;
-		return $wpdb->dbh instanceof mysqli ? (int) mysqli_thread_id( $wpdb->dbh ) : 0;
+		return $wpdb->dbh instanceof mysqli ? (int) $wpdb->dbh->thread_id : 0;
 	}
 
 	/**

@@ -151,7 +151,9 @@ final class Spillway_Connector_Protected {
 		}
 		$letters = preg_split( '//u', $key, -1, PREG_SPLIT_NO_EMPTY );
 		foreach ( $parts as $part ) {
-			if ( self::may_have( $letters, trim( $part, '^$' ), '^' === $part[0], '$' === substr( $part, -1 ) ) ) {
+			$begins = '^' === $part[0];
+			$ends   = '$' === substr( $part, -1 );
+			if ( self::may_have( $letters, trim( $part, '^$' ), $begins, $ends ) ) {
 				return true;
 			}
 		}

@@ -60,7 +60,7 @@ final class Spillway_Connector_Surroundings {
 			continue;
 		}
 		foreach ( $this->request as $name => $value ) {
-			$GLOBALS[ $name ] = $value;
+			$GLOBALS[ $name ] = $value; // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- as the request had them.
 		}
 		$this->hide_admin();
 	}

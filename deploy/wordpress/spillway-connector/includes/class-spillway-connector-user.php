@@ -134,7 +134,12 @@ final class Spillway_Connector_User {
 		$role                = '' === $role ? $this->roles->fallback() : $role;
 		$password            = '' === $contact->password ? Spillway_Connector_Password::generate() : $contact->password;
 		$record              = Spillway_Connector_Insertion::record( $contact );
-		$user_id             = $this->insertion->insert( $contact, $mark, $record, array( 'user_login' => $login, 'role' => $role ), $password );
+		$account             = array(
+			'user_login' => $login,
+			'role'       => $role,
+		);
+
+		$user_id = $this->insertion->insert( $contact, $mark, $record, $account, $password );
 		if ( is_multisite() ) {
 			$this->join( $user_id, $role );
 		}
@@ -147,8 +152,9 @@ final class Spillway_Connector_User {
 				'user_login' => $login,
 				'user_pass'  => $password,
 				'role'       => $role,
-				Spillway_Connector_Keys::contact_id() => $contact->id,
 			);
+
+			$meta[ Spillway_Connector_Keys::contact_id() ] = $contact->id;
 			$this->fusion->imported( $user_id, array_merge( $contact->fields, $meta ) );
 			$this->fusion->succeeded( $user_id, $contact->action, $contact->id );
 		}

@@ -59,11 +59,14 @@ final class Spillway_Connector_Values {
 				if ( false === strpbrk( $text, '<>' ) ) {
 					return $text;
 				}
-				for ( $decodings = 0; html_entity_decode( $text, ENT_QUOTES | ENT_HTML5, 'UTF-8' ) !== $text; $decodings++ ) {
-					if ( self::MAX_DECODINGS === $decodings ) {
+				$decodings = 0;
+				$decoded   = html_entity_decode( $text, ENT_QUOTES | ENT_HTML5, 'UTF-8' );
+				while ( $decoded !== $text ) {
+					if ( self::MAX_DECODINGS === $decodings++ ) {
 						return '';
 					}
-					$text = html_entity_decode( $text, ENT_QUOTES | ENT_HTML5, 'UTF-8' );
+					$text    = $decoded;
+					$decoded = html_entity_decode( $text, ENT_QUOTES | ENT_HTML5, 'UTF-8' );
 				}
 				// What is left of a tag without an end must not become one.
 				$text = preg_replace( '/&lt;(?=[a-z\/!?])/i', '', wp_kses( $text, 'post' ) );
