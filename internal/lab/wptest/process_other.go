@@ -3,6 +3,7 @@
 package wptest
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -14,5 +15,6 @@ type owner struct{}
 func currentOwner() *owner                        { return nil }
 func (o *owner) take(string) error                { return nil }
 func (o *owner) attributes() *syscall.SysProcAttr { return nil }
+func makeFolder(bool) (*os.File, error)           { return nil, errors.ErrUnsupported }
 func terminate(p *os.Process) error               { return p.Kill() }
 func killGroup(p *os.Process) error               { return p.Kill() }

@@ -1,9 +1,10 @@
 // Package wptest starts a real WordPress for tests, with the connector plugin
 // active: MariaDB, php-fpm and nginx of Debian's packages, each on a socket or
-// free port of its own, in a folder of its own. The servers end when the test
-// ends, and also when the test's process dies, whose folder then stays behind;
-// they run as the current user, or as www-data for root. The connector is
-// copied from the repository at each start.
+// free port of its own, in a folder of its own, which is kept in memory where
+// there is room. The servers end when the test ends, and also when the test's
+// process dies, whose folder a later Start deletes; they run as the current
+// user, or as www-data for root. The connector is copied from the repository at
+// each start.
 //
 // The first Start on a machine installs WordPress into a template under
 // [os.UserCacheDir] (spillway-tests); later ones copy it. The template is
@@ -66,6 +67,9 @@ type Options struct {
 	NginxHTTP, NginxServer string
 	// NginxReloads lets [Site.ReloadNginx] be called.
 	NginxReloads bool
+	// OnDisk keeps the site's files on the disk, where a commit takes as long as
+	// on a real site.
+	OnDisk bool
 	// Production makes WordPress take application passwords over HTTPS only.
 	Production bool
 }
@@ -107,11 +111,11 @@ func Start(tb testing.TB, options Options) *Site {
 		}
 		tb.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "wptest") //nolint:usetesting // TempDir's path holds the test's name; a socket's may have 107 bytes
+	dir, err := makeFolder(options.OnDisk)
 	require.NoError(tb, err)
-	tb.Cleanup(func() { _ = os.RemoveAll(dir) })
+	tb.Cleanup(func() { _ = os.RemoveAll(dir.Name()); _ = dir.Close() })
 
-	s := &Site{tb: tb, dir: dir, owner: currentOwner(), tools: tools, options: options}
+	s := &Site{tb: tb, dir: dir.Name(), owner: currentOwner(), tools: tools, options: options}
 	s.writeTree()
 	s.startDatabase()
 	s.startNginx()

@@ -58,8 +58,16 @@ func testApplicationPasswords(t *testing.T, site *wptest.Site) {
 
 func TestSitesDoNotDisturbEachOther(t *testing.T) {
 	t.Parallel()
-	one, other := wptest.Start(t, wptest.Options{}), wptest.Start(t, wptest.Options{})
+	one := wptest.Start(t, wptest.Options{})
+	leftBehind := filepath.Join(filepath.Dir(one.Dir()), "wptest-left-behind")
+	require.NoError(t, os.MkdirAll(filepath.Join(leftBehind, "www"), 0o700))
+	old := time.Now().Add(-time.Hour)
+	for _, dir := range []string{leftBehind, one.Dir()} {
+		require.NoError(t, os.Chtimes(dir, old, old))
+	}
+	other := wptest.Start(t, wptest.Options{})
 	require.NotEqual(t, one.URL(), other.URL())
+	require.NoDirExists(t, leftBehind)
 
 	one.CreateUser(sitetest.NewUser{Login: "ann", Email: "ann@example.com", Password: "secret", Role: "customer"})
 	one.PHP(`wp_mail( 'ann@example.com', 'Only here', 'text' );`)
