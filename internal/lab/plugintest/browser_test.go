@@ -17,8 +17,8 @@ import (
 // Spillway.
 func signIn(b *browsertest.Browser, login, password string) {
 	b.Open("/wp-login.php?reauth=1&redirect_to=%2Fwp-admin%2Ftools.php%3Fpage%3Dspillway")
-	b.Eventually("document.readyState === 'complete' && document.getElementById('user_login')")
-	// Not typed: WordPress's script moves the focus meanwhile.
+	// WordPress's script empties a field before it moves the focus there.
+	b.Eventually("document.readyState === 'complete' && ['user_login', 'user_pass'].includes(document.activeElement.id)")
 	b.Text(fmt.Sprintf("(document.getElementById('user_login').value = %q, document.getElementById('user_pass').value = %q)", login, password))
 	b.Click("#wp-submit")
 	b.Eventually("location.pathname === '/wp-admin/tools.php' && document.readyState === 'complete'")
