@@ -45,7 +45,7 @@ func (s *stage) wordpress(crmURL string, fusion bool, dir string) *wordpress {
 
 // wordpressOf starts a site with further plugins.
 func (s *stage) wordpressOf(options wptest.Options) *wordpress {
-	options.PHPWorkers, options.OnDisk = phpWorkers, true
+	options.PHPWorkers, options.Real = phpWorkers, true
 	options.Plugins["bench-timing.php"] = s.php("timing.php")
 	return &wordpress{Site: wptest.Start(s, options), s: s}
 }

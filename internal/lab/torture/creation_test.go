@@ -2,12 +2,14 @@ package torture
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,6 +163,11 @@ var binaries = sync.OnceValues(func() (string, error) {
 var built atomic.Value
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// These tests wait, for leases and restarts, more than they compute.
+	if err := flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if dir, ok := built.Load().(string); ok {
 		_ = os.RemoveAll(dir)

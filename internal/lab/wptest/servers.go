@@ -53,24 +53,19 @@ func (s *Site) listens(server *process) bool {
 	return false
 }
 
-// prepare makes the copied database this site's own and activates its plugins.
-func (s *Site) prepare() {
+// startChecks makes the copied database this site's own, activates its plugins
+// and starts the process behind [Site.PHP].
+func (s *Site) startChecks() {
 	s.tb.Helper()
 	s.writeConfig(s.path("www", "wp-config.php"), "wp-config.php.tmpl", s.options.Multisite)
 	s.writeConfig(s.path("php-fpm.conf"), "php-fpm.conf.tmpl", s.options.Multisite)
-	arguments := []string{s.path("scripts", "prepare.php"), s.path("www"), s.socket(), s.host}
-	s.script(s.tools.php, append(arguments, s.plugins()...)...)
-	s.ForgetWPFusionCalls() // of the preparation
-}
-
-// startChecks starts the process behind [Site.PHP].
-func (s *Site) startChecks() {
-	s.tb.Helper()
-	server := s.run("checks", s.tools.php, s.path("scripts", "checks.php"), s.path("www"), s.checksSocket())
+	arguments := []string{s.path("scripts", "checks.php"), s.path("www"), s.checksSocket(), s.socket(), s.host}
+	server := s.run("checks", s.tools.php, append(arguments, s.plugins()...)...)
 	s.await(server, func() bool {
 		_, err := os.Stat(s.checksSocket())
 		return err == nil
 	})
+	s.ForgetWPFusionCalls() // of the activation
 }
 
 func (s *Site) checksSocket() string { return s.path("checks.sock") }

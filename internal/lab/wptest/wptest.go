@@ -67,9 +67,9 @@ type Options struct {
 	NginxHTTP, NginxServer string
 	// NginxReloads lets [Site.ReloadNginx] be called.
 	NginxReloads bool
-	// OnDisk keeps the site's files on the disk, where a commit takes as long as
-	// on a real site.
-	OnDisk bool
+	// Real lets everything take as long as on a real site: files are on the disk,
+	// and PHP compiles as it does by default. It is for measurements.
+	Real bool
 	// Production makes WordPress take application passwords over HTTPS only.
 	Production bool
 }
@@ -111,7 +111,7 @@ func Start(tb testing.TB, options Options) *Site {
 		}
 		tb.Fatal(err)
 	}
-	dir, err := makeFolder(options.OnDisk)
+	dir, err := makeFolder(options.Real)
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = os.RemoveAll(dir.Name()); _ = dir.Close() })
 
@@ -119,7 +119,6 @@ func Start(tb testing.TB, options Options) *Site {
 	s.writeTree()
 	s.startDatabase()
 	s.startNginx()
-	s.prepare()
 	s.startChecks()
 	s.StartPHP()
 
@@ -174,10 +173,16 @@ func (s *Site) StartPHP() {
 	socket := filepath.Join(s.dir, "fpm.sock")
 	// A killed server leaves its socket behind.
 	require.NoError(s.tb, removeIfThere(socket))
-	s.php = s.run("php-fpm", s.tools.fpm, "--nodaemonize",
-		"--fpm-config", filepath.Join(s.dir, "php-fpm.conf"),
+	arguments := []string{
+		"--nodaemonize", "--fpm-config", filepath.Join(s.dir, "php-fpm.conf"),
 		// PHP keeps no compiled file that is younger than two seconds, unless told.
-		"-d", "opcache.file_update_protection=0", "-d", "opcache.revalidate_freq=0")
+		"-d", "opcache.file_update_protection=0", "-d", "opcache.revalidate_freq=0",
+	}
+	if !s.options.Real {
+		// What is compiled once for a few requests need not be fast.
+		arguments = append(arguments, "-d", "opcache.optimization_level=0")
+	}
+	s.php = s.run("php-fpm", s.tools.fpm, arguments...)
 	s.php.hasWorkers = true
 	s.await(s.php, func() bool { return answers("unix", socket) })
 }
