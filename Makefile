@@ -28,8 +28,10 @@ help: ## list the targets
 run: build ## build and start everything in one process; without settings, with a stand-in CRM and site
 	@./bin/spillway run
 
+# Some packages wait more than they compute, so more run at once than there are
+# processors.
 test: packages ## run all tests with the race detector
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 30m -p $$(( $$(getconf _NPROCESSORS_ONLN) + 2 )) ./...
 	for suite in trixie sid; do SPILLWAY_TEST_WORDPRESS=$$suite $(GO) test -race -timeout 30m ./internal/lab/plugintest; done
 	cd deploy/check && $(GO) test -count=1 ./... # it reads files that the cache does not watch
 
