@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,15 +28,20 @@ type editor struct {
 	site     string
 	contacts int
 
-	edits   atomic.Int64
-	problem atomic.Pointer[string] // the first webhook that was not taken
+	spillway atomic.Pointer[string] // its admin address, once it runs
+	edits    atomic.Int64
+	problem  atomic.Pointer[string] // the first webhook that was not taken
 }
 
 // work edits one contact after the other until ctx ends. A contact's turn comes
-// again when its last webhook has long been answered.
+// again when its last edit is stored: who stores an older state last, WP Fusion
+// or Spillway, nobody can say while both are at work on one contact.
 func (e *editor) work(ctx context.Context, pause time.Duration) {
 	for n := 0; ctx.Err() == nil; n++ {
 		id := n%e.contacts + 1
+		for ctx.Err() == nil && !e.stored(ctx, id) {
+			time.Sleep(20 * time.Millisecond)
+		}
 		e.crm.Put(strconv.Itoa(id), map[string]any{"company": fmt.Sprintf("edit %d", n)}, []int{id, 100 + n})
 		if err := e.webhook(context.WithoutCancel(ctx), id); err != nil {
 			problem := fmt.Sprintf("edit %d: %v", n, err)
@@ -47,6 +53,17 @@ func (e *editor) work(ctx context.Context, pause time.Duration) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// stored says whether Spillway has nothing left to do for a contact. WP Fusion's
+// endpoint answers when it is done.
+func (e *editor) stored(ctx context.Context, id int) bool {
+	admin := e.spillway.Load()
+	if admin == nil {
+		return true
+	}
+	status, body := get(ctx, fmt.Sprintf("%s/api/v1/contacts/%d", *admin, id))
+	return status == http.StatusNotFound || strings.Contains(body, `"state":"idle"`)
 }
 
 // webhook sends one over a connection of its own.
@@ -112,6 +129,7 @@ func TestMovingOverAndBackLosesNothing(t *testing.T) {
 	t.Cleanup(func() { stop(); <-done })
 	e.more(t, contacts)
 	s := startBefore(t, site, map[string]string{"SPILLWAY_CRM_URL": crmServer.URL, "SPILLWAY_INGEST_ADDR": ingest})
+	e.spillway.Store(&s.admin)
 
 	require.NoError(t, os.WriteFile(takeover, []byte("include "+files+"/spillway-takeover.conf;\n"), 0o644))
 	site.ReloadNginx()

@@ -214,6 +214,8 @@ func content(ctx context.Context, rdb *redis.Client, kind, key string) any {
 		return rdb.ZRangeWithScores(ctx, key, 0, -1).Val()
 	case "stream":
 		return rdb.XRange(ctx, key, "-", "+").Val()
+	case "none":
+		return "gone since the keys were listed"
 	default:
 		return "a kind that the test does not know: l4nted"
 	}
