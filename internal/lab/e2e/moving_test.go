@@ -62,8 +62,8 @@ func (e *editor) stored(ctx context.Context, id int) bool {
 	if admin == nil {
 		return true
 	}
-	status, body := get(ctx, fmt.Sprintf("%s/api/v1/contacts/%d", *admin, id))
-	return status == http.StatusNotFound || strings.Contains(body, `"state":"idle"`)
+	_, body := get(ctx, fmt.Sprintf("%s/api/v1/contacts/%d", *admin, id))
+	return strings.Contains(body, `"state":"idle"`)
 }
 
 // webhook sends one over a connection of its own.

@@ -15,8 +15,9 @@ const memory = "/dev/shm"
 // networks, take less than 1 GB.
 const room = 2 << 30
 
-// prefix begins the names of sites' folders.
-const prefix = "wptest"
+// prefix begins the names of sites' folders, and of nobody else's: those left
+// behind are found by it and deleted.
+const prefix = "spillway-wptest-"
 
 // makeFolder makes an empty folder for a site and opens it. As long as it is
 // open no other process takes it for one that was left behind.

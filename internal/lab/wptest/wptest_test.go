@@ -59,7 +59,7 @@ func testApplicationPasswords(t *testing.T, site *wptest.Site) {
 func TestSitesDoNotDisturbEachOther(t *testing.T) {
 	t.Parallel()
 	one := wptest.Start(t, wptest.Options{})
-	leftBehind := filepath.Join(filepath.Dir(one.Dir()), "wptest-left-behind")
+	leftBehind := filepath.Join(filepath.Dir(one.Dir()), "spillway-wptest-left-behind")
 	require.NoError(t, os.MkdirAll(filepath.Join(leftBehind, "www"), 0o700))
 	old := time.Now().Add(-time.Hour)
 	for _, dir := range []string{leftBehind, one.Dir()} {
