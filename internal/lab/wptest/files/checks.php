@@ -81,6 +81,8 @@ while ( true ) {
 			}
 			fwrite( $connection, json_encode( array( 'output' => base64_encode( $output ), 'error' => $error ), JSON_INVALID_UTF8_SUBSTITUTE ) );
 			fclose( $connection );
+			// PHP would free all of WordPress, and the kernel copy each page for that.
+			posix_kill( posix_getpid(), SIGKILL );
 		}
 	);
 	ob_start(
