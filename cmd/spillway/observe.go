@@ -39,7 +39,7 @@ func (r *observeReportCommand) Run(ctx context.Context, c *console) error {
 		c.say("The site is not observed: SPILLWAY_MODE is %s.\n", settings.Mode)
 	}
 	if report.Contacts == 0 {
-		c.say("Nothing has been observed. Contacts are looked at when their webhooks arrive, or all at once with: spillway resync\n")
+		c.say("Nothing has been observed. Contacts are looked at when their webhooks arrive, or all at once with: spillway resync --all-tagged\n")
 		return nil
 	}
 	tellObservations(c, report)

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/admin"
+	"spillway/internal/admin/comparisons"
 	"spillway/internal/contact"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/redistest"
@@ -156,6 +157,22 @@ func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 	require.Greater(t, tried, 15)
 	_, body := s.call(t, http.MethodGet, "/api/v1/sites?site=shop", "shop", ownPassword("shop"))
 	require.NotContains(t, body, "blog")
+}
+
+// With several sites a page of one leads to contacts of that one.
+func TestPagesOfASiteLinkToItsContacts(t *testing.T) {
+	s := newSeveral(t, "shop", "blog")
+	s.wait(t, "shop", true)
+	last := comparisons.Comparison{
+		Site: "shop", Began: time.Now(), Ended: time.Now(),
+		Differences: map[string]int{"tags_missing": 1}, Examples: []comparisons.Example{{Contact: "7", Kind: "tags_missing"}},
+	}
+	require.NoError(t, comparisons.New(s.rdb).Write(t.Context(), last))
+	for _, page := range []string{"/", "/parked", "/comparison"} {
+		_, body := s.call(t, http.MethodGet, page+"?site=shop", admin.User, wholePassword)
+		require.Contains(t, body, `<a href="/contacts/7?site=shop">`, page)
+		require.NotContains(t, body, `<a href="/contacts/7">`, page)
+	}
 }
 
 // What is done to one site is not done to another, whose contacts have the same ids.

@@ -114,7 +114,7 @@ func (e *examination) oauth(ctx context.Context) {
 	case errors.Is(err, vault.ErrMissing):
 		e.warn(check, "make sure that all workers use this Redis", "the tokens are not in the vault, although one has just been used")
 	case err != nil:
-		e.fail(check, "see the findings on Redis and the secret key", "%v", err)
+		e.fail(check, "see the lines on Redis and the secret key", "%v", err)
 	default:
 		e.ok(check, "the tokens are sealed in Redis, and the access token works")
 	}

@@ -117,5 +117,5 @@ func (e *examination) webhooks(ctx context.Context) {
 			return
 		}
 	}
-	e.ok(check, "%s answers wpf_action=test with all %d access keys", address, len(e.settings.AccessKeys))
+	e.ok(check, "%s answers wpf_action=test with each access key (%d)", address, len(e.settings.AccessKeys))
 }

@@ -78,7 +78,7 @@ func (e *examination) alive(contacts *pending.Contacts) {
 		return
 	}
 	slices.Sort(hosts)
-	e.ok(check, "%d alive (on %d machines), %d passes under way", len(hosts), len(slices.Compact(hosts)), busy)
+	e.ok(check, "%d alive (machines: %d), %d passes under way", len(hosts), len(slices.Compact(hosts)), busy)
 }
 
 func (e *examination) queue(ctx context.Context, contacts *pending.Contacts) {

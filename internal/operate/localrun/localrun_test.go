@@ -126,7 +126,7 @@ func TestFirstRunShowsSeveralSites(t *testing.T) {
 	require.NotEqual(t, all[0].CRM.URL, all[1].CRM.URL)
 	require.NotEqual(t, all[0].Site.URL, all[1].Site.URL)
 	for _, site := range all {
-		hook := fmt.Sprintf("%s/?wpf_action=update&access_key=%s&contact_id=17", settings.PublicURL, site.AccessKeys[0])
+		hook := fmt.Sprintf("%s/?wpf_action=add&access_key=%s&contact_id=17", settings.PublicURL, site.AccessKeys[0])
 		require.Contains(t, out.String(), hook)
 		require.Equal(t, http.StatusOK, status(t, hook+"&wait=20"))
 	}

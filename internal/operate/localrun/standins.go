@@ -151,7 +151,7 @@ func invite(w io.Writer, shown []standIn) {
 	settings, several := shown[0].settings, len(shown) > 1
 	say(w, "\nEverything stays up. Try a webhook, and look what became of it:\n")
 	for _, one := range shown {
-		say(w, "  curl 'http://%s/?wpf_action=update&access_key=%s&contact_id=17'\n", settings.IngestAddr, one.settings.AccessKeys[0])
+		say(w, "  curl 'http://%s/?wpf_action=add&access_key=%s&contact_id=17'\n", settings.IngestAddr, one.settings.AccessKeys[0])
 		of := ""
 		if several {
 			of = "?site=" + one.settings.Name
