@@ -25,9 +25,9 @@ func errorsPage(t *testing.T) (codes, notes string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, "docs/errors.md"))
 	require.NoError(t, err)
-	codes, notes, ok := strings.Cut(string(text), "\n# What a note says")
+	codes, notes, ok := strings.Cut(string(text), "\n## What a note says")
 	require.True(t, ok)
-	notes, _, ok = strings.Cut(notes, "\n# What keeps Spillway out of the site")
+	notes, _, ok = strings.Cut(notes, "\n## What keeps Spillway out of the site")
 	require.True(t, ok)
 	return codes, notes
 }

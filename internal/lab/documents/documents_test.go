@@ -110,6 +110,22 @@ func TestTheReadmeIsForAFirstVisit(t *testing.T) {
 	require.LessOrEqual(t, len(read(t, "README.md")), 10<<10, "the README has 10 kB at most: put more into docs")
 }
 
+// A newcomer finds every folder of the programs explained.
+func TestArchitectureNamesEveryFolder(t *testing.T) {
+	t.Parallel()
+	architecture := read(t, "docs/architecture.md")
+	for _, parent := range []string{"cmd", "internal"} {
+		folders, err := os.ReadDir(filepath.Join(root, parent))
+		require.NoError(t, err)
+		require.NotEmpty(t, folders)
+		for _, folder := range folders {
+			if name := parent + "/" + folder.Name(); folder.IsDir() && !strings.Contains(architecture, "`"+name+"`") {
+				t.Errorf("docs/architecture.md does not say what %s owns", name)
+			}
+		}
+	}
+}
+
 // rows returns the cells of a page's tables by their first one.
 func rows(text string) map[string]string {
 	found := make(map[string]string)
