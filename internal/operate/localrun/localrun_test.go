@@ -130,6 +130,13 @@ func TestFirstRunShowsSeveralSites(t *testing.T) {
 		require.Contains(t, out.String(), hook)
 		require.Equal(t, http.StatusOK, status(t, hook+"&wait=20"))
 	}
+	again, _ := addresses(t)
+	err = localrun.Run(t.Context(), localrun.Options{
+		Environ: append(again, "SPILLWAY_REDIS_URL=embedded"), EnvFile: filepath.Join(folder, ".env"), Folder: folder, Out: out, Exit: true,
+	})
+	require.ErrorContains(t, err, "stop it first")
+	_, err = sites.Read(settings, config.Operator)
+	require.NoError(t, err, "a second run in the folder takes nothing from the first")
 	cancel()
 	require.NoError(t, <-done, "%s", out)
 

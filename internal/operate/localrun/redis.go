@@ -137,11 +137,11 @@ func openChild(ctx context.Context, program, dir string) (*store, error) {
 	return s, nil
 }
 
-// lockFolder prevents two runs from writing the same append-only file.
+// lockFolder prevents two runs from writing the same files.
 func lockFolder(dir string) (release func(), err error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("locking the folder of Redis: %w", err)
+		return nil, fmt.Errorf("locking the folder %s: %w", dir, err)
 	}
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()

@@ -20,6 +20,12 @@ func runSandbox(ctx context.Context, options Options, settings config.Config, en
 	if err := os.MkdirAll(options.Folder, 0o700); err != nil {
 		return fmt.Errorf("making the folder %s: %w", options.Folder, err)
 	}
+	// Another run's Redis writes into the folder that is cleared.
+	unlock, err := lockFolder(options.Folder)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	// The stand-ins forget everything, so outstanding work of an earlier run is
 	// useless.
 	if err := os.RemoveAll(filepath.Join(options.Folder, "sandbox")); err != nil {
