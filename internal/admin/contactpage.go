@@ -3,7 +3,6 @@ package admin
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -81,7 +80,7 @@ type findView struct {
 func (d *Dashboard) findContact(c echo.Context) error {
 	sought := strings.TrimSpace(c.FormValue("q"))
 	if id, err := contact.ParseID(strings.TrimPrefix(sought, "#")); err == nil {
-		return c.Redirect(http.StatusSeeOther, "/contacts/"+url.PathEscape(id))
+		return c.Redirect(http.StatusSeeOther, d.at("/contacts/"+id))
 	}
 	view := findView{}
 	status := http.StatusOK
@@ -96,7 +95,7 @@ func (d *Dashboard) findContact(c echo.Context) error {
 			return d.unavailable(c, err)
 		}
 		if len(view.Found) == 1 {
-			return c.Redirect(http.StatusSeeOther, "/contacts/"+view.Found[0])
+			return c.Redirect(http.StatusSeeOther, d.at("/contacts/"+view.Found[0]))
 		}
 		if len(view.Found) == 0 {
 			view.Problem = "No contact with this address was read from the CRM in the last 30 days. A contact whose passes only " +

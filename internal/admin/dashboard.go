@@ -132,7 +132,9 @@ func New(options Options) *Dashboard {
 	return d
 }
 
-func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.handler.ServeHTTP(w, r) }
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	d.handler.ServeHTTP(w, headAsGet(r))
+}
 
 func (d *Dashboard) routes() http.Handler {
 	e := echo.New()
@@ -159,7 +161,9 @@ func (d *Dashboard) routes() http.Handler {
 
 	guarded := e.Group("", d.sameOrigin, pageHeaders, d.authenticate)
 	guarded.POST("/logout", d.logout)
+	guarded.RouteNotFound("/*", d.noRoute)
 	api := guarded.Group("/api/v1")
+	api.RouteNotFound("/*", d.noRoute)
 	api.GET("/sites", d.listSites)
 	api.GET("/openapi.json", func(c echo.Context) error { return c.JSONBlob(http.StatusOK, openAPI) })
 	if d.whole() {
@@ -167,8 +171,6 @@ func (d *Dashboard) routes() http.Handler {
 	}
 	if d.Contacts == nil {
 		guarded.GET("/", d.sitesPage)
-		guarded.RouteNotFound("/*", d.noSite)
-		api.RouteNotFound("/*", d.noSite)
 		return e
 	}
 	guarded.GET("/", d.nowPage)

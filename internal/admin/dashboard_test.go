@@ -235,8 +235,47 @@ func TestUnknownPathsAndAnAbsentRedisAreAnsweredInJSON(t *testing.T) {
 	status, body := call(t, http.MethodGet, b.url+"/nowhere", "")
 	require.Equal(t, http.StatusNotFound, status)
 	require.Contains(t, body, `"code":"not_found"`)
+	status, body = call(t, http.MethodGet, b.url+"/api/v1/parked?offset=9223372036854775807&limit=500", "")
+	require.Equal(t, http.StatusOK, status, body)
+	require.JSONEq(t, `{"contacts":[]}`, body)
 	b.redis.Kill()
 	status, body = call(t, http.MethodGet, b.url+"/api/v1/stats", "")
 	require.Equal(t, http.StatusServiceUnavailable, status)
 	require.Contains(t, body, `"code":"unavailable"`)
+}
+
+// Monitors ask with HEAD; a method that an address does not take is named with those
+// that it takes.
+func TestHeadIsAnsweredAsGetAndOtherMethodsAreNamed(t *testing.T) {
+	b := setup(t, "secret")
+	ask := func(method, path, password string) *http.Response {
+		request, err := http.NewRequestWithContext(t.Context(), method, b.url+path, nil)
+		require.NoError(t, err)
+		if password != "" {
+			request.SetBasicAuth(admin.User, password)
+		}
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		require.Equal(t, http.StatusOK, ask(http.MethodHead, path, "").StatusCode, path)
+	}
+	require.Equal(t, http.StatusUnauthorized, ask(http.MethodHead, "/api/v1/stats", "").StatusCode)
+	for _, path := range []string{"/", "/parked", "/api/v1/stats", "/api/v1/contacts/7", "/monitor"} {
+		require.Equal(t, http.StatusOK, ask(http.MethodHead, path, "secret").StatusCode, path)
+	}
+	for _, c := range []struct{ method, path, allow string }{
+		{http.MethodPost, "/api/v1/stats", "GET, HEAD"},
+		{http.MethodGet, "/api/v1/pause", "POST"},
+		{http.MethodPut, "/api/v1/parked/7", "DELETE"},
+		{http.MethodHead, "/events", "GET"},
+		{http.MethodDelete, "/login", "GET, HEAD, POST"},
+	} {
+		response := ask(c.method, c.path, "secret")
+		require.Equal(t, http.StatusMethodNotAllowed, response.StatusCode, c.path)
+		require.Equal(t, c.allow, response.Header.Get("Allow"), c.path)
+	}
+	require.Equal(t, http.StatusUnauthorized, ask(http.MethodPost, "/api/v1/stats", "").StatusCode, "strangers learn nothing")
 }

@@ -193,6 +193,11 @@ func TestTheAPIChangesTheSiteThatIsNamedAndNoOther(t *testing.T) {
 		return stats
 	}
 	require.Contains(t, do(http.MethodGet, "/contacts/7"), `"state":"parked"`)
+	status, page := s.call(t, http.MethodPost, "/contacts/find?site=shop&q=7", "shop", ownPassword("shop"))
+	require.Equal(t, http.StatusOK, status, "a search leads to the contact of the same site")
+	require.Contains(t, page, "<h1>Contact 7</h1>")
+	status, _ = s.call(t, http.MethodPut, "/?site=shop", "shop", ownPassword("shop"))
+	require.Equal(t, http.StatusMethodNotAllowed, status)
 	require.Contains(t, do(http.MethodPost, "/parked/retry"), `"contacts":1`)
 	require.Zero(t, stats("shop").Parked)
 	require.EqualValues(t, 1, stats("blog").Parked)

@@ -31,6 +31,8 @@ func (d *Dashboard) parkedPage(c echo.Context) error {
 	if err != nil {
 		return d.unavailable(c, err)
 	}
+	// A page beyond the end, as one is after retries, shows the last ones.
+	offset = min(offset, max(0, int(stats.Parked)-1)/parkedPageSize*parkedPageSize)
 	records, err := d.Contacts.ListParked(ctx, offset, parkedPageSize)
 	if err != nil {
 		return d.unavailable(c, err)

@@ -188,14 +188,6 @@ func (d *Dashboard) dropSiteCall(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]any{"status": "dropped", "site": name, "keys": keys})
 }
 
-// noSite answers for what needs a site to be named.
-func (d *Dashboard) noSite(c echo.Context) error {
-	if name := c.QueryParam("site"); name != "" {
-		return refuse(http.StatusNotFound, "unknown_site", "there is no site of this name; GET /api/v1/sites lists them")
-	}
-	return refuse(http.StatusBadRequest, "missing_site", "there are several sites: add ?site=NAME; GET /api/v1/sites lists them")
-}
-
 // at is the address of a page of this dashboard.
 func (d *Dashboard) at(path string) string {
 	if !d.several || d.Site == "" {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -98,6 +99,7 @@ func recordOf(ref contact.Ref, fields map[string]string, now time.Time) Record {
 
 // ListParked returns parked contacts of all queues, the longest parked first.
 func (c *Contacts) ListParked(ctx context.Context, offset, limit int) ([]Record, error) {
+	offset = min(offset, math.MaxInt-limit) // it may come from outside
 	type member struct {
 		ref   string
 		since float64
