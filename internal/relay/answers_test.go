@@ -100,6 +100,11 @@ func TestWhatWPFusionAnswersIsUnderstood(t *testing.T) {
 		"words of another version":      {body: page("Success", "<h3>Success</h3>All is new."), want: done(contact.Updated, 0)},
 		"a bare word":                   {body: "Success", want: done(contact.Updated, 0)},
 		"JSON that says yes":            {body: "\xef\xbb\xbf" + `{"success":true}`, want: done(contact.Updated, 0)},
+		"PHP's messages around JSON": {
+			body:   "<br />\n<b>Warning</b>:  Array {closure} in <b>x.php</b><br />\n" + `{"code":"wp_die","message":"<h3>Success<\/h3>Updated tags:<pre>Array\n(\n)\n<\/pre>","data":{"status":200}}` + "\nNotice: {\"x\":1}",
+			action: "update_tags", want: done(contact.Updated, 0),
+		},
+		"PHP's messages before a no": {body: "\nNotice: Undefined index: x in y.php on line 3\n" + `{"success":false}`, verdict: syncer.TryAgain, code: "failed"},
 		"a page of the site's own": {
 			body: "<!DOCTYPE html><title>Success</title><body><nav>Home</nav><h3>Success</h3>Updated tags:<pre>Array\n(\n)\n</pre>",
 			code: "outage", says: "relay_no_endpoint", // what comes before the words could be anything

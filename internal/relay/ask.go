@@ -20,7 +20,7 @@ import (
 // loaded of a contact after what it has to say.
 const largestAnswer = 1 << 20
 
-// answer is one with its body read.
+// answer is one with its body read and trimmed.
 type answer struct {
 	status int
 	header http.Header
@@ -97,7 +97,7 @@ func (c *Client) call(ctx context.Context, timeout time.Duration, query url.Valu
 	if err != nil {
 		return answer{}, c.lost(ctx, err, true, timeout)
 	}
-	return answer{response.StatusCode, response.Header, web.TrimBOM(body), time.Since(began), c.options.Lock}, nil
+	return answer{response.StatusCode, response.Header, web.Trimmed(body), time.Since(began), c.options.Lock}, nil
 }
 
 // lost says what it means that no answer came. PHP goes on when its caller has

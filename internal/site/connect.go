@@ -70,7 +70,7 @@ func Connect(ctx context.Context, e Exchange) (Connection, error) {
 		return Connection{}, a.connectRefusal()
 	}
 	var connection Connection
-	if json.Unmarshal(web.TrimBOM(a.body), &connection) != nil || connection.User == "" || connection.Password == "" && !e.DryRun {
+	if json.Unmarshal(a.body, &connection) != nil || connection.User == "" || connection.Password == "" && !e.DryRun {
 		return Connection{}, errors.New("exchanging the connection code: the site answered with something else than a connection; make another code and try again")
 	}
 	return connection, nil

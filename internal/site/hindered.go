@@ -165,11 +165,11 @@ func (a httpAnswer) code() (code, message string, ok bool) {
 		Code    string `json:"code"`
 		Message string `json:"message"`
 	}
-	if json.Unmarshal(web.TrimBOM(a.body), &refusal) != nil || !codeLike.MatchString(refusal.Code) {
+	if json.Unmarshal(a.body, &refusal) != nil || !codeLike.MatchString(refusal.Code) {
 		return "", "", false
 	}
 	return refusal.Code, refusal.Message, true
 }
 
 // isJSON reports that the answer may be one of WordPress's REST routes.
-func (a httpAnswer) isJSON() bool { return json.Valid(web.TrimBOM(a.body)) }
+func (a httpAnswer) isJSON() bool { return json.Valid(a.body) }

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"spillway/internal/site/web"
 )
 
 // Listed is what the site stores of a contact, by user: several users may carry
@@ -103,7 +101,7 @@ func (c *Client) list(ctx context.Context, query url.Values) (users []Listed, ne
 		Users []Listed `json:"users"`
 		Next  *int64   `json:"next"`
 	}
-	if json.Unmarshal(web.TrimBOM(a.body), &read) != nil || read.Users == nil {
+	if json.Unmarshal(a.body, &read) != nil || read.Users == nil {
 		if e := a.hindrance(); e != nil {
 			return nil, nil, e
 		}

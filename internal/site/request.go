@@ -141,7 +141,7 @@ func (c *Client) post(ctx context.Context, batch []*waiter) (replies []reply, wo
 			Results []reply `json:"results"`
 			Elapsed float64 `json:"elapsed_ms"`
 		}
-		if json.Unmarshal(web.TrimBOM(a.body), &read) != nil || read.Results == nil {
+		if json.Unmarshal(a.body, &read) != nil || read.Results == nil {
 			return nil, 0, &wholeFailure{kind: fatal, what: "the request was answered with something else than results"}
 		}
 		if slices.ContainsFunc(read.Results, func(r reply) bool { return r.Error.Code == codeNoLocks }) {
@@ -227,7 +227,7 @@ func (c *Client) Status(ctx context.Context, keys ...string) (Status, error) {
 		return Status{}, a.outage()
 	}
 	var status Status
-	if json.Unmarshal(web.TrimBOM(a.body), &status) != nil || status.Protocol == 0 {
+	if json.Unmarshal(a.body, &status) != nil || status.Protocol == 0 {
 		if e := a.hindrance(); e != nil {
 			return Status{}, e
 		}

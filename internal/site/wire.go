@@ -20,7 +20,7 @@ import (
 // largestAnswer is a hundred times what a hundred results need.
 const largestAnswer = 8 << 20
 
-// httpAnswer is an answer with its body read.
+// httpAnswer is an answer with its body read and trimmed.
 type httpAnswer struct {
 	status int
 	header http.Header
@@ -66,7 +66,7 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	case len(read) > largestAnswer:
 		return httpAnswer{}, &wholeFailure{kind: fatal, what: fmt.Sprintf("the request was answered with more than %d MiB", largestAnswer>>20)}
 	}
-	return httpAnswer{response.StatusCode, response.Header, read}, nil
+	return httpAnswer{response.StatusCode, response.Header, web.Trimmed(read)}, nil
 }
 
 // lost says what it means that no answer came.
@@ -127,7 +127,7 @@ func (a httpAnswer) redirectedPost() *wholeFailure {
 // and where. Empty: it could not say.
 func (a httpAnswer) ended() string {
 	var refusal struct{ Code, Message string }
-	if json.Unmarshal(web.TrimBOM(a.body), &refusal) != nil || refusal.Code != codeRefused {
+	if json.Unmarshal(a.body, &refusal) != nil || refusal.Code != codeRefused {
 		return ""
 	}
 	return strings.TrimSuffix(web.Plain(refusal.Message), ".")

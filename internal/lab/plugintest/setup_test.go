@@ -101,6 +101,10 @@ switch ( get_option( 'security' ) ) {
 			}
 		}, 0 );
 		break;
+	case 'noisy': // as PHP is where it shows its messages
+		echo "<br />\n<b>Deprecated</b>:  {closure}(): Implicit conversion in <b>functions.php</b> on line <b>3</b><br />\n";
+		add_action( 'shutdown', function () { echo "\nWarning: {main} Undefined array key\n"; }, 99 );
+		break;
 }`,
 	}})
 	require.NoError(t, status(t, wp, nil))
@@ -123,6 +127,10 @@ switch ( get_option( 'security' ) ) {
 			require.Contains(t, hindered.Text, "rest_cannot_access")
 		}
 	}
+	wp.PHP(`update_option( 'security', 'noisy' );`)
+	_, body := wp.Get("/wp-json/")
+	require.True(t, strings.HasPrefix(body, "<br />"), body)
+	require.NoError(t, status(t, wp, nil))
 	wp.PHP(`delete_option( 'security' );`)
 	require.NoError(t, status(t, wp, nil))
 	requireClean(t, wp)

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"encoding/json"
 	"html"
 	"net/http"
 	"regexp"
@@ -53,8 +54,35 @@ func Quoted(text string) string {
 	return ""
 }
 
-// TrimBOM takes off what a PHP file that was saved with a byte order mark puts
-// in front of every answer.
-func TrimBOM(b []byte) []byte { return bytes.TrimPrefix(b, []byte("\xef\xbb\xbf")) }
+// Trimmed takes off what may stand around WordPress's JSON: the byte order mark of
+// a PHP file, and what PHP and plugins print where errors are shown to visitors.
+// Of several objects the longest is WordPress's. A page stays as it is, and so does
+// what holds no object.
+func Trimmed(body []byte) []byte {
+	body = bytes.TrimSpace(bytes.TrimPrefix(bytes.TrimSpace(body), []byte("\xef\xbb\xbf")))
+	if json.Valid(body) || IsPage(body) {
+		return body
+	}
+	const mostTries = 100
+	var longest json.RawMessage
+	for at, tries := 0, 0; at < len(head(body)) && tries < mostTries; at++ {
+		if body[at] != '{' {
+			continue
+		}
+		tries++
+		var object json.RawMessage
+		if json.NewDecoder(bytes.NewReader(body[at:])).Decode(&object) != nil {
+			continue
+		}
+		if len(object) > len(longest) {
+			longest = object
+		}
+		at += len(object) - 1
+	}
+	if longest == nil {
+		return body
+	}
+	return longest
+}
 
 func head(body []byte) []byte { return body[:min(len(body), longestHead)] }
