@@ -60,16 +60,18 @@ func (cmd *connectCommand) Run(ctx context.Context, c *console) error {
 	if err != nil {
 		return err
 	}
-	given, err := site.Connect(ctx, site.Exchange{URL: code.Site, Secret: code.Secret, DryRun: cmd.DryRun, Roots: roots})
-	if err != nil {
-		return err
-	}
 	had, err := cmd.given(environ, path, shared)
 	if err != nil {
 		return err
 	}
+	const siteVariable = "SPILLWAY_SITE_URL"
+	address := code.Address(valueOf(environ, siteVariable), valueOf(had, siteVariable))
+	given, err := site.Connect(ctx, site.Exchange{URL: address, Secret: code.Secret, DryRun: cmd.DryRun, Roots: roots})
+	if err != nil {
+		return err
+	}
 	plan := connect.NewPlan(given, connect.Options{
-		Site: code.Site, TakeOAuth: cmd.TakeOAuth, Shared: shared, Given: func(name string) bool { return isGiven(had, name) },
+		Site: address, TakeOAuth: cmd.TakeOAuth, Shared: shared, Given: func(name string) bool { return isGiven(had, name) },
 	})
 	if cmd.DryRun {
 		return cmd.show(c, path, plan)
@@ -121,17 +123,30 @@ func (cmd *connectCommand) read(c *console) (connect.Code, error) {
 	input := io.LimitReader(c.in, longest)
 	if file, ok := c.in.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
 		fmt.Fprint(c.err, "Paste the connection code and press Enter: ")
-		line, err := bufio.NewReader(input).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return connect.Code{}, fmt.Errorf("reading the connection code: %w", err)
-		}
-		return connect.ParseCode(line)
+		return readLines(bufio.NewReader(input))
 	}
 	pasted, err := io.ReadAll(input)
 	if err != nil {
 		return connect.Code{}, fmt.Errorf("reading the connection code: %w", err)
 	}
 	return connect.ParseCode(string(pasted))
+}
+
+// readLines takes a code from a terminal, where one that was wrapped comes in
+// several lines. A blank line ends what is not whole.
+func readLines(input *bufio.Reader) (connect.Code, error) {
+	var pasted strings.Builder
+	for {
+		line, err := input.ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return connect.Code{}, fmt.Errorf("reading the connection code: %w", err)
+		}
+		pasted.WriteString(line)
+		code, wrong := connect.ParseCode(pasted.String())
+		if !errors.Is(wrong, connect.ErrNotWhole) || err != nil || strings.TrimSpace(line) == "" {
+			return code, wrong
+		}
+	}
 }
 
 // target is the file that the settings belong into. shared: other sites have

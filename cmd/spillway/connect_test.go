@@ -1,9 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +23,7 @@ import (
 
 	"spillway/internal/lab/redistest"
 	"spillway/internal/lab/sandbox"
+	"spillway/internal/operate/connect"
 )
 
 // connectTo runs the command with a code in the input.
@@ -132,4 +142,73 @@ func TestConnectSaysWhatIsWrongWithACode(t *testing.T) {
 	exit, _, errOut = call(t, nil, "connect", "spw1.x.y")
 	require.Equal(t, exitUsage, exit)
 	require.Contains(t, errOut, "not whole")
+}
+
+// A code has no password for the web server. It is in the environment, and later in
+// the site's file.
+func TestConnectReachesASiteBehindBasicAuthentication(t *testing.T) {
+	t.Parallel()
+	stand, err := sandbox.Serve(sandbox.Options{CRM: sandbox.CRMOptions{Token: "a-token"}, Site: sandbox.SiteOptions{StartCost: -1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	behind, err := url.Parse(stand.SiteURL)
+	require.NoError(t, err)
+	proxy := httputil.NewSingleHostReverseProxy(behind)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if user, password, _ := r.BasicAuth(); user != "stage" || password != "s3cr@t" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="Staging"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		r.Header.Set("Authorization", r.Header.Get("X-Spillway-Authorization"))
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	code := func() string {
+		made, err := connect.ParseCode(stand.Site.ConnectionCode())
+		require.NoError(t, err)
+		content := base64.RawURLEncoding.EncodeToString([]byte(`{"site":"` + server.URL + `","secret":"` + made.Secret + `"}`))
+		digest := sha256.Sum256([]byte(content))
+		return "spw1." + content + "." + hex.EncodeToString(digest[:4])
+	}
+	path := filepath.Join(t.TempDir(), "new.env")
+	environ := []string{"SPILLWAY_REDIS_URL=redis://127.0.0.1:1/0"}
+	exit, _, errOut := connectTo(t, environ, code(), "--env-file", path)
+	require.Equal(t, exitFailed, exit)
+	require.Contains(t, errOut, "SPILLWAY_SITE_URL=https://USER:PASSWORD@HOST in its environment")
+
+	with := strings.Replace(server.URL, "http://", "http://stage:s3cr%40t@", 1)
+	for _, environ := range [][]string{append(environ, "SPILLWAY_SITE_URL="+with), environ} {
+		exit, out, errOut := connectTo(t, environ, code(), "--env-file", path, "--replace")
+		require.Contains(t, []int{exitOK, exitFindings}, exit, "%s%s", out, errOut)
+		require.Contains(t, out, "SPILLWAY_SITE_USER is let in", "the doctor")
+		require.NotContains(t, out+errOut, "s3cr")
+		written, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Contains(t, string(written), "SPILLWAY_SITE_URL='"+with+"'\n")
+	}
+}
+
+// A code that was wrapped comes in several lines.
+func TestCodeIsReadToItsEndAtATerminal(t *testing.T) {
+	t.Parallel()
+	stand, err := sandbox.Serve(sandbox.Options{Site: sandbox.SiteOptions{StartCost: -1}})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = stand.Close(context.Background()) })
+	code := stand.Site.ConnectionCode()
+	for input, rest := range map[string]string{
+		code[:20] + "\n" + code[20:50] + "\n" + code[50:] + "\nnext": "next", code: "", code[:50] + "\n\nnext": "next", "hello\nnext": "next",
+	} {
+		reader := bufio.NewReader(strings.NewReader(input))
+		read, err := readLines(reader)
+		if strings.Contains(input, code[50:]) {
+			require.NoError(t, err)
+			require.Equal(t, stand.SiteURL, read.Site)
+		} else {
+			require.Error(t, err)
+		}
+		left, err := io.ReadAll(reader)
+		require.NoError(t, err)
+		require.Equal(t, rest, string(left))
+	}
 }

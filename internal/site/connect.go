@@ -91,5 +91,10 @@ func (a httpAnswer) connectRefusal() error {
 		hindered.Remedy = "update the plugin: write it with `spillway plugin`, upload it under Plugins » Add New"
 		return hindered
 	}
-	return a.outage()
+	err := a.outage()
+	var hindered *Hindered
+	if errors.As(err, &hindered) && hindered.Code == "server_password" {
+		hindered.Remedy = "give them to `spillway connect` by SPILLWAY_SITE_URL=https://USER:PASSWORD@HOST in its environment; check them if they are there"
+	}
+	return err
 }

@@ -238,6 +238,14 @@ func TestStagingSiteBehindBasicAuthentication(t *testing.T) {
 		with("s3cr%40t")(o)
 		o.AppPassword = "abcd efgh"
 	}))
+
+	code := codeIn(t, press(wp, "admin", "connect", ""))
+	_, err = exchange(t, code, false)
+	requireHindered(t, "server_password", err)
+	code.Site = code.Address("http://stage:s3cr%40t@" + wp.URL()[len("http://"):])
+	given, err := exchange(t, code, false)
+	require.NoError(t, err)
+	require.NoError(t, status(t, wp, func(o *site.Options) { o.URL, o.User, o.AppPassword = code.Site, given.User, given.Password }))
 }
 
 func TestRoutesAreFoundWherePrettyAddressesAreNot(t *testing.T) {

@@ -19,7 +19,6 @@ import (
 	"net"
 	"net/url"
 	"strings"
-	"unicode"
 )
 
 // Code is a connection code as the plugin makes it.
@@ -31,37 +30,60 @@ type Code struct {
 // codePrefix begins every code; the number is the version of what follows.
 const codePrefix = "spw1"
 
-// ParseCode reads a pasted code; spaces and line breaks in it do no harm. The
-// error says what to do, and shows nothing of the code.
+// ErrNotWhole reports the beginning of a code.
+var ErrNotWhole = errors.New("the connection code is not whole: copy all of it")
+
+// ParseCode finds the code in what was pasted. What no code has in it does no
+// harm: blanks, line breaks, quotes, marks of a quoted mail, invisible characters,
+// words around it. The error says what to do, and shows nothing of the code.
 func ParseCode(pasted string) (Code, error) {
 	pasted = strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || r == '\ufeff' {
-			return -1
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r) {
+			return r
 		}
-		return r
+		return -1
 	}, pasted)
-	parts := strings.Split(pasted, ".")
-	if len(parts) != 3 || parts[0] != codePrefix {
+	_, code, found := strings.Cut(pasted, codePrefix+".")
+	if !found {
 		return Code{}, errors.New("this is no connection code: it begins with " + codePrefix + ". and is shown under Tools » Spillway in wp-admin")
 	}
-	digest := sha256.Sum256([]byte(parts[1]))
-	if hex.EncodeToString(digest[:4]) != parts[2] {
-		return Code{}, errors.New("the connection code is not whole: copy all of it")
+	encoded, sum, _ := strings.Cut(code, ".")
+	digest := sha256.Sum256([]byte(encoded))
+	if !strings.HasPrefix(sum, hex.EncodeToString(digest[:4])) {
+		return Code{}, ErrNotWhole
 	}
-	content, err := base64.RawURLEncoding.DecodeString(parts[1])
-	var code Code
-	if err != nil || json.Unmarshal(content, &code) != nil || code.Secret == "" {
+	content, err := base64.RawURLEncoding.DecodeString(encoded)
+	var read Code
+	if err != nil || json.Unmarshal(content, &read) != nil || read.Secret == "" {
 		return Code{}, errors.New("the connection code cannot be read: make another under Tools » Spillway")
 	}
-	site, err := url.Parse(code.Site)
+	site, err := url.Parse(read.Site)
 	switch {
 	case err != nil || site.Host == "" || site.User != nil || site.Scheme != "https" && site.Scheme != "http":
 		return Code{}, errors.New("the connection code names no site: make another under Tools » Spillway")
 	case site.Scheme == "http" && !isLoopback(site.Hostname()):
-		return Code{}, fmt.Errorf("the connection code is for %s, where it would travel in plain text: give the site HTTPS, set its address to https:// under Settings » General, and make another code", code.Site)
+		return Code{}, fmt.Errorf("the connection code is for %s, where it would travel in plain text: give the site HTTPS, set its address to https:// under Settings » General, and make another code", read.Site)
 	}
-	code.Site = strings.TrimRight(code.Site, "/")
-	return code, nil
+	read.Site = strings.TrimRight(read.Site, "/")
+	return read, nil
+}
+
+// Address is the site's address. If one of the given addresses is the same with a
+// user and a password in it, for the web server's Basic authentication, that one is
+// returned: no code holds them.
+func (c Code) Address(given ...string) string {
+	for _, address := range given {
+		u, err := url.Parse(strings.TrimRight(strings.TrimSpace(address), "/"))
+		if err != nil || u.User == nil {
+			continue
+		}
+		bare := *u
+		bare.User = nil
+		if strings.EqualFold(bare.String(), c.Site) {
+			return u.String()
+		}
+	}
+	return c.Site
 }
 
 // longestName is how long a site's name may be; see package sites.

@@ -30,7 +30,11 @@ func codeOf(t *testing.T, content any) string {
 func TestCodeIsReadAsItWasPasted(t *testing.T) {
 	t.Parallel()
 	pasted := codeOf(t, map[string]string{"site": "https://www.Example.com/shop/", "secret": "abc"})
-	for _, text := range []string{pasted, " " + pasted + "\r\n", pasted[:20] + "\n  " + pasted[20:], "\ufeff" + pasted} {
+	for _, text := range []string{
+		pasted, " " + pasted + "\r\n", pasted[:20] + "\n  " + pasted[20:], "\ufeff" + pasted,
+		`"` + pasted + `"`, "“" + pasted + "”.", "`" + pasted + "`", "Code: " + pasted + " Regards, Ann",
+		pasted[:20] + "\u00ad\u200b" + pasted[20:], "> " + pasted[:30] + "\n> " + pasted[30:],
+	} {
 		code, err := connect.ParseCode(text)
 		require.NoError(t, err)
 		require.Equal(t, connect.Code{Site: "https://www.Example.com/shop", Secret: "abc"}, code)
@@ -48,7 +52,9 @@ func TestCodeThatIsNoneIsRefusedWithoutShowingIt(t *testing.T) {
 	for pasted, says := range map[string]string{
 		"":                      "no connection code",
 		"s3cret":                "no connection code",
-		whole[:len(whole)-12]:   "no connection code",
+		whole[:len(whole)-12]:   "not whole",
+		whole[:len(whole)-1]:    "not whole",
+		"spw1":                  "no connection code",
 		whole[:40] + whole[41:]: "not whole",
 		codeOf(t, "s3cret"):     "cannot be read",
 		codeOf(t, map[string]string{"site": "https://example.com"}):                          "cannot be read",
@@ -61,6 +67,19 @@ func TestCodeThatIsNoneIsRefusedWithoutShowingIt(t *testing.T) {
 		require.ErrorContains(t, err, says, pasted)
 		require.NotContains(t, err.Error(), "s3cret")
 	}
+}
+
+func TestPasswordOfTheWebServerIsTakenForTheSameSiteAlone(t *testing.T) {
+	t.Parallel()
+	code := connect.Code{Site: "https://staging.example.com/shop", Secret: "abc"}
+	const with = "https://stage:s3cr%40t@Staging.example.com/shop"
+	require.Equal(t, with, code.Address("", "https://other:x@example.com", " "+with+"/ "))
+	for _, other := range []string{"", "https://staging.example.com/shop", "https://a:b@staging.example.com", "http://a:b@staging.example.com/shop", "https://a:b@staging.example.com.evil.example/shop"} {
+		require.Equal(t, code.Site, code.Address(other), other)
+	}
+	made := plan(t, "", nil, func(o *connect.Options) { o.Site = with })
+	require.Contains(t, made.Text(false), "SPILLWAY_SITE_URL='"+with+"'")
+	require.NotContains(t, made.Text(true), "s3cr")
 }
 
 // connection is what a site gives; the settings are JSON as PHP writes it.

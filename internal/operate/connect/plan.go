@@ -44,7 +44,7 @@ type Plan struct {
 
 // Options say what else there is.
 type Options struct {
-	// Site is the address that the code names.
+	// Site is [Code.Address].
 	Site string
 	// TakeOAuth takes WP Fusion's OAuth client and its refresh token in place
 	// of its access token.
@@ -59,7 +59,7 @@ type Options struct {
 // NewPlan turns what a site gave into settings.
 func NewPlan(given site.Connection, o Options) Plan {
 	p := &Plan{}
-	p.set("SPILLWAY_SITE_URL", o.Site, "The site.")
+	p.Lines = append(p.Lines, Line{Name: "SPILLWAY_SITE_URL", Value: o.Site, Comment: "The site.", Secret: strings.Contains(o.Site, "@")})
 	p.set("SPILLWAY_SITE_USER", given.User, "Its user with the role Spillway, and an application password made for this file alone.")
 	p.secret("SPILLWAY_SITE_APP_PASSWORD", given.Password, "")
 	if given.Fusion == nil {
