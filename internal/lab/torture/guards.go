@@ -49,13 +49,13 @@ var guards = []Mutation{
 	{
 		Name: "fence", Why: "the site does not store what an older pass sends late",
 		Cuts: []Cut{{
-			File: "internal/worker/worker.go",
+			File: "internal/worker/pass.go",
 			Old:  "claim.Intent, claim.AsOf)",
 			New:  "claim.Intent, 0)",
 		}},
 	},
 	{
-		Name: "answer", Why: "who waits hears of no pass that began before their webhook",
+		Name: "answer", Why: "a waiting sender hears of no pass that began before its webhook",
 		Cuts: []Cut{{
 			File: "internal/pending/endings.go",
 			Old:  "end.life == w.awaited.life && end.gen >= w.awaited.gen",
