@@ -177,27 +177,32 @@ func unpack(in *bufio.Reader, coding string) (*bufio.Reader, error) {
 	}
 }
 
-// plainText takes off what comes before a body's first sign: a byte order mark
+// plainText takes off what comes before a body's first sign: byte order marks
 // and blanks. UTF-16 becomes UTF-8, with and without a mark: what begins with a
 // sign of ASCII has a zero in its first or second byte.
 func plainText(in *bufio.Reader) *bufio.Reader {
-	head, _ := in.Peek(3)
+	head, _ := in.Peek(2)
 	switch {
-	case bytes.HasPrefix(head, []byte("\xef\xbb\xbf")):
-		_, _ = in.Discard(3)
 	case bytes.HasPrefix(head, []byte("\xff\xfe")), len(head) > 1 && head[0] != 0 && head[1] == 0:
 		in = fromUTF16(in, unicode.LittleEndian)
 	case bytes.HasPrefix(head, []byte("\xfe\xff")), len(head) > 1 && head[0] == 0 && head[1] != 0:
 		in = fromUTF16(in, unicode.BigEndian)
 	}
 	for {
-		next, err := in.Peek(1)
-		if err != nil || !isBlank(rune(next[0]), next[0]) {
+		next, _ := in.Peek(len(mark))
+		switch {
+		case string(next) == mark:
+			_, _ = in.Discard(len(mark))
+		case len(next) > 0 && isBlank(rune(next[0]), next[0]):
+			_, _ = in.Discard(1)
+		default:
 			return in
 		}
-		_, _ = in.Discard(1)
 	}
 }
+
+// mark is the byte order mark of UTF-8. Some senders write two.
+const mark = "\xef\xbb\xbf"
 
 func fromUTF16(in io.Reader, order unicode.Endianness) *bufio.Reader {
 	return bufio.NewReaderSize(transform.NewReader(in, unicode.UTF16(order, unicode.UseBOM).NewDecoder()), window)

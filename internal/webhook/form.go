@@ -91,7 +91,7 @@ func (b *body) readMultipart(in *bufio.Reader, boundary string) error {
 }
 
 func (b *body) readPart(part *multipart.Part) error {
-	name := part.FormName()
+	name := strings.Trim(part.FormName(), "'") // PHP takes both kinds of quotes
 	if name == "" || part.FileName() != "" {
 		b.foreign = true
 	} else {

@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
+	"strconv"
+	"strings"
 )
 
 const (
@@ -130,15 +133,35 @@ func (s *scanner) value(c byte) (param, error) {
 	case "true", "false":
 		return param{list: true}, nil
 	default:
-		// A number as it is written: 1.0 and 1e3 are no ids, and a large one
-		// must not lose digits to a float.
 		return param{text: string(s.token)}, nil
 	}
 }
 
 func (s *scanner) keep(id param) {
+	id.text = whole(id.text)
 	s.several = s.several || (s.found && s.id != id)
 	s.id, s.found = id, true
+}
+
+// whole writes a whole number as an id is written, however it is spelled: for WP
+// Fusion, too, 110.0, 1.1e2 and "00110" are 110. Any other text stays as it is,
+// and so does a number of which a float would lose digits.
+func whole(text string) string {
+	const digits = "0123456789"
+	if strings.Trim(text, digits) == "" {
+		if significant := strings.TrimLeft(text, "0"); significant != "" {
+			return significant
+		}
+		return text
+	}
+	if strings.Trim(text, digits+".eE+") != "" {
+		return text
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil || number != math.Trunc(number) || number >= 1<<53 {
+		return text
+	}
+	return strconv.FormatInt(int64(number), 10)
 }
 
 // sign returns the next byte that is no white space.

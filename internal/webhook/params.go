@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -108,6 +109,7 @@ func plainName(name string) (plain string, list bool) {
 // a pair with a semicolon or a bad escape, and an earlier one of the same name
 // would count in its place.
 func (p *params) readQuery(query string) {
+	query = withoutFragment(query)
 	glued := strings.Contains(query, "?")
 	for pair := range strings.SplitSeq(query, "&") {
 		if glued {
@@ -115,6 +117,19 @@ func (p *params) readQuery(query string) {
 		}
 		p.readPair(pair)
 	}
+}
+
+// withoutFragment cuts off what follows a "#": web servers do so as well. That of
+// an escaped "&" is none.
+func withoutFragment(query string) string {
+	for i := range len(query) {
+		if query[i] == '#' && !slices.ContainsFunc(escapedAmps, func(escaped string) bool {
+			return strings.HasPrefix(query[i:], escaped)
+		}) {
+			return query[:i]
+		}
+	}
+	return query
 }
 
 // readGlued reads the pairs that a "?" ends and returns the last one.
@@ -170,9 +185,9 @@ func unescape(s string) string {
 }
 
 // trim takes the blanks off that people paste along and programs add: white
-// space of any kind, NUL, a byte order mark.
+// space of any kind, NUL, a byte order mark, and a blank that was escaped twice.
 func trim(s string) string {
-	if s == "" || (isPlain(s[0]) && isPlain(s[len(s)-1])) {
+	if s == "" || (isPlain(s[0]) && isPlain(s[len(s)-1]) && !strings.Contains(s, "%")) {
 		return s
 	}
 	for s != "" {
@@ -180,13 +195,31 @@ func trim(s string) string {
 			s = s[size:]
 			continue
 		}
-		r, size := utf8.DecodeLastRuneInString(s)
-		if !isBlank(r, s[len(s)-1]) {
-			break
+		if r, size := utf8.DecodeLastRuneInString(s); isBlank(r, s[len(s)-1]) {
+			s = s[:len(s)-size]
+			continue
 		}
-		s = s[:len(s)-size]
+		switch {
+		case len(s) >= 3 && isEscapedBlank(s[:3]):
+			s = s[3:]
+		case len(s) >= 3 && isEscapedBlank(s[len(s)-3:]):
+			s = s[:len(s)-3]
+		default:
+			return s
+		}
 	}
 	return s
+}
+
+// isEscapedBlank knows the blanks that follow a pasted value: WordPress removes
+// what is still escaped after it was read.
+func isEscapedBlank(s string) bool {
+	switch strings.ToLower(s) {
+	case "%20", "%09", "%0a", "%0d":
+		return true
+	default:
+		return false
+	}
 }
 
 func isPlain(c byte) bool { return '!' <= c && c <= '~' }

@@ -238,20 +238,27 @@ func (p *request) beside(action contact.Action) params {
 // site to say.
 func (p *request) role(beside params) (string, error) {
 	if p.query.role.empty() {
-		if beside.role.isRole() {
-			return beside.role.text, nil
-		}
-		return "", nil
+		name, _ := beside.role.roleName()
+		return name, nil
 	}
-	if !p.query.role.isRole() {
+	name, ok := p.query.role.roleName()
+	if !ok {
 		return "", invalid("invalid_role", "role is not the slug or title of a WordPress role.")
 	}
-	return p.query.role.text, nil
+	return name, nil
 }
 
-func (v param) isRole() bool {
-	return !v.list && utf8.ValidString(v.text) && utf8.RuneCountInString(v.text) <= maxRole &&
-		!strings.ContainsFunc(v.text, unicode.IsControl)
+// roleName returns what may be a role's name. Blanks within it are one space,
+// as in WordPress.
+func (v param) roleName() (name string, ok bool) {
+	if v.list || !utf8.ValidString(v.text) {
+		return "", false
+	}
+	name = strings.Join(strings.Fields(v.text), " ")
+	if utf8.RuneCountInString(name) > maxRole || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", false
+	}
+	return name, true
 }
 
 // isWish takes "0" for empty, as PHP does: a mail that was sent by mistake
