@@ -20,11 +20,15 @@ import (
 
 	"spillway/internal/admin"
 	"spillway/internal/admin/comparisons"
+	"spillway/internal/admin/observations"
+	"spillway/internal/admin/refusals"
+	"spillway/internal/admin/roster"
 	"spillway/internal/contact"
 	"spillway/internal/lab/logtest"
 	"spillway/internal/lab/redistest"
 	"spillway/internal/pending"
 	"spillway/internal/pending/history"
+	"spillway/internal/pending/shard"
 	"spillway/internal/sites/gone"
 	"spillway/internal/throttle"
 )
@@ -115,9 +119,7 @@ func (s *several) call(t *testing.T, method, path, user, password string) (int, 
 func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 	s := newSeveral(t, "shop", "blog")
 	_, text := s.call(t, http.MethodGet, "/api/v1/openapi.json", admin.User, wholePassword)
-	var document struct {
-		Paths map[string]map[string]any
-	}
+	var document description
 	require.NoError(t, json.Unmarshal([]byte(text), &document))
 	whole := []string{"/replicas", "/sites/{name}/drop"} // about the installation
 	anywhere := []string{"/sites", "/openapi.json"}
@@ -126,8 +128,13 @@ func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 		for method := range operations {
 			tried++
 			s.serve("shop", "blog")
+			s.leaveTraces(t, "shop")
 			method = strings.ToUpper(method)
 			address := "/api/v1" + strings.NewReplacer("{id}", "7", "{name}", "lost").Replace(path)
+			described := func(status int, body string) {
+				t.Helper()
+				document.requireDescribed(t, method, path, status, body)
+			}
 			status, body := s.call(t, method, address+"?site=blog", "shop", ownPassword("shop"))
 			require.Equal(t, http.StatusUnauthorized, status, "%s %s: %s", method, path, body)
 			status, body = s.call(t, method, address, "shop", ownPassword("shop"))
@@ -137,6 +144,8 @@ func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 
 			own, ownBody := s.call(t, method, address+"?site=shop", "shop", ownPassword("shop"))
 			open, openBody := s.call(t, method, address, admin.User, wholePassword)
+			described(own, ownBody)
+			described(open, openBody)
 			if slices.Contains(whole, path) {
 				require.Equal(t, http.StatusNotFound, own, "%s %s: %s", method, path, ownBody)
 				require.NotEqual(t, http.StatusNotFound, open, "%s %s: %s", method, path, openBody)
@@ -152,6 +161,7 @@ func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 			status, body = s.call(t, method, address+"?site=unknown", admin.User, wholePassword)
 			require.Equal(t, http.StatusNotFound, status, "%s %s: %s", method, path, body)
 			require.Contains(t, body, "unknown_site")
+			described(status, body)
 		}
 	}
 	require.Greater(t, tried, 15)
@@ -173,6 +183,30 @@ func TestPagesOfASiteLinkToItsContacts(t *testing.T) {
 		require.Contains(t, body, `<a href="/contacts/7?site=shop">`, page)
 		require.NotContains(t, body, `<a href="/contacts/7">`, page)
 	}
+}
+
+// leaveTraces makes a site have something of all that the API tells.
+func (s *several) leaveTraces(t *testing.T, site string) {
+	t.Helper()
+	s.wait(t, site, true)
+	event := history.Event{
+		Time: time.Now(), Kind: history.Parked, Action: "add", Code: "no_email", Error: "the contact has no email", Waited: 20, Took: 30, Covered: 1,
+		Webhooks: []contact.Receipt{{At: time.Now(), Action: contact.Add, RequestID: "req-17"}}, RequestID: "req-17",
+	}
+	require.NoError(t, s.rdb.LPush(t.Context(), shard.Timeline("spillway."+site, contact.Ref{Site: site, ID: "7"}), event.Encode()).Err())
+	counter := refusals.New(s.rdb)
+	counter.Count(site, "missing_action")
+	require.NoError(t, counter.Flush(t.Context()))
+	require.NoError(t, roster.New(s.rdb).Beat(t.Context(), roster.Replica{
+		ID: "w", Role: roster.Worker, Host: "machine-two", Concurrency: 64, Settings: []roster.Setting{{Name: "SPILLWAY_QUEUES", Value: "1"}},
+	}))
+	require.NoError(t, observations.New(s.rdb, site).Note(t.Context(), "7", contact.Result{
+		Outcome: contact.Updated, UserID: 42, Notes: []string{"role_not_allowed"}, Observed: &contact.Observation{Keys: []string{"first_name"}},
+	}))
+	require.NoError(t, comparisons.New(s.rdb).Write(t.Context(), comparisons.Comparison{
+		Site: site, By: comparisons.ByCommand, Began: time.Now(), Ended: time.Now(), Differences: map[string]int{"tags_missing": 1},
+		Examples: []comparisons.Example{{Contact: "7", Kind: "tags_missing", Users: []int64{42}}},
+	}))
 }
 
 // What is done to one site is not done to another, whose contacts have the same ids.
