@@ -72,6 +72,8 @@ func TestNumbersAndSpansAreWrittenForPeople(t *testing.T) {
 	} {
 		require.Equal(t, text, spanText(span))
 	}
+	require.Equal(t, shownFact{"share", "45 %"}, factOf("share", 0.45))
+	require.Equal(t, shownFact{"latency", "60.5 ms"}, factOf("latency_ms", 60.47))
 }
 
 func TestTheLoginPageSendsNobodyElsewhere(t *testing.T) {

@@ -111,6 +111,7 @@ type Dashboard struct {
 	sessions   *sessions
 	attempts   *attempts
 	live       *live
+	retired    chan struct{} // closed once another takes its place
 	pace       *pace
 	complaints zerolog.Logger // as Log, but a line in some seconds
 }
@@ -121,9 +122,12 @@ func New(options Options) *Dashboard {
 	d := &Dashboard{
 		Options: options, all: []Options{options}, roster: roster.New(options.Redis), keeper: history.NewKeeper(options.Redis),
 		sessions: &sessions{rdb: options.Redis, passwords: []string{options.Password}},
-		attempts: newAttempts(time.Now), live: newLive(), pace: &pace{},
-		complaints: options.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second}),
+		attempts: newAttempts(time.Now), live: newLive(), retired: make(chan struct{}), pace: &pace{},
 	}
+	if d.shownSite() != "" {
+		d.Log = d.Log.With().Str("site", d.Site).Logger()
+	}
+	d.complaints = d.Log.Sample(&zerolog.BurstSampler{Burst: 1, Period: 10 * time.Second})
 	if options.SitePassword != "" {
 		d.sessions.passwords = append(d.sessions.passwords, options.SitePassword)
 	}

@@ -34,6 +34,9 @@ func NewFront(base Options) *Front {
 func (f *Front) SetSites(sites []Options) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for _, d := range f.opened {
+		close(d.retired) // its browsers come back, with what is true by then
+	}
 	f.sites, f.opened, f.whole = sites, make(map[string]*Dashboard), nil
 }
 

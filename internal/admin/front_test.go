@@ -1,6 +1,7 @@
 package admin_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -43,6 +44,7 @@ type several struct {
 	gone     *gone.Sites
 	folder   string
 	base     admin.Options
+	log      *logtest.Log
 }
 
 const wholePassword = "the installation's password"
@@ -53,10 +55,10 @@ func newSeveral(t *testing.T, names ...string) *several {
 	t.Helper()
 	t.Parallel()
 	rdb := redistest.Start(t).Client()
-	s := &several{rdb: rdb, contacts: make(map[string]*pending.Contacts), folder: t.TempDir()}
+	s := &several{rdb: rdb, contacts: make(map[string]*pending.Contacts), folder: t.TempDir(), log: &logtest.Log{}}
 	s.gone = gone.New(rdb, s.folder, func(site string) []string { return pending.KeysOf(site) })
 	health := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") })
-	s.base = admin.Options{Redis: rdb, Password: wholePassword, Health: health, Gone: s.gone, Log: zerolog.New(&logtest.Log{})}
+	s.base = admin.Options{Redis: rdb, Password: wholePassword, Health: health, Gone: s.gone, Log: zerolog.New(s.log)}
 	for _, name := range names {
 		s.contacts[name] = pending.New(rdb, pending.Options{Site: name})
 		require.NoError(t, s.contacts[name].Adopt(t.Context()))
@@ -72,16 +74,19 @@ func newSeveral(t *testing.T, names ...string) *several {
 
 // serve makes these the sites. Wrong passwords are forgotten.
 func (s *several) serve(names ...string) {
-	var all []admin.Options
+	front := admin.NewFront(s.base)
+	front.SetSites(s.options(names...))
+	s.front.Store(front)
+}
+
+func (s *several) options(names ...string) (all []admin.Options) {
 	for _, name := range names {
 		options := s.base
 		options.Site, options.Contacts, options.SitePassword = name, s.contacts[name], ownPassword(name)
 		options.Timelines, options.Creations = history.New(s.rdb, name, 1), throttle.NewCreations(s.rdb, name, 0)
 		all = append(all, options)
 	}
-	front := admin.NewFront(s.base)
-	front.SetSites(all)
-	s.front.Store(front)
+	return all
 }
 
 // wait makes contact 7 of a site wait, or parks it.
@@ -209,6 +214,25 @@ func (s *several) leaveTraces(t *testing.T, site string) {
 	}))
 }
 
+// Whoever looked at a site comes back to what its new settings let them see.
+func TestNewSettingsEndTheStreamsOfTheOldOnes(t *testing.T) {
+	s := newSeveral(t, "shop", "blog")
+	s.base.Password = ""
+	s.serve("shop", "blog")
+	front := s.front.Load()
+	ctx, stop := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- front.Run(ctx) }()
+	next, ended := stream(t, t.Context(), s.url+"/events?view=now:3h&site=shop")
+	next("live-verdict")
+	front.SetSites(s.options("shop", "blog"))
+	require.True(t, ended(), "the stream ends in order")
+	next, _ = stream(t, t.Context(), s.url+"/events?view=now:3h&site=shop")
+	next("live-verdict")
+	stop()
+	require.NoError(t, <-stopped)
+}
+
 // What is done to one site is not done to another, whose contacts have the same ids.
 func TestTheAPIChangesTheSiteThatIsNamedAndNoOther(t *testing.T) {
 	s := newSeveral(t, "shop", "blog")
@@ -236,9 +260,12 @@ func TestTheAPIChangesTheSiteThatIsNamedAndNoOther(t *testing.T) {
 	require.Zero(t, stats("shop").Parked)
 	require.EqualValues(t, 1, stats("blog").Parked)
 	do(http.MethodPost, "/pause")
+	require.Contains(t, s.log.String(), `"site":"shop","message":"paused by the operator"`, "the log says of which site")
 	require.True(t, stats("shop").Paused)
 	require.False(t, stats("blog").Paused)
 	do(http.MethodPost, "/resume")
+	_, page = s.call(t, http.MethodGet, "/", admin.User, wholePassword)
+	require.Less(t, strings.Index(page, "site=blog"), strings.Index(page, "site=shop"), "the one with a parked contact comes first")
 	require.False(t, stats("shop").Paused)
 	s.call(t, http.MethodPost, "/api/v1/contacts/8/sync?site=shop", admin.User, wholePassword)
 	require.EqualValues(t, 2, stats("shop").Pending)

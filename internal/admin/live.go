@@ -146,14 +146,17 @@ func (l *live) send(name string, v *view, fragments []fragment) {
 	}
 }
 
-// Run keeps the pages that are looked at up to date until ctx ends, and then
-// ends their streams.
+// Run keeps the pages that are looked at up to date until ctx ends or another
+// dashboard takes this one's place, and then ends their streams.
 func (d *Dashboard) Run(ctx context.Context) error {
 	ticker := time.NewTicker(tickEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			d.live.stop()
+			return nil
+		case <-d.retired:
 			d.live.stop()
 			return nil
 		case <-ticker.C:

@@ -163,6 +163,9 @@ func judge(b brisk) verdict {
 			workers++
 		}
 	}
+	if b.Stats.Parked > 0 {
+		v.Title = "No contact waits for a pass"
+	}
 	contacts := numberText(b.Drain.Outstanding) + " contacts wait"
 	if b.Drain.Outstanding == 1 {
 		contacts = "1 contact waits"

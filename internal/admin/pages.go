@@ -165,6 +165,8 @@ func factOf(name string, value float64) shownFact {
 	switch {
 	case strings.HasSuffix(name, "_ms"):
 		return shownFact{strings.TrimSuffix(words, " ms"), text + " ms"}
+	case name == "share": // of the time in which the site is called
+		return shownFact{words, shareText(value)}
 	case strings.HasSuffix(name, "_per_second"):
 		return shownFact{strings.TrimSuffix(words, " per second"), text + "/s"}
 	default:

@@ -216,6 +216,7 @@ func TestTheFirstPageShowsWhatThereIsToKnow(t *testing.T) {
 	} {
 		require.Contains(t, page, text)
 	}
+	require.NotContains(t, page, "All is synced", "one is parked")
 	require.NotContains(t, page, "mode ")
 	relaying := b.replica(t, "", func(o *admin.Options) { o.Mode = "relay" })
 	visitor := b.browser(t)

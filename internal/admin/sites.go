@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,6 +144,18 @@ func (d *Dashboard) sitesPage(c echo.Context) error {
 	if err != nil {
 		return d.unavailable(c, err)
 	}
+	// Among two hundred, those that need a person come first, those that have gone last.
+	rank := func(v siteView) int {
+		switch {
+		case v.Gone():
+			return 2
+		case len(v.Hinders) > 0:
+			return 0
+		default:
+			return 1
+		}
+	}
+	slices.SortStableFunc(views, func(a, b siteView) int { return rank(a) - rank(b) })
 	return d.render(c, http.StatusOK, "sites", "Sites", views)
 }
 
