@@ -1,8 +1,10 @@
 package ingest
 
 import (
-	"net"
+	"net/http"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,17 +82,35 @@ func senderOf(address string) string {
 
 // clientAddress returns the address that a request comes from: the one that
 // connected or, if that is a trusted proxy, the last X-Forwarded-For entry that
-// isn't one. A header from anybody else counts for nothing.
+// isn't one. A header from anybody else counts for nothing, and so does what
+// stands before an entry that is no address.
 func clientAddress(proxies []netip.Prefix) echo.IPExtractor {
-	if len(proxies) == 0 {
-		return echo.ExtractIPDirect()
+	return func(r *http.Request) string {
+		client, ok := addressOf(r.RemoteAddr)
+		if !ok {
+			return r.RemoteAddr
+		}
+		trusted := func(proxy netip.Prefix) bool { return proxy.Contains(client) }
+		entries := strings.Split(strings.Join(r.Header[echo.HeaderXForwardedFor], ","), ",")
+		for i := len(entries) - 1; i >= 0 && slices.ContainsFunc(proxies, trusted); i-- {
+			further, ok := addressOf(entries[i])
+			if !ok {
+				break
+			}
+			client = further
+		}
+		return client.String()
 	}
-	// echo trusts whole networks unless told not to.
-	trust := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, proxy := range proxies {
-		trust = append(trust, echo.TrustIPRange(&net.IPNet{
-			IP: proxy.Addr().AsSlice(), Mask: net.CIDRMask(proxy.Bits(), proxy.Addr().BitLen()),
-		}))
+}
+
+// addressOf reads an address. Some proxies write the port along.
+func addressOf(text string) (netip.Addr, bool) {
+	text = strings.TrimSpace(text)
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(text, "["), "]"))
+	if err != nil {
+		var both netip.AddrPort
+		both, err = netip.ParseAddrPort(text)
+		addr = both.Addr()
 	}
-	return echo.ExtractIPFromXFFHeader(trust...)
+	return addr.Unmap().WithZone(""), err == nil
 }

@@ -136,6 +136,17 @@ func TestXForwardedForCountsBehindTrustedProxiesOnly(t *testing.T) {
 		require.Equal(t, http.StatusTooManyRequests, b.from("10.9.9.9:1", "203.0.113.1, 10.1.2.3", "wrong").Code)
 		require.Equal(t, http.StatusTooManyRequests, b.from("[2001:db8::1]:1", "203.0.113.1", "wrong").Code)
 	})
+	t.Run("with a port", func(t *testing.T) {
+		t.Parallel()
+		b := behind(t, "10.0.0.0/8")
+		for i := range 20 {
+			require.Equal(t, http.StatusForbidden, b.from("10.1.2.3:1", fmt.Sprintf("203.0.113.1:%d, 10.2.3.4:443", 5000+i), "wrong").Code)
+			require.Equal(t, http.StatusForbidden, b.from("10.1.2.3:1", fmt.Sprintf("[2001:db8::%x]:443", i), "wrong").Code)
+		}
+		require.Equal(t, http.StatusTooManyRequests, b.from("10.1.2.3:1", "203.0.113.1", "wrong").Code)
+		require.Equal(t, http.StatusTooManyRequests, b.from("10.1.2.3:1", "2001:db8::ffff", "wrong").Code)
+		require.Equal(t, http.StatusForbidden, b.from("10.1.2.3:1", "203.0.113.2:5000", "wrong").Code)
+	})
 	t.Run("the proxy's own when the header is no list of addresses", func(t *testing.T) {
 		t.Parallel()
 		b := behind(t, "10.0.0.0/8")
