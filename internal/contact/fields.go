@@ -98,7 +98,8 @@ func (m FieldMap) Values(record map[string]any) (values map[string]any, raw []st
 	for _, field := range m {
 		value, ok := record[field.CRM]
 		if field.Type == Raw {
-			if ok {
+			// What an object would mean is unknown; it is not nothing.
+			if _, isObject := value.(map[string]any); ok && !isObject {
 				values[field.WordPress] = rawValue(value)
 				raw = append(raw, field.WordPress)
 			}

@@ -52,3 +52,26 @@ func TestOnlyATextIsSplitAtCommas(t *testing.T) {
 		})
 	}
 }
+
+func TestARawFieldIsAsTheCRMHasIt(t *testing.T) {
+	t.Parallel()
+	fields, err := contact.ParseFieldMap("kept=r:raw")
+	require.NoError(t, err)
+	for record, want := range map[string]any{
+		`{"r":""}`: "", `{"r":null}`: "", `{"r":[]}`: []string{}, `{"r":false}`: "0", `{"r":" a, b "}`: " a, b ", `{"r":["a",1]}`: []string{"a", "1"},
+		`{}`: nil, `{"r":{"a":"b"}}`: nil, `{"r":{}}`: nil, // an object must not empty the site's field
+	} {
+		var read map[string]any
+		decoder := json.NewDecoder(strings.NewReader(record))
+		decoder.UseNumber()
+		require.NoError(t, decoder.Decode(&read))
+		values, raw := fields.Values(read)
+		if want == nil {
+			require.Empty(t, values, record)
+			require.Empty(t, raw, record)
+			continue
+		}
+		require.Equal(t, map[string]any{"kept": want}, values, record)
+		require.Equal(t, []string{"kept"}, raw, record)
+	}
+}

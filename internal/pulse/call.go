@@ -124,6 +124,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer, token strin
 		c.report(ctx, answer{}, err)
 		return answer{}, "", err
 	}
+	a.status = meant(a)
 	if a.status == http.StatusTooManyRequests && c.budget != nil {
 		c.budget.Limited(ctx, retryAfter(a.header, time.Now()))
 	}

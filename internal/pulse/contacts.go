@@ -29,7 +29,7 @@ func (c *Client) Contact(ctx context.Context, id string) (map[string]any, error)
 		return nil, err
 	}
 	if got, ok := idText(record["id"]); ok && got != id {
-		return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "the record of another contact"}
+		return nil, &Rejected{Attempt: r.attempt, Status: http.StatusOK, Reason: "the record of another contact", Other: got}
 	}
 	return record, nil
 }

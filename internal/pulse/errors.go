@@ -60,11 +60,15 @@ type Rejected struct {
 	Attempt string
 	Status  int
 	Reason  string // of our own words; the CRM's may hold a contact's data
+	Other   string // the contact whose record was answered, if not the one that was asked for
 }
 
 func (e *Rejected) Error() string {
 	return fmt.Sprintf("%s: the CRM answered with status %d: %s", e.Attempt, e.Status, e.Reason)
 }
+
+// AnsweredAs returns Other.
+func (e *Rejected) AnsweredAs() string { return e.Other }
 
 // noAnswer describes a call that got no answer. The errors of net/http quote
 // URLs and what the other side sent, so the cause is put in our own words.

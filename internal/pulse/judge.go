@@ -26,7 +26,7 @@ const (
 func judge(r request, a answer) (any, error) {
 	value, isJSON := decode(a.body)
 	text, failed := report(value)
-	text = strings.ToLower(strings.TrimRight(strings.TrimSpace(text), "."))
+	text = normal(text)
 	missing := r.contact && text == "contact not found"
 	unavailable := func(reason string, retryAfter time.Duration) error {
 		return &Unavailable{Attempt: r.attempt, Status: a.status, RetryAfter: retryAfter, Reason: reason}
@@ -92,7 +92,7 @@ func report(value any) (text string, failed bool) {
 		return "", false
 	}
 	text, _ = object["message"].(string)
-	failed = object["success"] == false
+	failed = isNo(object["success"]) || isBad(object["status"]) || isListed(object["errors"])
 	switch reported := object["error"].(type) {
 	case nil:
 	case string:
@@ -110,6 +110,70 @@ func report(value any) (text string, failed bool) {
 		failed = true
 	}
 	return text, failed
+}
+
+// isNo recognises a false in the ways that PHP may write it.
+func isNo(value any) bool {
+	switch value {
+	case false, json.Number("0"), "0", "false":
+		return true
+	}
+	return false
+}
+
+// isBad recognises a status that says that the call failed: HTTP's, or a word.
+func isBad(status any) bool {
+	switch said := status.(type) {
+	case bool:
+		return !said
+	case json.Number:
+		number, err := said.Int64()
+		return err == nil && number >= http.StatusBadRequest
+	case string:
+		switch strings.ToLower(said) {
+		case "error", "fail", "failed", "failure":
+			return true
+		}
+	}
+	return false
+}
+
+// isListed reports errors: as a text, a list, or by field.
+func isListed(errors any) bool {
+	switch listed := errors.(type) {
+	case string:
+		return listed != ""
+	case []any:
+		return len(listed) > 0
+	}
+	return len(asObject(errors)) > 0
+}
+
+// longestReport is how long an answer may be that tells of a failure.
+const longestReport = 4 << 10
+
+// meant returns the status that an answer should have had: some servers say with
+// another one that the token has ended, or that there are too many calls.
+func meant(a answer) int {
+	if len(a.body) > longestReport || a.status == http.StatusUnauthorized || a.status == http.StatusForbidden || isBusy(a.status) {
+		return a.status
+	}
+	value, _ := decode(a.body)
+	text, _ := report(value)
+	switch normal(text) {
+	case "unauthenticated", "invalid_token", "invalid token", "token expired", "token has expired":
+		return http.StatusUnauthorized
+	case "too many attempts", "too many requests":
+		return http.StatusTooManyRequests
+	case "server error", "internal server error", "service unavailable":
+		return http.StatusServiceUnavailable
+	}
+	return a.status
+}
+
+// normal makes one text of the ways in which the CRM may write it.
+func normal(text string) string {
+	return strings.ToLower(strings.TrimRight(strings.TrimSpace(text), "."))
 }
 
 // known repeats an error text of the CRM if it is one that holds no data.

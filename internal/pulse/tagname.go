@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/text/unicode/norm"
+
 	"spillway/internal/contact"
 )
 
@@ -66,7 +68,7 @@ func FindTag(tags []Tag, given string) (id string, err error) {
 			return tag.ID, nil
 		case tag.Name == given:
 			same = append(same, tag.ID)
-		case strings.EqualFold(strings.TrimSpace(tag.Name), given):
+		case SameName(tag.Name, given):
 			folded = append(folded, tag.ID)
 		}
 	}
@@ -77,6 +79,12 @@ func FindTag(tags []Tag, given string) (id string, err error) {
 		return "", &NoSuchTag{Given: given, Found: len(same)}
 	}
 	return same[0], nil
+}
+
+// SameName says that two names of a tag are the same: case, blanks around them,
+// and whether an accent is a character of its own make no difference.
+func SameName(a, b string) bool {
+	return strings.EqualFold(norm.NFC.String(strings.TrimSpace(a)), norm.NFC.String(strings.TrimSpace(b)))
 }
 
 // NoSuchTag reports a setting that names no tag of the CRM, or several. It is a

@@ -60,9 +60,10 @@ func TestAMissingTagIsNotTakenForAMissingContact(t *testing.T) {
 
 func TestATagIsFoundByItsIDOrItsName(t *testing.T) {
 	t.Parallel()
-	tags := []pulse.Tag{{"1", "Member"}, {"2", "member "}, {"3", "Account created"}, {"4", "Twice"}, {"5", "Twice"}, {"6", "7"}, {"7", "Seven"}}
+	tags := []pulse.Tag{{"1", "Member"}, {"2", "member "}, {"3", "Account created"}, {"4", "Twice"}, {"5", "Twice"}, {"6", "7"}, {"7", "Seven"}, {"8", "Käufer „A, B“"}}
 	for given, want := range map[string]string{
 		"1": "1", "Member": "1", "account CREATED": "3", "7": "7", "Seven": "7",
+		"ka\u0308ufer „a, b“": "8",
 	} {
 		id, err := pulse.FindTag(tags, given)
 		require.NoError(t, err, given)

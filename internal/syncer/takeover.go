@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 
 	"spillway/internal/contact"
 )
@@ -17,6 +18,13 @@ const noteOtherContact = "other_contact"
 func isNotFound(err error) bool {
 	refusal, ok := contact.AsRefusal(err)
 	return ok && refusal.Refusal() == codeNotFound
+}
+
+// isMergedInto says that the CRM, asked for another contact, answers this one's
+// record: the two were merged.
+func isMergedInto(err error, id string) bool {
+	var other interface{ AnsweredAs() string }
+	return errors.As(err, &other) && other.AnsweredAs() == id
 }
 
 // store stores a change. A user with the contact's address who belongs to
@@ -38,7 +46,7 @@ func (s *Syncer) store(ctx context.Context, change contact.Change) (contact.Resu
 	switch _, err := s.crm.Contact(ctx, result.OtherContact); {
 	case err == nil:
 		return result, nil
-	case !isNotFound(err):
+	case !isNotFound(err) && !isMergedInto(err, change.ContactID):
 		return contact.Result{}, err
 	}
 	change.Replaces = result.OtherContact

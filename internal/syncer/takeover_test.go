@@ -9,6 +9,7 @@ import (
 
 	"spillway/internal/contact"
 	"spillway/internal/lab/sandbox"
+	"spillway/internal/pulse"
 	"spillway/internal/syncer"
 )
 
@@ -56,6 +57,25 @@ func TestContactTakesTheUserOfOneThatIsGone(t *testing.T) {
 		require.Equal(t, []string{"relinked"}, result.Notes)
 		require.Empty(t, b.stand.Site.UsersByContact("1"))
 		require.Equal(t, `a:1:{i:0;s:1:"9";}`, b.stand.Site.UsersByContact("2")[0].RawTags)
+	}
+}
+
+// A CRM may go on answering for a contact that was merged, with the record of the
+// one that is left.
+func TestContactTakesTheUserOfOneThatWasMergedIntoIt(t *testing.T) {
+	t.Parallel()
+	for into, taken := range map[string]bool{"2": true, "3": false} {
+		b := shared(t)
+		parts := b.parts(t, "k")
+		parts.CRM = faulty{parts.CRM, func() error { return &pulse.Rejected{Other: into} }}
+		result, err := b.pass(t, parts, 2, contact.Update)
+		if !taken {
+			require.Error(t, err)
+			b.requireAnns(t)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, []string{"relinked"}, result.Notes)
 	}
 }
 

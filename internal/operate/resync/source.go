@@ -227,7 +227,7 @@ func Select(all []pulse.Tag, names []string) ([]pulse.Tag, error) {
 // that id.
 func matching(all []pulse.Tag, name string) (matches []pulse.Tag) {
 	for _, tag := range all {
-		if strings.EqualFold(strings.TrimSpace(tag.Name), strings.TrimSpace(name)) {
+		if pulse.SameName(tag.Name, name) {
 			matches = append(matches, tag)
 		}
 	}
