@@ -35,6 +35,14 @@ type console struct {
 
 func (c *console) say(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
 
+// counted says how many of something there are: "1 contact", "2 contacts".
+func counted[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 // json prints a value for programs.
 func (c *console) json(value any) error {
 	encoder := json.NewEncoder(c.out)

@@ -60,7 +60,7 @@ func (s *creationsShowCommand) Run(ctx context.Context, c *console) error {
 		c.say("%d of %d users were created within the last hour.\n", counts.Made, counts.Limit)
 	}
 	if counts.Held > 0 {
-		c.say("%d contacts are held back. See what made the CRM add them, then: spillway creations allow, or drop\n", counts.Held)
+		c.say("Held back: %s. See what made the CRM add them, then: spillway creations allow, or drop\n", counted(counts.Held, "contact"))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func TestCreationsBeyondTheLimitWaitForAPerson(t *testing.T) {
 	settled(1)
 	code, out, _ = call(t, environ, "creations", "drop", "--yes")
 	require.Equal(t, exitOK, code)
-	require.Equal(t, "1 contacts dropped.\n", out)
+	require.Equal(t, "1 contact dropped.\n", out)
 	record, err := contacts.Lookup(t.Context(), contact.Ref{Site: contact.DefaultSite, ID: "11"})
 	require.NoError(t, err)
 	require.Equal(t, pending.Idle, record.State)

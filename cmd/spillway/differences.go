@@ -41,11 +41,18 @@ func tellResult(c *console, done reconciled) {
 		c.say("The contacts without a user are so many that they were counted from the CRM's lists, and not looked at again.\n")
 	}
 	if done.Repair == nil {
-		c.say("Sync them with: spillway reconcile --repair\n")
+		if d := done.Differences; d[reconcile.TagsMissing]+d[reconcile.TagsLeftOver]+d[reconcile.TagsMixed] > 0 {
+			c.say("Sync the users whose tags differ with: spillway reconcile --repair\n")
+		}
+		for _, kind := range []reconcile.Kind{reconcile.WithoutUser, reconcile.ContactGone, reconcile.TwoUsers} {
+			if done.Differences[kind] > 0 {
+				c.say("%s: %s\n", kindTexts[kind], remedies[kind])
+			}
+		}
 		return
 	}
 	left := done.Repair.Left
-	c.say("%d contacts were synced; %d of them are parked.\n", done.Repair.Queued, done.Repair.Parked)
+	c.say("%s synced, %d of them parked.\n", counted(done.Repair.Queued, "contact"), done.Repair.Parked)
 	tellLeftOut(c, left)
 	if left.Total() == 0 {
 		c.say("Nothing differs any more.\n")
@@ -77,14 +84,14 @@ func tellFields(c *console, fields *reconcile.FieldsResult) {
 	}
 }
 
-// remedies say what to do about what a pass does not repair.
+// remedies say what to do about what a plain repair leaves.
 var remedies = map[reconcile.Kind]string{
-	reconcile.TagsMissing:  "Look at one with: spillway contact ID. A plugin of the site may change the tags.",
-	reconcile.TagsLeftOver: "Look at one with: spillway contact ID. A plugin of the site may change the tags.",
-	reconcile.TagsMixed:    "Look at one with: spillway contact ID. A plugin of the site may change the tags.",
-	reconcile.WithoutUser:  "If each of them is to be a user of the site, add --yes-create-users.",
-	reconcile.ContactGone:  "SPILLWAY_DELETED_CONTACTS=clear_tags takes such users' tags; or delete the users.",
-	reconcile.TwoUsers:     "Decide which user the contact belongs to, and take the contact id from the other.",
+	reconcile.TagsMissing:  "look at one with: spillway contact ID; a plugin of the site may change the tags",
+	reconcile.TagsLeftOver: "look at one with: spillway contact ID; a plugin of the site may change the tags",
+	reconcile.TagsMixed:    "look at one with: spillway contact ID; a plugin of the site may change the tags",
+	reconcile.WithoutUser:  "if each of them should become a user of the site, spillway reconcile --repair --yes-create-users",
+	reconcile.ContactGone:  "with SPILLWAY_DELETED_CONTACTS=clear_tags a repair clears such users' tags; or delete the users",
+	reconcile.TwoUsers:     "decide which user the contact belongs to, and take the contact id from the other",
 }
 
 func tellLeftOut(c *console, result reconcile.Result) {

@@ -131,7 +131,7 @@ func tell(c *console, asJSON bool, verb string, done int, missing []string) erro
 			return err
 		}
 	} else {
-		c.say("%d contacts %s.\n", done, verb)
+		c.say("%s %s.\n", counted(done, "contact"), verb)
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("not parked: %v", missing)

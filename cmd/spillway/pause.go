@@ -49,9 +49,9 @@ func setPausedAt(ctx context.Context, c *console, here *installation, several, a
 	case asJSON:
 		return c.json(map[string]any{"paused": pause, "waiting": waiting, "active": stats.Active})
 	case pause:
-		c.say("Paused: %d contacts wait, %d passes under way are finished. Webhooks are still accepted. Go on with: spillway resume\n", waiting, stats.Active)
+		c.say("Paused, with %s waiting; what is under way (%d) is finished. Webhooks are still accepted. Go on with: spillway resume\n", counted(waiting, "contact"), stats.Active)
 	default:
-		c.say("Resumed: %d contacts wait.\n", waiting)
+		c.say("Resumed, with %s waiting.\n", counted(waiting, "contact"))
 	}
 	return nil
 }

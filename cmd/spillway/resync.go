@@ -109,7 +109,7 @@ func (r *resyncCommand) tell(c *console, result resync.Result, err error) error 
 	case interrupted:
 		fmt.Fprintf(c.err, "\nAll %d contacts are queued; the workers go on with them.\n", result.Queued)
 	case err == nil && !r.JSON:
-		c.say("%d contacts queued", result.Queued)
+		c.say("%s queued", counted(result.Queued, "contact"))
 		if result.Earlier > 0 {
 			c.say(" (%d of them before the interruption)", result.Earlier)
 		}

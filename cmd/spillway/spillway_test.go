@@ -213,7 +213,7 @@ func TestParkedContactIsSyncedOnceItsCauseIsMended(t *testing.T) {
 	stand.CRM.Put("5", map[string]any{"email": "five@example.com"}, nil)
 	code, out, errOut := call(t, environ, "parked", "retry", "5")
 	require.Equal(t, exitOK, code, errOut)
-	require.Equal(t, "1 contacts woken.\n", out)
+	require.Equal(t, "1 contact woken.\n", out)
 	ref := contact.Ref{Site: contact.DefaultSite, ID: "5"}
 	require.Eventually(t, func() bool {
 		record, err := contacts.Lookup(t.Context(), ref)
@@ -226,7 +226,7 @@ func TestParkedContactIsSyncedOnceItsCauseIsMended(t *testing.T) {
 
 	code, out, _ = call(t, environ, "parked", "drop", "6")
 	require.Equal(t, exitOK, code)
-	require.Equal(t, "1 contacts dropped.\n", out)
+	require.Equal(t, "1 contact dropped.\n", out)
 	_, out, _ = call(t, environ, "contact", "6")
 	require.Regexp(t, `(?m)UTC  dropped  add \[by the operator\]$`, out)
 }

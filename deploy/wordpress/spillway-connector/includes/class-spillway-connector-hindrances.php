@@ -49,7 +49,7 @@ final class Spillway_Connector_Hindrances {
 		if ( ! is_ssl() && 'local' !== wp_get_environment_type() ) {
 			$found[] = __( 'WordPress does not see HTTPS, and takes application passwords over HTTPS only. If a proxy in front of this site speaks HTTPS, let it send X-Forwarded-Proto, and set $_SERVER[\'HTTPS\'] from it in wp-config.php.', 'spillway-connector' );
 		} elseif ( ! wp_is_application_passwords_available() ) {
-			$found[] = __( 'Application passwords are switched off. Security plugins do that: in Wordfence it is under Login Security, in Solid Security under Settings.', 'spillway-connector' );
+			$found[] = __( 'Application passwords are switched off. Security plugins do that. In Wordfence untick "Disable WordPress application passwords" under All Options; Solid Security has it among its settings of WordPress\'s API.', 'spillway-connector' );
 		}
 		if ( ! self::has_rest() ) {
 			$found[] = __( 'A plugin closes the REST API for visitors. Let it except the routes below spillway/v1.', 'spillway-connector' );
