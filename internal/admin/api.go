@@ -44,17 +44,28 @@ func (d *Dashboard) contact(c echo.Context) error {
 	return c.JSON(http.StatusOK, view)
 }
 
-// syncContact syncs a contact now, whatever state it is in. ?action=add creates
-// the user if there is none; without it the sync is an update.
+// syncContact syncs a contact now, whatever state it is in. The action add, in the
+// query or the body, creates the user if there is none; without an action the sync
+// is an update.
 func (d *Dashboard) syncContact(c echo.Context) error {
 	ref, err := d.ref(c)
 	if err != nil {
 		return err
 	}
+	// A body must not be passed over: what asks for add would get an update.
+	asked := struct {
+		Action string `json:"action" form:"action"`
+	}{}
+	if err := new(echo.DefaultBinder).BindBody(c, &asked); err != nil {
+		return refuse(http.StatusBadRequest, "invalid_body", `the body is not understood: leave it out and write ?action=add, or send JSON such as {"action":"add"}`)
+	}
+	if inQuery := c.QueryParam("action"); inQuery != "" {
+		asked.Action = inQuery
+	}
 	action := contact.Update
-	if asked := c.QueryParam("action"); asked != "" {
+	if asked.Action != "" {
 		var ok bool
-		if action, ok = contact.ParseAction(asked); !ok {
+		if action, ok = contact.ParseAction(asked.Action); !ok {
 			return refuse(http.StatusBadRequest, "unknown_action", "action is one of update_tags, update, add")
 		}
 	}

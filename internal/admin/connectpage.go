@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"net/http"
 	"time"
@@ -59,8 +57,7 @@ func (d *Dashboard) connectForm(c echo.Context) error {
 		return refuse(http.StatusForbidden, "no_password", "without SPILLWAY_ADMIN_PASSWORD no code is taken here: use spillway connect")
 	}
 	right, wait := d.attempts.try(clientOf(c.Request()), func() bool {
-		want, got := sha256.Sum256([]byte(d.Password)), sha256.Sum256([]byte(c.FormValue("password")))
-		return subtle.ConstantTimeCompare(want[:], got[:]) == 1
+		return same(c.FormValue("password"), d.Password)
 	})
 	switch {
 	case wait > 0:

@@ -190,6 +190,20 @@ func TestOperatorSyncsAndRetriesContacts(t *testing.T) {
 	require.JSONEq(t, `{"status":"queued","contact_id":"7","action":"add","coalesced":false}`, body)
 	status, _ = call(t, http.MethodPost, b.url+"/api/v1/contacts/7/sync?action=drop", "")
 	require.Equal(t, http.StatusBadRequest, status)
+	for _, c := range []struct{ kind, body, want string }{
+		{"application/json", `{"action":"add"}`, `"action":"add"`},
+		{"application/json", `{}`, `"action":"update"`},
+		{"application/x-www-form-urlencoded", "action=add", `"action":"add"`},
+		{"application/json", `{"action":`, "invalid_body"},
+		{"text/plain", "add", "invalid_body"},
+	} {
+		response, err := http.Post(b.url+"/api/v1/contacts/7/sync", c.kind, strings.NewReader(c.body)) //nolint:noctx // the server is the test's own
+		require.NoError(t, err)
+		text, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Contains(t, string(text), c.want, c.body)
+	}
 
 	b.park(t, "8")
 	b.park(t, "9")

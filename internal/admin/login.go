@@ -31,7 +31,7 @@ func (d *Dashboard) login(c echo.Context) error {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
 	user, password := User, c.FormValue("password")
-	if d.SitePassword != "" && password == d.SitePassword {
+	if d.SitePassword != "" && same(password, d.SitePassword) {
 		user = d.Site
 	}
 	right, wait := d.try(c.Request(), user, password)

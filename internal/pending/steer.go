@@ -82,7 +82,7 @@ const retryBatch = 200
 
 // RetryParked wakes every contact that is parked at the time of the call, a
 // batch at a time, and returns how many it woke. Contacts that are parked anew
-// meanwhile stay parked.
+// meanwhile stay parked, and one that somebody else woke first is left alone.
 func (c *Contacts) RetryParked(ctx context.Context) (woken int, err error) {
 	for _, q := range c.queues {
 		n, err := c.retryParked(ctx, q)
@@ -115,7 +115,7 @@ func (c *Contacts) retryParked(ctx context.Context, q *queue) (woken int, err er
 			}
 			webhooks = append(webhooks, Webhook{Ref: ref})
 		}
-		answers, _, err := c.submit(ctx, q, byRetry, webhooks)
+		answers, _, err := c.submit(ctx, q, byParked, webhooks)
 		if err != nil {
 			return woken, err
 		}

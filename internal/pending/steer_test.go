@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"spillway/internal/contact"
 	"spillway/internal/lab/pendingtest"
@@ -117,6 +119,24 @@ func TestRetryParkedWakesAllOfThemInBatches(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(n), stats.Pending)
 	require.Zero(t, stats.Parked)
+}
+
+// Two people press the button at once.
+func TestRetryParkedWakesEachContactOnce(t *testing.T) {
+	b := setup(t)
+	const n, people = 4000, 4
+	b.parkAll(t, b.Contacts, n)
+	var woken atomic.Int64
+	group, ctx := errgroup.WithContext(b.ctx)
+	for range people {
+		group.Go(func() error {
+			mine, err := b.RetryParked(ctx)
+			woken.Add(int64(mine))
+			return err
+		})
+	}
+	require.NoError(t, group.Wait())
+	require.EqualValues(t, n, woken.Load())
 }
 
 func TestRetryParkedEndsThoughTheIndexHoldsAContactWithoutARecord(t *testing.T) {

@@ -24,7 +24,8 @@ import (
 // parts of asynq's message  ARGV[6] prefix of the counts  ARGV[7] ms until the
 // sweep looks for a wake-up  ARGV[8] ms for which a contact settles  ARGV[9] the
 // cause: "w" webhooks, "s" a resync (as a webhook, but not counted as one, and
-// now) or "r" a retry (now, and only if there is a record)
+// now), "r" a retry (now, and only if there is a record) or "p" a retry of a
+// contact that is parked still
 // and then for each contact: SITE:ID, an epoch for a new record, two
 // characters and more, the role (empty: none), the request id, the trace (empty:
 // none). The characters are the rank of the action, 0: none; and "1": send the
@@ -49,6 +50,8 @@ import (
 // of a new contact's cost is that of its commands.
 var submitScript = redis.NewScript(clockLua + enqueueLua + countLua + receiptLua + waitLua + `
 local call, sub, by = redis.call, string.sub, ARGV[9]
+local parkedOnly = by == 'p'
+if parkedOnly then by = 'r' end
 local fixed = call('GET', KEYS[5])
 if not fixed then
   call('SET', KEYS[5], ARGV[1])
@@ -78,7 +81,7 @@ for i = 10, #ARGV, 6 do
   if trace ~= '' then put('trace', trace) end
   if by ~= 'r' then put(receipt(gen, rank, id)) end
   if settle > 0 and (epoch or by ~= 'w') then put('last', by == 'w' and now or 0) end
-  if not epoch then
+  if not epoch or (parkedOnly and not rec[3]) then
     if by == 'r' then
       answer, wake = '-', false
     else
@@ -159,6 +162,7 @@ const (
 	byWebhook cause = "w"
 	byResync  cause = "s"
 	byRetry   cause = "r"
+	byParked  cause = "p"
 )
 
 // ranks are the two characters of an action, without and with the mail.
@@ -256,7 +260,7 @@ func (c *Contacts) submit(ctx context.Context, q *queue, by cause, webhooks []We
 		grace.Milliseconds(), c.settle.Milliseconds(), string(by))
 	for i := range webhooks {
 		w := &webhooks[i]
-		if w.Intent.Action == 0 && by != byRetry {
+		if w.Intent.Action == 0 && by != byRetry && by != byParked {
 			return "", nil, fmt.Errorf("recording contact %s: the intent has no action", w.Ref)
 		}
 		what := &ranks[w.Intent.Action][0]
