@@ -121,3 +121,58 @@ add_filter( 'user_has_cap', function ( $all, $asked, $arguments, $user ) {
 	require.Equal(t, "exception", got[1].Error.Code, "%+v", got[1])
 	require.Equal(t, "updated", got[2].Outcome, "%+v", got[2])
 }
+
+// lookups is a plugin whose filters end the request, or throw, while a contact is
+// read or its user is looked for.
+const lookups = `<?php
+function lookups( $value, $text ) {
+	if ( false !== strpos( $text, 'die' ) ) {
+		wp_die( 'Not with this text.' );
+	}
+	if ( false !== strpos( $text, 'redirect' ) ) {
+		wp_redirect( 'https://elsewhere.example.com/' );
+		exit;
+	}
+	if ( false !== strpos( $text, 'throw' ) ) {
+		throw new RuntimeException( 'no' );
+	}
+	return $value;
+}
+add_filter( 'validate_username', 'lookups', 10, 2 );
+add_filter( 'pre_user_description', function ( $text ) {
+	return lookups( $text, $text );
+} );
+add_filter( 'wpf_get_user_id', 'lookups', 10, 2 );
+`
+
+func TestFilterThatEndsOrThrowsInALookUpFailsItsContactAlone(t *testing.T) {
+	t.Parallel()
+	for name, options := range map[string]wptest.Options{"Alone": {}, "BesideWPFusion": {WPFusion: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			options.Plugins = map[string]string{"lookups.php": lookups}
+			site := wptest.Start(t, options)
+			users(t, site, 1, 2)
+			for i, c := range []struct{ what, code string }{{"die", "refused"}, {"redirect", "refused"}, {"throw", "exception"}} {
+				bad := add(10+i, change{"first_name": "New"})
+				bad["user_login"] = "ann" + c.what
+				if options.WPFusion {
+					bad["user_login"], bad["contact_id"] = "ann", c.what
+				}
+				got := send(t, site, update(1, change{"round": c.what}), bad, update(2, change{"round": c.what}))
+				require.Equal(t, "updated", got[0].Outcome, "%+v", got)
+				require.Equal(t, c.code, got[1].Error.Code, "%+v", got)
+				require.Equal(t, "updated", got[2].Outcome, "%+v", got)
+				require.Empty(t, site.UsersByEmail(email(10+i)))
+				if options.WPFusion {
+					continue // It cleans the field itself.
+				}
+				got = send(t, site, update(1, change{"description": "about " + c.what}), update(2, change{"description": "about " + c.what + "s"}), add(20+i, nil))
+				require.Equal(t, c.code, got[0].Error.Code, "%+v", got)
+				require.Equal(t, c.code, got[1].Error.Code, "%+v", got)
+				require.Equal(t, "created", got[2].Outcome, "%+v", got)
+			}
+			requireClean(t, site)
+		})
+	}
+}

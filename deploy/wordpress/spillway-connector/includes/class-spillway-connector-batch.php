@@ -20,6 +20,13 @@ final class Spillway_Connector_Batch {
 	const SECONDS = 10;
 
 	/**
+	 * The contacts' members, by their place in the request.
+	 *
+	 * @var array[]
+	 */
+	private $given;
+
+	/**
 	 * The contacts, by their place in the request. Those that could not be read
 	 * are missing here and have a result already.
 	 *
@@ -32,7 +39,7 @@ final class Spillway_Connector_Batch {
 	 *
 	 * @var string[]
 	 */
-	private $ids = array();
+	private $ids;
 
 	/**
 	 * When the request has worked long enough.
@@ -98,7 +105,7 @@ final class Spillway_Connector_Batch {
 	private $fusion;
 
 	/**
-	 * Reads the contacts of a request.
+	 * Takes the contacts of a request.
 	 *
 	 * @param array[]                  $contacts The contacts' members; each has a contact_id.
 	 * @param Spillway_Connector_Roles $roles    The roles that may be given.
@@ -119,14 +126,8 @@ final class Spillway_Connector_Batch {
 		$this->observer  = new Spillway_Connector_Observer( $this->directory, $user, $roles, $reach, $this->tags, $this->fusion );
 
 		$this->login_format = $logins;
-		foreach ( $contacts as $place => $data ) {
-			$this->ids[ $place ] = $data['contact_id'];
-			try {
-				$this->contacts[ $place ] = Spillway_Connector_Contact::read( $data['contact_id'], $data );
-			} catch ( Spillway_Connector_Failure $failure ) {
-				$this->ledger->fail( $place, $data['contact_id'], $failure );
-			}
-		}
+		$this->given        = $contacts;
+		$this->ids          = wp_list_pluck( $contacts, 'contact_id' );
 	}
 
 	/**
@@ -169,7 +170,8 @@ final class Spillway_Connector_Batch {
 	}
 
 	/**
-	 * Works while WP Fusion calls no CRM and what hooks do harms one contact alone.
+	 * Reads the contacts and works on them, while WP Fusion calls no CRM and what
+	 * hooks do harms one contact alone.
 	 *
 	 * @param callable $work Gets what each contact finds around it.
 	 */
@@ -185,12 +187,29 @@ final class Spillway_Connector_Batch {
 		$ends         = new Spillway_Connector_Ends( ob_get_level() - 1 );
 		$surroundings = new Spillway_Connector_Surroundings();
 		try {
+			$this->read( $surroundings );
 			$work( $surroundings );
 		} finally {
 			$surroundings->leave();
 			$ends->leave();
 			if ( null !== $this->fusion ) {
 				$this->fusion->unmute();
+			}
+		}
+	}
+
+	/**
+	 * Reads the contacts. Cleaning their values asks filters of other plugins.
+	 *
+	 * @param Spillway_Connector_Surroundings $surroundings What each contact finds around it.
+	 */
+	private function read( Spillway_Connector_Surroundings $surroundings ) {
+		foreach ( $this->given as $place => $data ) {
+			try {
+				$this->contacts[ $place ] = Spillway_Connector_Contact::read( $this->ids[ $place ], $data );
+			} catch ( Throwable $thrown ) {
+				$this->ledger->fail( $place, $this->ids[ $place ], Spillway_Connector_Failure::from_throwable( $thrown ) );
+				$surroundings->restore();
 			}
 		}
 	}
@@ -251,6 +270,7 @@ final class Spillway_Connector_Batch {
 			try {
 				$round = $this->lock( $this->waiting(), $stuck );
 				$this->directory->load( array_intersect_key( $this->contacts, array_flip( $round ) ), $this->fusion );
+				$surroundings->restore();
 			} catch ( Spillway_Connector_Failure $failure ) {
 				foreach ( $this->waiting() as $place ) {
 					$this->ledger->fail( $place, $this->ids[ $place ], $failure );
@@ -303,8 +323,17 @@ final class Spillway_Connector_Batch {
 	private function lock( array $waiting, $stuck ) {
 		$names = array();
 		foreach ( $waiting as $place ) {
-			$names[ $place ] = $this->lock_names( $this->contacts[ $place ] );
+			try {
+				$names[ $place ] = $this->lock_names( $this->contacts[ $place ] );
+			} catch ( Throwable $thrown ) {
+				// Filters of other plugins have a say in logins.
+				$this->ledger->fail( $place, $this->ids[ $place ], Spillway_Connector_Failure::from_throwable( $thrown ) );
+			}
 		}
+		if ( array() === $names ) {
+			return array();
+		}
+		$waiting = array_keys( $names );
 		if ( $stuck ) {
 			$first = reset( $waiting );
 			if ( ! $this->locks->wait( $names[ $first ], $this->deadline - microtime( true ) ) ) {

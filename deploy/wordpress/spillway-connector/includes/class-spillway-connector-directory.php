@@ -29,6 +29,13 @@ final class Spillway_Connector_Directory {
 	private $by_email = array();
 
 	/**
+	 * What the site's own code threw when it was asked for the user, by contact id.
+	 *
+	 * @var Throwable[]
+	 */
+	private $thrown = array();
+
+	/**
 	 * Looks the contacts up and primes WordPress's caches with their users.
 	 *
 	 * WordPress has an index on addresses and none on meta values: a contact id
@@ -46,8 +53,9 @@ final class Spillway_Connector_Directory {
 	public function load( array $contacts, $fusion ) {
 		$this->by_contact = array();
 		$this->by_email   = array();
+		$this->thrown     = array();
 		$this->load_emails( array_filter( wp_list_pluck( $contacts, 'email' ) ) );
-		$claimed = null === $fusion ? array() : array_filter( array_map( array( $fusion, 'claimed' ), array_unique( wp_list_pluck( $contacts, 'id', 'id' ) ) ) );
+		$claimed = null === $fusion ? array() : $this->claimed( $contacts, $fusion );
 		$this->prime( array_merge( array_values( $this->by_email ), array_values( $claimed ) ) );
 		foreach ( $claimed as $contact_id => $user_id ) {
 			$user = get_userdata( $user_id );
@@ -62,7 +70,7 @@ final class Spillway_Connector_Directory {
 			if ( isset( $this->by_contact[ $contact->id ] ) && isset( $claimed[ $contact->id ] ) ) {
 				continue;
 			}
-			if ( $user_id > 0 && get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true ) === $contact->id ) {
+			if ( $user_id > 0 && Spillway_Connector_User::carried( $user_id ) === $contact->id ) {
 				$this->by_contact[ $contact->id ][ $user_id ] = $email;
 			} else {
 				$ids[] = $contact->id;
@@ -77,8 +85,12 @@ final class Spillway_Connector_Directory {
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @return int Zero without one.
+	 * @throws Throwable When the site's own code threw as it was asked.
 	 */
 	public function find( Spillway_Connector_Contact $contact ) {
+		if ( isset( $this->thrown[ $contact->id ] ) ) {
+			throw $this->thrown[ $contact->id ];
+		}
 		$email = strtolower( $contact->email );
 		if ( ! empty( $this->by_contact[ $contact->id ] ) ) {
 			$users = $this->by_contact[ $contact->id ];
@@ -103,7 +115,7 @@ final class Spillway_Connector_Directory {
 			return;
 		}
 		$email      = strtolower( $user->user_email );
-		$contact_id = (string) get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
+		$contact_id = Spillway_Connector_User::carried( $user_id );
 		if ( '' !== $contact_id ) {
 			$this->by_contact[ $contact_id ][ $user_id ] = $email;
 		}
@@ -133,6 +145,25 @@ final class Spillway_Connector_Directory {
 		clean_user_cache( $user_id );
 		wp_cache_delete( $user_id, 'users' );
 		wp_cache_delete( $user_id, 'user_meta' );
+	}
+
+	/**
+	 * The users that the site's own code names.
+	 *
+	 * @param Spillway_Connector_Contact[] $contacts The contacts.
+	 * @param Spillway_Connector_Fusion    $fusion   WP Fusion.
+	 * @return int[] By contact id.
+	 */
+	private function claimed( array $contacts, Spillway_Connector_Fusion $fusion ) {
+		$claimed = array();
+		foreach ( array_unique( wp_list_pluck( $contacts, 'id' ) ) as $id ) {
+			try {
+				$claimed[ $id ] = $fusion->claimed( $id );
+			} catch ( Throwable $thrown ) {
+				$this->thrown[ $id ] = $thrown;
+			}
+		}
+		return array_filter( $claimed );
 	}
 
 	/**

@@ -143,8 +143,8 @@ final class Spillway_Connector_Ledger {
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 */
 	public function store( $place, Spillway_Connector_Contact $contact ) {
-		$user_id = $this->directory->find( $contact );
 		try {
+			$user_id                 = $this->directory->find( $contact );
 			$this->results[ $place ] = $this->user->settled( $contact, $user_id );
 		} catch ( Throwable $thrown ) {
 			$this->fail( $place, $contact->id, Spillway_Connector_Failure::from_throwable( $thrown ) );
