@@ -19,9 +19,10 @@ var protectedRules = []rule{
 			"WP_Capabilities", "Wp_User_Level", "Session_Tokens", "SPILLWAY_unconfirmed", "_Application_Passwords",
 			// And without accents or what is invisible; WordPress drops backslashes.
 			"wp_cápabilities", "séssion_tokens", "wp_capa\u200bbilities", "ｗｐ_capabilities", `wp_\capabilities`, "wp_capabilities ", "",
+			"wp_capa\u05b0bilities", "wp_capa\u0656bilities",
 			// Second factors, and what else lets a person in.
 			"_two_factor_totp_key", "_two_factor_enabled_providers", "_new_email", "wfls-secret", "googleauthenticator_secret",
-			"wp_2fa_totp_key", "mo2f_configured_2FA_method", "itsec_two_factor", "openid-connect-generic-subject-identity",
+			"wp_2fa_totp_key", "mo2f_configured_2FA_method", "itsec_two_factor", "openid-connect-generic-subject-identity", "rsssl_two_fa_status_email", "_wtlwp_token",
 			strings.Repeat("x", 256),
 		}
 		for _, value := range []any{"2020-01-02 03:04:05", []string{"administrator"}} {
@@ -42,7 +43,7 @@ var protectedRules = []rule{
 	{"OtherKeysAreStoredAsTheyAre", func(s *trial) {
 		fields := object{}
 		for _, key := range []string{
-			"Company Name", "address.city", "über", "mepr-address:one", "会社名", "Straße", "prénom", "N° client", "_billing_phone", "100", "a/b?c=d&e", `it's "x"`,
+			"Company Name", "address.city", "über", "mepr-address:one", "会社名", "ที่อยู่", "नाम", "Straße", "prénom", "N° client", "_billing_phone", "100", "a/b?c=d&e", `it's "x"`,
 		} {
 			fields[key] = "of " + key
 		}
@@ -65,9 +66,9 @@ var protectedRules = []rule{
 	}},
 	{"StaffKeepsPrivateKeys", func(s *trial) {
 		p, id := s.user("administrator")
-		fields := object{"_billing_phone": "1", "＿x": "2", "billing_phone": "3"}
+		fields := object{"_billing_phone": "1", "＿x": "2", "ﹰ_x": "4", "billing_phone": "3"}
 		updated := s.expect("updated", p.update(object{"fields": fields}))
-		require.ElementsMatch(s, []string{"field_refused:_billing_phone", "field_refused:＿x"}, updated.Notes)
+		require.ElementsMatch(s, []string{"field_refused:_billing_phone", "field_refused:＿x", "field_refused:ﹰ_x"}, updated.Notes)
 		user := s.stored(id)
 		require.Empty(s, s.text(user, "_billing_phone"))
 		require.Equal(s, "3", s.text(user, "billing_phone"))

@@ -43,10 +43,18 @@ final class Spillway_Connector_Protected {
 		'pulsetech_contact_id$',
 		'pulsetech_tags$',
 		// Second factors.
-		'two_factor',
+		'two_fa',
 		'two-factor',
 		'twofactor',
+		'two_step',
+		'second_factor',
 		'2fa',
+		'2step',
+		'^mfa_',
+		'_mfa_',
+		'^otp_',
+		'_otp',
+		'hotp_',
 		'^tfa_',
 		'_tfa_',
 		'totp',
@@ -57,12 +65,16 @@ final class Spillway_Connector_Protected {
 		'authy',
 		'backup_code',
 		'recovery_code',
+		'yubikey',
+		'fido2',
 		'^wfls',
 		'^mo2f',
 		'itsec',
 		'^icwp',
 		'secupress',
 		'loginizer',
+		'rsssl',
+		'cerber',
 		'^defender',
 		'^wpdef',
 		'rublon',
@@ -73,14 +85,27 @@ final class Spillway_Connector_Protected {
 		'saml',
 		'social_login',
 		'social_id',
+		'linked_accounts',
+		'^sso_',
+		'_sso_',
+		'ldap',
+		'jwt',
 		'^wpcom_user',
 		'autologin',
 		'auto_login',
 		'magic_login',
 		'magic_link',
 		'passwordless',
+		'wtlwp',
 		'login_token',
 		'login_key',
+		'login_hash',
+		'access_token',
+		'refresh_token',
+		'api_key',
+		'api_secret',
+		'consumer_key',
+		'consumer_secret',
 		'activation_key',
 		'password_reset',
 		'reset_pass',
@@ -93,11 +118,30 @@ final class Spillway_Connector_Protected {
 	const ACCENTED = '/^[\x{c0}-\x{24f}\x{1e00}-\x{1eff}]$/u';
 
 	/**
-	 * What may stand for up to four characters, or for none: wide, round and small
-	 * letters, ligatures, marks, signs, and what is invisible. Letters of other
-	 * scripts stand for themselves.
+	 * Letters with accents that may stand for more than the letter below: ü is a y
+	 * in Northern Europe.
 	 */
-	const SIGN = '/^[\p{Latin}\p{Common}\p{Inherited}\p{C}]$/u';
+	const ALSO = array(
+		'ß' => array( 's', 'ss' ),
+		'ü' => array( 'u', 'y' ),
+		'Ü' => array( 'u', 'y' ),
+		'ű' => array( 'u', 'y' ),
+		'Ű' => array( 'u', 'y' ),
+	);
+
+	/**
+	 * What may stand for up to four characters, or for none: wide, round and small
+	 * letters, ligatures, signs and numbers of any script, and what is invisible.
+	 * Letters of other scripts stand for themselves, but for the forms of Arabic
+	 * that are a mark with nothing under it, and for letters that modify others.
+	 */
+	const SIGN = '/^[\p{Latin}\p{Common}\p{Inherited}\p{C}\p{N}\p{P}\p{S}\p{Lm}\x{fb50}-\x{fdff}\x{fe70}-\x{feff}]$/u';
+
+	/**
+	 * Marks on letters of other scripts, such as Hebrew's points: they stand for
+	 * nothing.
+	 */
+	const MARK = '/^\p{M}$/u';
 
 	/**
 	 * What includes() has found, by key.
@@ -127,7 +171,11 @@ final class Spillway_Connector_Protected {
 	 * @return bool
 	 */
 	public static function is_private( $key ) {
-		return 1 === preg_match( '/^\s*(_|[^\x00-\x7f\p{L}])/u', $key );
+		$first = mb_substr( ltrim( $key ), 0, 1 );
+		if ( strlen( $first ) < 2 ) {
+			return '_' === $first;
+		}
+		return ! preg_match( '/^\p{L}$/u', $first ) || ( preg_match( self::SIGN, $first ) && ! preg_match( '/^\p{Latin}$/u', $first ) );
 	}
 
 	/**
@@ -201,7 +249,9 @@ final class Spillway_Connector_Protected {
 	private static function meanings( $letter, $text ) {
 		$plain = array( $letter );
 		if ( preg_match( self::ACCENTED, $letter ) ) {
-			$plain = 'ß' === $letter ? array( 's', 'ss' ) : array( self::without_accent( $letter ) );
+			$plain = isset( self::ALSO[ $letter ] ) ? self::ALSO[ $letter ] : array( self::without_accent( $letter ) );
+		} elseif ( preg_match( self::MARK, $letter ) && ! preg_match( self::SIGN, $letter ) ) {
+			return array( '' );
 		}
 		if ( '' === $plain[0] || ( strlen( $plain[0] ) > 1 && preg_match( self::SIGN, $letter ) && ! preg_match( self::ACCENTED, $letter ) ) ) {
 			$plain = array_map(
