@@ -36,6 +36,12 @@ foreach ( array(
 	'bbp_moderator'   => array( 'spectate', 'moderate', 'edit_others_topics' ),
 	'bp_manager'      => array( 'read', 'bp_moderate' ),
 	'connected'       => array( 'read', 'spillway_store_contacts' ),
+	'crm_manager'     => array( 'read', 'fcrm_manage_contacts' ),
+	'forms_editor'    => array( 'read', 'gravityforms_edit_forms' ),
+	'booker'          => array( 'read', 'Manage-Bookings' ),
+	'translator'      => array( 'read', 'loco_admin' ),
+	'role_editor'     => array( 'read', 'ure_edit_roles' ),
+	'ticket_holder'   => array( 'read', 'view_ticket', 'create_ticket', 'access_edit_guides' ),
 	'bbp_participant' => array( 'spectate', 'participate', 'publish_topics', 'edit_topics', 'publish_replies', 'edit_replies', 'assign_topic_tags' ),
 	'student'         => array( 'read', 'level_0', 'view_courses', 'read_private_posts' ),
 	'gold'            => array( 'read', 'access_s2member_level1', 'mepr-active', 'download_file' ),
@@ -60,7 +66,7 @@ func TestStaffIsWhoeverCanDoMoreThanAMember(t *testing.T) {
 		contact["user_pass"], contact["role"], contact["tags"] = "Taken-over-1", "customer", []string{"7"}
 		return contact, login
 	}
-	for i, role := range []string{"editor", "author", "contributor", "keeper", "clerk", "store_keeper", "teacher", "group_leader", "bbp_moderator", "bp_manager", "connected"} {
+	for i, role := range []string{"editor", "author", "contributor", "keeper", "clerk", "store_keeper", "teacher", "group_leader", "bbp_moderator", "bp_manager", "connected", "crm_manager", "forms_editor", "booker", "translator", "role_editor"} {
 		id := 100 + i
 		contact, login := taking(id, role)
 		got := expect(t, site, "updated", contact)
@@ -77,7 +83,7 @@ func TestStaffIsWhoeverCanDoMoreThanAMember(t *testing.T) {
 		skipped := expect(t, site, "skipped", stranger)
 		require.Equal(t, []string{"other_contact"}, skipped.Notes, role)
 	}
-	for i, role := range []string{"subscriber", "customer", "student", "gold", "bbp_participant"} {
+	for i, role := range []string{"subscriber", "customer", "student", "gold", "bbp_participant", "ticket_holder"} {
 		id := 200 + i
 		contact, login := taking(id, role)
 		got := expect(t, site, "updated", contact)
@@ -96,7 +102,7 @@ func TestRolesThatGetTheirRightsFromAFilterAreNotGiven(t *testing.T) {
 			t.Parallel()
 			site := startShop(t, options)
 			users(t, site, 1, 1)
-			for i, role := range []string{"keeper", "clerk", "store_keeper", "connected", "spillway"} {
+			for i, role := range []string{"keeper", "clerk", "store_keeper", "connected", "role_editor", "spillway"} {
 				contact := add(10+i, nil)
 				contact["role"] = role
 				update := update(1, nil)

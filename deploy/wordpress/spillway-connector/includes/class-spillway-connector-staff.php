@@ -52,6 +52,10 @@ final class Spillway_Connector_Staff {
 		'manage_network_plugins',
 		'manage_network_themes',
 		'manage_woocommerce',
+		'edit_roles',
+		'create_roles',
+		'ure_edit_roles',
+		'ure_create_roles',
 		'spillway_store_contacts',
 	);
 
@@ -63,15 +67,18 @@ final class Spillway_Connector_Staff {
 
 	/**
 	 * The names of what goes beyond a member, whichever plugin they are of:
-	 * "edit_courses", "manage_bookings", "delete_others_topics", "level_1".
+	 * "edit_courses", "manage-bookings", "delete_others_topics", "level_1", also
+	 * with the plugin's name before the verb: "gravityforms_edit_forms",
+	 * "loco_admin". Names that begin like "view_" or "access_" speak of what a
+	 * person may see.
 	 */
-	const BEYOND_A_MEMBER = '/^(activate|create|customize|delete|edit|export|import|install|list|manage|moderate|promote|publish|remove|switch|unfiltered|update|upload)(_|$)|_(others|moderate)(_|$)|^level_([1-9]|10)$|^(group_leader|keep_gate|spillway_store_contacts)$/';
+	const BEYOND_A_MEMBER = '/^(?!(?:access|download|get|read|see|view)[_\W])(?:.+[_\W])?(?:activate|admin|approve|create|customize|delete|edit|export|full_access|import|install|manage|moderate|others|promote|publish|remove|unfiltered|update)(?:[_\W]|$)|^(?:list|switch|upload)(?:[_\W]|$)|^level_(?:[1-9]|10)$|^(?:group_leader|keep_gate|spillway_store_contacts)$/i';
 
 	/**
 	 * What looks like that, and is a member's own: the topics and replies of
-	 * bbPress, and whatever is named so.
+	 * bbPress, the tickets of a help desk, and whatever is named so.
 	 */
-	const A_MEMBERS_OWN = '/^(edit|publish)_(topics|replies)$|_own(_|$)/';
+	const A_MEMBERS_OWN = '/^(edit|publish)_(topics|replies)$|^create_ticket$|_own(_|$)/';
 
 	/**
 	 * Whether a user is staff somewhere: on this site, or on any other of its
