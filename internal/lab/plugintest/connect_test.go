@@ -56,6 +56,12 @@ func TestConnectMakesAUserThatCanDoNothingElse(t *testing.T) {
 	require.NoError(t, status(t, wp, func(o *site.Options) { o.User, o.AppPassword = given.User, given.Password }))
 	require.JSONEq(t, `[["spillway"],""]`, wp.PHP(`$user = get_user_by( 'login', 'spillway-2' ); echo wp_json_encode( array( $user->roles, $user->user_email ) );`))
 
+	// A user with the role and a right of its own beside it is not used.
+	wp.PHP(`
+$id = wp_insert_user( array( 'user_login' => 'aide', 'user_pass' => 'x', 'role' => 'spillway' ) );
+get_user_by( 'id', $id )->add_cap( 'manage_options' );
+update_option( 'spillway_connector_user', $id );`)
+
 	// The same user serves the next code.
 	again, err := exchange(t, codeIn(t, press(wp, "admin", "connect", "")), false)
 	require.NoError(t, err)

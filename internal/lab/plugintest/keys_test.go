@@ -146,3 +146,26 @@ global $wpdb;
 echo implode( ' ', $wpdb->get_col( "SELECT meta_key FROM $wpdb->usermeta WHERE meta_value = '666'" ) );`)
 	require.Empty(t, strings.TrimSpace(found))
 }
+
+func TestHookThatStaysOnAnotherSiteOfTheNetworkMovesNothingThere(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Multisite: true, Plugins: map[string]string{"stays.php": `<?php
+foreach ( array( 'user_register', 'profile_update' ) as $hook ) {
+	add_action( $hook, function () {
+		get_option( 'stays' ) && switch_to_blog( 2 );
+	} );
+}`}})
+	users(t, site, 1, 1)
+	site.PHP(`update_option( 'stays', 1 );`)
+	created, updated := add(2, nil), update(1, change{"user_url": "https://example.com/"})
+	created["tags"], updated["tags"] = []string{"7"}, []string{"8"}
+	created["role"], updated["role"] = "customer", "customer"
+	got := send(t, site, created, updated)
+	require.Equal(t, "created", got[0].Outcome, "%+v", got)
+	require.Equal(t, "updated", got[1].Outcome, "%+v", got)
+	require.Equal(t, "customer customer", got[0].Role+" "+got[1].Role)
+	require.Equal(t, []string{"7"}, meta(t, site, 2, "wp_pulsetech_tags"))
+	require.Equal(t, []string{"8"}, meta(t, site, 1, "wp_pulsetech_tags"))
+	require.Empty(t, site.PHP(`global $wpdb; echo implode( ' ', $wpdb->get_col( "SELECT meta_key FROM $wpdb->usermeta WHERE user_id > 3 AND meta_key LIKE 'wp\\_2\\_%'" ) );`))
+	requireClean(t, site)
+}

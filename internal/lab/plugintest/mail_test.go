@@ -25,6 +25,38 @@ add_filter( 'pre_wp_mail', function ( $done, $mail ) {
 }, 20, 2 );
 `
 
+// mailService is a plugin with a wp_mail() of its own, as mail services have, beside
+// one that sends.
+const mailService = `<?php
+function wp_mail( $to, $subject, $message, $headers = '', $attachments = array() ) {
+	$mail = apply_filters( 'wp_mail', compact( 'to', 'subject', 'message', 'headers', 'attachments' ) );
+	if ( '' !== $mail['to'] ) {
+		file_put_contents( WP_CONTENT_DIR . '/sent', $mail['to'] . ' ' . $mail['subject'] . "\n", FILE_APPEND );
+	}
+	return '' !== $mail['to'];
+}
+add_action( 'user_register', function ( $user_id ) {
+	wp_mail( get_userdata( $user_id )->user_email, 'Welcome', 'Hello' );
+} );
+add_filter( 'wp_new_user_notification_email', function ( $mail ) {
+	$mail['subject'] = 'Login';
+	return $mail;
+} );
+`
+
+func TestMailsOfAnotherWPMailAreHeldBack(t *testing.T) {
+	t.Parallel()
+	site := wptest.Start(t, wptest.Options{Plugins: map[string]string{"mail-service.php": mailService}})
+	told := add(2, nil)
+	told["notify"] = true
+	for i, a := range send(t, site, add(1, nil), told) {
+		require.Equal(t, "created", a.Outcome, "%d: %+v", i, a)
+		require.Empty(t, a.Notes)
+	}
+	require.Equal(t, email(2)+" Welcome\n"+email(2)+" Login\n", site.PHP(`echo file_get_contents( WP_CONTENT_DIR . '/sent' );`))
+	requireClean(t, site)
+}
+
 // notified creates contact 1 with a mail.
 func notified() change {
 	contact := add(1, nil)

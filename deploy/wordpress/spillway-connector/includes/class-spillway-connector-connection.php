@@ -154,7 +154,7 @@ final class Spillway_Connector_Connection {
 	 * @return bool
 	 */
 	private static function is_ours( WP_User $user ) {
-		return array( Spillway_Connector_Rights::ROLE ) === array_values( $user->roles );
+		return array( Spillway_Connector_Rights::ROLE ) === array_keys( array_filter( $user->caps ) ) && ! ( is_multisite() && is_super_admin( $user->ID ) );
 	}
 
 	/**

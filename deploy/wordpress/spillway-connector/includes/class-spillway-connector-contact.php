@@ -173,6 +173,10 @@ final class Spillway_Connector_Contact {
 		$contact->generated  = self::flag( $data, 'generated_pass' );
 		$contact->notify     = self::flag( $data, 'notify' );
 
+		if ( '' !== $contact->password && ! Spillway_Connector_Password::logs_in( $contact->password ) ) {
+			$contact->password = '';
+			$contact->notes[]  = Spillway_Connector_Fields::kept( 'user_pass' );
+		}
 		$contact->created_tag = self::text( $data, 'created_tag' );
 		foreach ( array( 'applied_tags', 'removed_tags' ) as $member ) {
 			$contact->$member = isset( $data[ $member ] ) ? self::texts( $data[ $member ], $member ) : array();
@@ -189,7 +193,9 @@ final class Spillway_Connector_Contact {
 			}
 			$raw = isset( $data['raw'] ) ? self::texts( $data['raw'], 'raw' ) : array();
 
-			list( $contact->fields, $contact->notes ) = Spillway_Connector_Fields::accept( $data['fields'], $raw );
+			list( $contact->fields, $notes ) = Spillway_Connector_Fields::accept( $data['fields'], $raw );
+
+			$contact->notes = array_merge( $contact->notes, $notes );
 			if ( '' === $contact->role && isset( $data['fields']['role'] ) ) {
 				$contact->role = self::first_text( $data['fields']['role'] );
 			}

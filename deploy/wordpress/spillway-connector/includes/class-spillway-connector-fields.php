@@ -47,7 +47,8 @@ final class Spillway_Connector_Fields {
 				continue;
 			}
 			$value = self::value( $value );
-			if ( isset( self::RECORD[ $key ] ) && is_array( $value ) ) {
+			if ( is_array( $value ) && ( isset( self::RECORD[ $key ] ) || in_array( $key, Spillway_Connector_Profile::NAMES, true ) ) ) {
+				// WordPress takes texts alone there, and dies of a list.
 				$value = implode( ', ', $value );
 			}
 			$empty = '' === $value || array() === $value;
@@ -351,7 +352,22 @@ final class Spillway_Connector_Fields {
 			return true;
 		}
 		$cleaned = self::cleaned( $column, wp_slash( $value ) );
-		return mb_strlen( $cleaned ) <= self::RECORD[ $column ] && ( '' !== $cleaned || '' === $value );
+		return mb_strlen( $cleaned ) <= self::RECORD[ $column ] && ( '' !== $cleaned || '' === $value ) && self::held( $column, $cleaned ) === $cleaned;
+	}
+
+	/**
+	 * What a column of the user record can hold of a value. Tables of old sites
+	 * know no emoji and not all Chinese characters, and WordPress refuses the whole
+	 * record because of one.
+	 *
+	 * @param string $column The column.
+	 * @param string $value  The value.
+	 * @return string
+	 */
+	public static function held( $column, $value ) {
+		global $wpdb;
+		$held = $wpdb->strip_invalid_text_for_column( $wpdb->users, $column, $value );
+		return is_string( $held ) ? $held : $value;
 	}
 
 	/**

@@ -129,12 +129,15 @@ final class Spillway_Connector_Insertion {
 	 */
 	public static function record( Spillway_Connector_Contact $contact ) {
 		$record = array( 'user_email' => '' === $contact->new_email() ? $contact->email : $contact->new_email() );
-		foreach ( array( 'first_name', 'last_name', 'nickname', 'display_name', 'user_url', 'user_nicename' ) as $key ) {
+		foreach ( array( 'first_name', 'last_name', 'nickname' ) as $key ) {
+			$record[ $key ] = Spillway_Connector_Fields::held( 'display_name', $contact->field( $key ) );
+		}
+		foreach ( array( 'display_name', 'user_url', 'user_nicename' ) as $key ) {
 			if ( '' !== $contact->field( $key ) && Spillway_Connector_Fields::fits( $key, $contact->field( $key ) ) ) {
 				$record[ $key ] = $contact->field( $key );
 			}
 		}
-		return $record;
+		return array_filter( $record, 'strlen' );
 	}
 
 	/**

@@ -155,13 +155,14 @@ final class Spillway_Connector_Logins {
 	}
 
 	/**
-	 * Whether a user has a login. The database is asked, not the object cache.
+	 * Whether a user has a login, or has it as the address: who types that means
+	 * the user with the address. The database is asked, not the object cache.
 	 *
 	 * @param string $login The login.
 	 * @return bool
 	 */
 	private function is_taken( $login ) {
 		global $wpdb;
-		return (bool) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_login = %s LIMIT 1", $login ) );
+		return (bool) $wpdb->get_var( $wpdb->prepare( "SELECT ID FROM {$wpdb->users} WHERE user_login = %s OR user_email = %s LIMIT 1", $login, $login ) );
 	}
 }

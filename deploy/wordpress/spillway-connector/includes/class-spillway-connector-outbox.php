@@ -21,6 +21,11 @@ final class Spillway_Connector_Outbox {
 	const HOOKS = array( 'wp_mail_content_type', 'wp_mail_charset', 'wp_mail_from', 'wp_mail_from_name', 'phpmailer_init', 'wp_mail_failed', 'wp_mail_succeeded' );
 
 	/**
+	 * The recipient of a mail that goes nowhere.
+	 */
+	const TO_NOBODY = '';
+
+	/**
 	 * The mails held: what WordPress was to send, and the hooks by name.
 	 *
 	 * @var array[]
@@ -41,6 +46,9 @@ final class Spillway_Connector_Outbox {
 	public function open() {
 		$this->senders = self::swap( 'pre_wp_mail', null );
 		add_filter( 'pre_wp_mail', array( $this, 'hold' ), PHP_INT_MAX, 2 );
+		if ( self::has_another_function() ) {
+			add_filter( 'wp_mail', array( $this, 'empty' ), PHP_INT_MAX );
+		}
 		add_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
 		add_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
 	}
@@ -56,6 +64,9 @@ final class Spillway_Connector_Outbox {
 		if ( null !== $done || Spillway_Connector_Ends::is_dying() ) {
 			return $done;
 		}
+		if ( self::TO_NOBODY === $mail['to'] ) {
+			return true; // It is held already.
+		}
 		$hooks = array();
 		foreach ( self::HOOKS as $name ) {
 			$hooks[ $name ] = isset( $GLOBALS['wp_filter'][ $name ] ) ? clone $GLOBALS['wp_filter'][ $name ] : null;
@@ -65,12 +76,38 @@ final class Spillway_Connector_Outbox {
 	}
 
 	/**
+	 * Holds a mail back where a plugin has a wp_mail() of its own, as those of mail
+	 * services do. Most of them ask this filter and not the other. What they send
+	 * then is for nobody, as WP Fusion does it.
+	 *
+	 * @param array $mail What is to be sent.
+	 * @return array
+	 */
+	public function empty( $mail ) {
+		if ( Spillway_Connector_Ends::is_dying() ) {
+			return $mail;
+		}
+		$this->hold( null, $mail );
+		return array( 'to' => self::TO_NOBODY ) + (array) $mail;
+	}
+
+	/**
+	 * Whether wp_mail() is a plugin's.
+	 *
+	 * @return bool
+	 */
+	private static function has_another_function() {
+		return 0 !== strpos( wp_normalize_path( (string) ( new ReflectionFunction( 'wp_mail' ) )->getFileName() ), wp_normalize_path( ABSPATH . WPINC ) );
+	}
+
+	/**
 	 * Lets mails go again, those that are held apart.
 	 *
 	 * @return array[] The mails held, for send().
 	 */
 	public function close() {
 		remove_filter( 'pre_wp_mail', array( $this, 'hold' ), PHP_INT_MAX );
+		remove_filter( 'wp_mail', array( $this, 'empty' ), PHP_INT_MAX );
 		remove_filter( 'send_email_change_email', '__return_false', PHP_INT_MAX );
 		remove_filter( 'send_password_change_email', '__return_false', PHP_INT_MAX );
 		$added = self::swap( 'pre_wp_mail', $this->senders );

@@ -108,6 +108,18 @@ final class Spillway_Connector_Password {
 	}
 
 	/**
+	 * Whether WordPress lets anybody log in with a password. Its form takes the
+	 * spaces around it away, and instead of hashing more than 4096 bytes it stores
+	 * what fits no password.
+	 *
+	 * @param string $password The password as a person types it.
+	 * @return bool
+	 */
+	public static function logs_in( $password ) {
+		return '' !== trim( $password ) && strlen( self::as_typed( $password ) ) <= 4096;
+	}
+
+	/**
 	 * Remembers that an unconfirmed user has logged in: from then on the
 	 * password is the person's own and must not be replaced.
 	 *

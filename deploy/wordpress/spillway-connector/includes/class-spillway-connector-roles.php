@@ -92,6 +92,7 @@ final class Spillway_Connector_Roles {
 	 * @param string $slug    Slug of the role, from decide().
 	 */
 	public function give( $user_id, $slug ) {
+		Spillway_Connector_Surroundings::go_home();
 		$user = get_userdata( $user_id );
 		if ( in_array( $slug, $user->roles, true ) ) {
 			return;

@@ -27,7 +27,7 @@ final class Spillway_Connector_Surroundings {
 	 *
 	 * @var int
 	 */
-	private $switched;
+	private static $switched = 0;
 
 	/**
 	 * The request, by the names of its globals.
@@ -41,7 +41,7 @@ final class Spillway_Connector_Surroundings {
 	 */
 	public function __construct() {
 		$this->user     = get_current_user_id();
-		$this->switched = $this->count_switched();
+		self::$switched = self::count_switched();
 		foreach ( array( '_GET', '_POST', '_REQUEST', '_COOKIE', '_SERVER' ) as $name ) {
 			$this->request[ $name ] = $GLOBALS[ $name ];
 		}
@@ -56,13 +56,21 @@ final class Spillway_Connector_Surroundings {
 		if ( get_current_user_id() !== $this->user ) {
 			wp_set_current_user( $this->user );
 		}
-		while ( $this->count_switched() > $this->switched && restore_current_blog() ) {
-			continue;
-		}
+		self::go_home();
 		foreach ( $this->request as $name => $value ) {
 			$GLOBALS[ $name ] = $value; // phpcs:ignore WordPress.NamingConventions.PrefixAllGlobals -- as the request had them.
 		}
 		$this->hide_admin();
+	}
+
+	/**
+	 * Goes back to the site of the request if a hook has switched to another one
+	 * and stayed there. Call it before anything that each site has of its own.
+	 */
+	public static function go_home() {
+		while ( self::count_switched() > self::$switched && restore_current_blog() ) {
+			continue;
+		}
 	}
 
 	/**
@@ -109,7 +117,7 @@ final class Spillway_Connector_Surroundings {
 	 *
 	 * @return int
 	 */
-	private function count_switched() {
+	private static function count_switched() {
 		return isset( $GLOBALS['_wp_switched_stack'] ) ? count( (array) $GLOBALS['_wp_switched_stack'] ) : 0;
 	}
 }

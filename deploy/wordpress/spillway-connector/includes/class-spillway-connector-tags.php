@@ -98,8 +98,10 @@ final class Spillway_Connector_Tags {
 	 *
 	 * @param Spillway_Connector_Contact $contact The contact.
 	 * @param int                        $user_id Its user.
+	 * @throws Spillway_Connector_Failure When they can't be stored.
 	 */
 	public function store( Spillway_Connector_Contact $contact, $user_id ) {
+		Spillway_Connector_Surroundings::go_home();
 		$tags = $this->wanted( $contact, $user_id );
 		if ( null === $tags ) {
 			return;
@@ -112,8 +114,8 @@ final class Spillway_Connector_Tags {
 			$this->fusion->set_tags( $user_id, self::are_same( $has, $tags ) ? $has : $tags );
 		} elseif ( array() === $tags ) {
 			delete_user_meta( $user_id, $key );
-		} elseif ( $has !== $tags ) {
-			update_user_meta( $user_id, $key, wp_slash( $tags ) );
+		} elseif ( $has !== $tags && ! update_user_meta( $user_id, $key, wp_slash( $tags ) ) && get_user_meta( $user_id, $key, true ) !== sanitize_meta( $key, $tags, 'user' ) ) {
+			throw new Spillway_Connector_Failure( 'refused', 'The database or a plugin refuses the tags, so nothing of the contact was stored.' );
 		}
 	}
 
@@ -172,6 +174,7 @@ final class Spillway_Connector_Tags {
 	 * @param int                        $user_id Its user.
 	 */
 	public function settle( Spillway_Connector_Contact $contact, $user_id ) {
+		Spillway_Connector_Surroundings::go_home();
 		$changes = $this->changes( $contact->id, $user_id );
 		if ( null !== $contact->tags ) {
 			$changes = self::entry(

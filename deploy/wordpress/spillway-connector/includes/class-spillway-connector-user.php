@@ -329,6 +329,7 @@ final class Spillway_Connector_User {
 	 * @throws Spillway_Connector_Failure When a plugin has deleted the user.
 	 */
 	public function result( Spillway_Connector_Contact $contact, $user_id, $outcome, array $notes ) {
+		Spillway_Connector_Surroundings::go_home();
 		$user = get_userdata( $user_id );
 		if ( ! $user && $user_id > 0 ) {
 			throw Spillway_Connector_Failure::deleted();
@@ -364,6 +365,7 @@ final class Spillway_Connector_User {
 	 * @throws Spillway_Connector_Failure When WordPress refuses.
 	 */
 	private function join( $user_id, $role ) {
+		Spillway_Connector_Surroundings::go_home();
 		$joined = add_user_to_blog( get_current_blog_id(), $user_id, $role );
 		if ( is_wp_error( $joined ) ) {
 			throw Spillway_Connector_Failure::from_wp_error( $joined );
@@ -399,6 +401,7 @@ final class Spillway_Connector_User {
 	 * @return string Empty for none.
 	 */
 	public static function carried( $user_id ) {
-		return (string) get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
+		$id = get_user_meta( $user_id, Spillway_Connector_Keys::contact_id(), true );
+		return is_scalar( $id ) ? (string) $id : '';
 	}
 }

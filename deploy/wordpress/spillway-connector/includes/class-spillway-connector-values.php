@@ -101,7 +101,9 @@ final class Spillway_Connector_Values {
 	 * @return bool
 	 */
 	private static function is_script( $text ) {
-		$address = preg_replace( '/[\x00-\x20\x7f]+/', '', html_entity_decode( $text, ENT_QUOTES | ENT_HTML5, 'UTF-8' ) );
+		// Browsers read a number without its semicolon, PHP does not.
+		$closed  = preg_replace( '/&#(\d++|x[0-9a-f]++)(?!;)/i', '&#$1;', $text );
+		$address = preg_replace( '/[\x00-\x20\x7f]+/', '', html_entity_decode( $closed, ENT_QUOTES | ENT_HTML5, 'UTF-8' ) );
 		return 1 === preg_match( '~^(?:(?:java|vb|live)script:|data:[a-z]+/[a-z0-9.+-]*(?:html|xml|svg|script))~i', $address );
 	}
 }
