@@ -103,6 +103,7 @@ func tellLeftOut(c *console, result reconcile.Result) {
 		{result.Outstanding, "%d have work outstanding"},
 		{result.Parked, "%d are parked (see: spillway parked)"},
 		{result.Moving, "%d changed at each look"},
+		{result.Refused, "%d whose tags the CRM refused"},
 		{result.Foreign, "%d users carry no contact id of this CRM"},
 	} {
 		if part.n > 0 {

@@ -42,6 +42,7 @@ type Comparison struct {
 	Outstanding int            `json:"outstanding"`
 	Parked      int            `json:"parked"`
 	Moving      int            `json:"moving"`
+	Refused     int            `json:"refused"`
 	Examples    []Example      `json:"examples"`
 
 	// Failure says why the newest comparison, at FailedAt, did not come to its

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"cmp"
 	"context"
-	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -140,8 +139,8 @@ func (r *run) fieldsOf(ctx context.Context, bar *progress.Bar, ref contact.Ref) 
 		return nil, false, err
 	}
 	seen, err := patiently(ctx, r, bar, func(ctx context.Context) (contact.Result, error) { return r.Fields.Compare(ctx, ref) })
-	if _, refused := contact.AsRefusal(err); refused || errors.Is(err, contact.ErrSuperseded) {
-		return nil, false, nil
+	if _, away := contact.AsOutage(err); err != nil && !away && ctx.Err() == nil {
+		return nil, false, nil // it concerns this contact alone
 	}
 	if err != nil || seen.Observed == nil || seen.UserID == 0 {
 		return nil, false, err

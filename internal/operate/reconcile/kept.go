@@ -10,7 +10,7 @@ func (r Result) Kept(site, by string, calls int64) comparisons.Comparison {
 	kept := comparisons.Comparison{
 		Site: site, By: by, Began: r.Began, Ended: r.Ended, Tags: r.Tags, Contacts: r.Contacts, Users: r.Users, Calls: calls,
 		Differences: make(map[string]int, kinds), Unproven: r.Unproven,
-		Outstanding: r.Outstanding, Parked: r.Parked, Moving: r.Moving, Examples: []comparisons.Example{},
+		Outstanding: r.Outstanding, Parked: r.Parked, Moving: r.Moving, Refused: r.Refused, Examples: []comparisons.Example{},
 	}
 	for kind, n := range r.Differences {
 		kept.Differences[string(kind)] = n

@@ -75,6 +75,11 @@ func (r *run) lookAt(ctx context.Context, bar *progress.Bar, batch []candidate) 
 			continue
 		}
 		tags, gone, err := r.tagsOf(ctx, bar, ids[i])
+		if rejected := (*pulse.Rejected)(nil); errors.As(err, &rejected) { // the others can be compared
+			r.left.refused++
+			same = append(same, ids[i])
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -123,7 +123,7 @@ func newRun(options Options) *run {
 }
 
 // leftOut counts contacts that differ and are not counted as differences.
-type leftOut struct{ outstanding, parked, moving int }
+type leftOut struct{ outstanding, parked, moving, refused int }
 
 // selected says whether a tag is compared.
 func (r *run) selected(tag string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"testing"
@@ -335,6 +336,21 @@ func TestContactsWithOutstandingWorkAreLeftOut(t *testing.T) {
 	require.Equal(t, 3, result.Outstanding)
 	require.Equal(t, 15, result.Total())
 	require.NotContains(t, kindsOf(result), "4")
+}
+
+func TestContactThatTheCRMRefusesEndsNoComparison(t *testing.T) {
+	t.Parallel()
+	b := setup(t)
+	b.agree(100, 20)
+	planted := b.plant(1, 3, 20)
+	crm := &acting{CRM: b.crm, onTags: func(id string, nth int) {
+		if nth == 2 {
+			require.NoError(t, b.stand.CRM.Fail(sandbox.Fault{Status: http.StatusUnprocessableEntity, Route: "tags"}))
+		}
+	}}
+	result := b.run(func(o *reconcile.Options) { o.CRM = crm })
+	require.Equal(t, 1, result.Refused)
+	require.Equal(t, len(planted)-1, result.Total())
 }
 
 func TestOneTagAloneIsCompared(t *testing.T) {

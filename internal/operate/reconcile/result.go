@@ -68,10 +68,12 @@ type Result struct {
 	// from the lists alone.
 	Unproven bool `json:"unproven,omitempty"`
 	// Outstanding and Parked contacts may differ: their passes are still to come,
-	// or have failed for good. Moving ones changed at each look.
+	// or have failed for good. Moving ones changed at each look. Of Refused ones the
+	// CRM gives no tags.
 	Outstanding int `json:"outstanding"`
 	Parked      int `json:"parked"`
 	Moving      int `json:"moving"`
+	Refused     int `json:"refused"`
 	// Gone are tags that were deleted in the CRM meanwhile.
 	Gone []string `json:"deleted_tags,omitempty"`
 	// Examples are what differs, of a thousand contacts of each kind at most.
@@ -111,7 +113,7 @@ func (r *run) result(scan *scan) Result {
 		Began: r.journal.Begun, Ended: time.Now().UTC().Truncate(time.Second),
 		Tags: len(r.journal.order), Contacts: len(r.journal.sums.ids), Users: scan.users, Foreign: scan.foreign,
 		Differences: make(map[Kind]int, kinds), Unproven: scan.unproven != nil,
-		Outstanding: r.left.outstanding, Parked: r.left.parked, Moving: r.left.moving,
+		Outstanding: r.left.outstanding, Parked: r.left.parked, Moving: r.left.moving, Refused: r.left.refused,
 		Examples: append([]Difference{}, r.journal.examples...), found: slices.Clone(r.journal.found),
 	}
 	for _, id := range scan.unproven {

@@ -3,12 +3,14 @@ package reconcile_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"spillway/internal/contact"
+	"spillway/internal/lab/sandbox"
 	"spillway/internal/operate/reconcile"
 	"spillway/internal/pulse"
 	"spillway/internal/site"
@@ -62,6 +64,10 @@ func TestFieldsOfASampleAreCompared(t *testing.T) {
 	require.Equal(t, "first_name", all.Keys[0].Key)
 	require.Equal(t, differ, all.Keys[0].Differ)
 	require.Equal(t, differ/2, all.Keys[1].Differ)
+
+	require.NoError(t, b.stand.CRM.Fail(sandbox.Fault{Status: http.StatusUnprocessableEntity, Route: "contact"}))
+	refused, _ := sample(100)
+	require.Equal(t, 3, refused.LeftOut, "one whose record the CRM refuses ends no comparison")
 
 	some, calls := sample(25)
 	require.InDelta(t, some.Sampled+some.LeftOut, calls, 1, "one for each, but for the one whose pass is to come")
