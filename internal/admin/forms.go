@@ -19,10 +19,7 @@ func (d *Dashboard) done(c echo.Context, page, what string, n int) error {
 // only which sentence it is.
 func noticeOf(c echo.Context) string {
 	n, _ := strconv.Atoi(c.QueryParam("n"))
-	contacts := strconv.Itoa(n) + " contacts"
-	if n == 1 {
-		contacts = "1 contact"
-	}
+	contacts := contactsText(n)
 	switch c.QueryParam("done") {
 	case "sync":
 		return "The contact is queued; its pass begins at once."

@@ -187,6 +187,7 @@ func TestPagesOfASiteLinkToItsContacts(t *testing.T) {
 		_, body := s.call(t, http.MethodGet, page+"?site=shop", admin.User, wholePassword)
 		require.Contains(t, body, `<a href="/contacts/7?site=shop">`, page)
 		require.NotContains(t, body, `<a href="/contacts/7">`, page)
+		require.NotContains(t, body, "1 contacts", page)
 	}
 }
 

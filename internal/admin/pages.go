@@ -36,7 +36,7 @@ func parsePages(at func(path string) string) map[string]*template.Template {
 	functions := template.FuncMap{
 		"at": at, "siteBadge": siteBadge,
 		"asset": func(name string) string { return "/assets/" + name + "?v=" + versions[name] },
-		"n":     numberText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
+		"n":     numberText, "contacts": contactsText, "span": spanText, "ago": agoText, "stamp": stampText, "iso": isoText, "ms": msText, "explain": contact.ExplainNote,
 		"state": stateText, "badge": badgeOf, "fact": factOf, "system": systemName, "percent": percentText, "share": shareText, "join": strings.Join,
 		"age":   func(t time.Time) string { return spanText(max(0, time.Since(t)).Truncate(time.Second)) },
 		"until": func(t time.Time) string { return spanText(max(0, time.Until(t))) },
@@ -73,6 +73,14 @@ func numberText(value any) string {
 		text = text[:i] + "," + text[i:]
 	}
 	return sign + text
+}
+
+// contactsText counts contacts: "1 contact", "2,000 contacts".
+func contactsText(n int) string {
+	if n == 1 {
+		return "1 contact"
+	}
+	return numberText(n) + " contacts"
 }
 
 // spanText writes a duration as a person would: one or two units.
