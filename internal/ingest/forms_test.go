@@ -228,12 +228,14 @@ func TestEveryFormOfACompleteWebhookIsTaken(t *testing.T) {
 		"PHP's reading of names":     {form{target: "/?wpf.action=update&access+key=" + key + "&contact%20id=5"}, "update 5"},
 
 		// What the URL says is not replaced.
-		"a contact's own role":         {form{target: "/?wpf_action=add&role=customer&access_key=" + key, contentType: formType, body: "id=5&first_name=Ann&role=Chief+Executive"}, "add 5 customer"},
-		"a contact's own id":           {form{target: complete, contentType: formType, body: "id=9&contact_id=8&role=x&name=y"}, "update 5"},
-		"a contact's own action":       {form{target: complete, contentType: formType, body: "wpf_action=add&access_key=x"}, "update 5"},
-		"a role that nobody meant":     {form{target: "/?wpf_action=add&access_key=" + key, contentType: formType, body: "id=5&first_name=Ann&role=Chief+Executive"}, "add 5"},
-		"a role that is meant":         {form{target: "/?wpf_action=add&contact_id=5&access_key=" + key, contentType: formType, body: "role=customer"}, "add 5 customer"},
-		"an empty id, then the body's": {form{target: u + "&contact_id=", contentType: jsonType, body: `{"id":5}`}, "update 5"},
+		"a contact's own role":          {form{target: "/?wpf_action=add&role=customer&access_key=" + key, contentType: formType, body: "id=5&first_name=Ann&role=Chief+Executive"}, "add 5 customer"},
+		"a contact's own id":            {form{target: complete, contentType: formType, body: "id=9&contact_id=8&role=x&name=y"}, "update 5"},
+		"a contact's own action":        {form{target: complete, contentType: formType, body: "wpf_action=add&access_key=x"}, "update 5"},
+		"a role that nobody meant":      {form{target: "/?wpf_action=add&access_key=" + key, contentType: formType, body: "id=5&first_name=Ann&role=Chief+Executive"}, "add 5"},
+		"a role that is meant, chunked": {form{target: "/?wpf_action=add&contact_id=5&access_key=" + key, contentType: formType + ", " + formType, body: "role=customer", chunked: true}, "add 5 customer"},
+		"a role in a chunked part":      {form{target: "/?wpf_action=add&contact_id=5&access_key=" + key, contentType: "multipart/form-data; boundary=b", body: part + "role\r\n\r\ncustomer\r\n--b--\r\n", chunked: true}, "add 5 customer"},
+		"a role that is meant":          {form{target: "/?wpf_action=add&contact_id=5&access_key=" + key, contentType: formType, body: "role=customer"}, "add 5 customer"},
+		"an empty id, then the body's":  {form{target: u + "&contact_id=", contentType: jsonType, body: `{"id":5}`}, "update 5"},
 	} {
 		statuses, text := talk(t, address, c.raw())
 		for len(statuses) > 1 && statuses[0] == 100 {

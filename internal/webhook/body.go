@@ -58,13 +58,15 @@ var (
 )
 
 // isSmallForm tells whether a request says that its body is a form of a few
-// parameters.
+// parameters. A chunked one may be: how long it is, its sender does not say.
 func isSmallForm(r *http.Request) bool {
-	if r.ContentLength <= 0 || r.ContentLength > smallForm {
+	if r.ContentLength == 0 || r.ContentLength > smallForm {
 		return false
 	}
-	kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	kind = strings.ToLower(trim(kind))
+	kind := strings.ToLower(r.Header.Get("Content-Type"))
+	if end := strings.IndexAny(kind, ";, "); end >= 0 {
+		kind = kind[:end]
+	}
 	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
 }
 

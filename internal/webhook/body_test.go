@@ -207,6 +207,8 @@ func TestARoleInAFormCountsIfTheFormWasMadeForThisEndpoint(t *testing.T) {
 		"contact_id in the form":       {query + "wpf_action=add", "contact_id=5&first_name=x" + role, "customer"},
 		"nothing but parameters":       {query + "wpf_action=add", "id=5&email=x&async=true" + role, "customer"},
 		"beside a complete URL":        {query + "wpf_action=add&contact_id=5", role, "customer"},
+		"key beside a complete URL":    {query + "wpf_action=add&contact_id=5", "access_key=" + key + "&first_name=x" + role, "customer"},
+		"action beside a complete URL": {query + "wpf_action=add&contact_id=5", "wpf_action=add&contact_id=5&first_name=x" + role, "customer"},
 		"the URL's comes first":        {query + "wpf_action=add&contact_id=5&role=editor", role, "editor"},
 		"a contact's record":           {query + "wpf_action=add", "id=5&first_name=x" + role, ""},
 		"a record and a complete URL":  {query + "wpf_action=add&contact_id=5", "id=5&first_name=x" + role, ""},

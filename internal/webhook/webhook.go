@@ -25,7 +25,7 @@
 // Every other parameter is ignored, async among them: everything is.
 //
 // The last three count from a form only if the form was made for this endpoint:
-// if it supplies a key, an action or a contact_id, or has no names but these. A
+// if it has a key or an action, supplies a contact_id, or has no names but these. A
 // form that is a contact's record has fields of the contact in it, and one of
 // them may be called role.
 package webhook
@@ -224,10 +224,9 @@ func (p *request) beside(action contact.Action) params {
 		p.fromBody()
 	}
 	form := &p.body.form
-	supplied := (p.query.accessKey.empty() && !form.accessKey.empty()) ||
-		(p.query.action.empty() && !form.action.empty()) ||
+	made := !form.accessKey.empty() || !form.action.empty() ||
 		(p.query.contactID.empty() && p.query.id.empty() && !form.contactID.empty())
-	if !supplied && p.body.foreign {
+	if !made && p.body.foreign {
 		return params{}
 	}
 	return *form
