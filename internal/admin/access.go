@@ -132,7 +132,7 @@ func (d *Dashboard) askToSignIn(c echo.Context) error {
 	if navigates && r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 		// A link on another site was followed. The browser kept the session to
 		// itself then; it sends it when our own page asks.
-		return d.render(c, http.StatusOK, "bounce", "Spillway", r.URL.RequestURI())
+		return d.render(c, http.StatusOK, "bounce", "Spillway", localPath(r.URL.RequestURI()))
 	}
 	if navigates {
 		target := "/login"

@@ -255,6 +255,7 @@ func TestTheAPIChangesTheSiteThatIsNamedAndNoOther(t *testing.T) {
 	status, page := s.call(t, http.MethodPost, "/contacts/find?site=shop&q=7", "shop", ownPassword("shop"))
 	require.Equal(t, http.StatusOK, status, "a search leads to the contact of the same site")
 	require.Contains(t, page, "<h1>Contact 7</h1>")
+	require.Contains(t, page, "<title>Contact 7 · shop · Spillway</title>", "tabs of several sites differ")
 	status, _ = s.call(t, http.MethodPut, "/?site=shop", "shop", ownPassword("shop"))
 	require.Equal(t, http.StatusMethodNotAllowed, status)
 	require.Contains(t, do(http.MethodPost, "/parked/retry"), `"contacts":1`)

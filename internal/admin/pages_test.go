@@ -155,6 +155,9 @@ func TestALinkFromElsewhereComesBackWithItsSession(t *testing.T) {
 	response, page := b.browser(t).do(t, http.MethodGet, "/contacts/7", nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	require.Contains(t, page, `content="0; url=/contacts/7"`)
+	_, page = b.browser(t).do(t, http.MethodGet, "//evil.example/login", nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
+	require.Contains(t, page, `content="0; url=/"`)
+	require.NotContains(t, page, "evil", "it sends nobody elsewhere")
 }
 
 func TestGuessingIsHeldForBasicAndForThePage(t *testing.T) {
