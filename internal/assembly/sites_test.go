@@ -303,7 +303,7 @@ func TestSitesComeChangeAndGoUnderLoad(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(a.folder, "wrong.env"), []byte("SPILLWAY_ACCESS_KEYS="+steady.key+"\n"), 0o600))
 	hangUp()
 	polltest.Until(t, 30*time.Second, func() bool {
-		return len(a.logs.Named("a changed file is wrong, what was there before stays in force")) == 2
+		return len(a.logs.Named("a changed file is not taken up, what was there before stays in force")) == 2
 	}, "ingest and the worker complain")
 	require.True(t, answers("fresh", http.StatusOK)())
 	require.NoError(t, os.Remove(filepath.Join(a.folder, "wrong.env")))

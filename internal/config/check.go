@@ -135,8 +135,8 @@ func (s *settings) checkBase(name, raw, extra, carried string) string {
 		return ""
 	}
 	base := strings.TrimRight(raw, "/")
-	if extra != "" && strings.HasSuffix(base, extra) {
-		s.wrong(name, raw, "leave %s out, it is added by itself", extra)
+	if extra != "" && strings.Contains(base+"/", extra+"/") {
+		s.wrong(name, raw, "leave %s and what follows out, it is added by itself", extra)
 	}
 	return base
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -8,7 +9,7 @@ import (
 	"github.com/joho/godotenv"
 )
 
-// WithEnvFile adds the SPILLWAY_ and OTEL_ variables of a file of NAME=value
+// WithEnvFile adds the SPILLWAY_ (also misspelt) and OTEL_ variables of a file of NAME=value
 // lines to an environment. What the environment has set already, as NAME or
 // NAME_FILE and not empty, wins. Other variables of the file are left out. A
 // value with a $, a # or quotes belongs between single quotes. The error names
@@ -18,6 +19,7 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading settings: %w", err)
 	}
+	content = bytes.TrimPrefix(content, byteOrderMark)
 	values, err := godotenv.UnmarshalBytes(content)
 	if err != nil {
 		// godotenv's own error quotes the rest of the file.
@@ -33,7 +35,7 @@ func WithEnvFile(environ []string, path string) ([]string, error) {
 	}
 	added := make([]string, 0, len(environ)+len(values))
 	for name, value := range values {
-		ours := strings.HasPrefix(name, "SPILLWAY_") || strings.HasPrefix(name, tracesPrefix)
+		ours := isSetting(name) || strings.HasPrefix(name, tracesPrefix)
 		if ours && !set[strings.TrimSuffix(name, "_FILE")] {
 			added = append(added, name+"="+value)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,15 +20,22 @@ type settings struct {
 	flags    map[string]string // by variable
 	environ  map[string]string
 	empty    map[string]string // files without a value, by the variable that they are for
+	contents map[string]file   // of files, by path: a pipe gives its content once
 	problems []string
 }
 
+// file is what reading one gave.
+type file struct {
+	value string
+	err   error
+}
+
 func newSettings(flags Flags, environ []string) *settings {
-	s := &settings{flags: flags.values(), environ: make(map[string]string), empty: make(map[string]string)}
+	s := &settings{flags: flags.values(), environ: make(map[string]string), empty: make(map[string]string), contents: make(map[string]file)}
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
 		// As in the process's own environment, the first of two counts.
-		if _, ok := s.environ[name]; !ok && strings.HasPrefix(name, "SPILLWAY_") {
+		if _, ok := s.environ[name]; !ok && isSetting(name) {
 			s.environ[name] = value
 		}
 	}
@@ -44,7 +52,7 @@ func (s *settings) dropEmptyFiles() {
 		if !isFile || path == "" {
 			continue
 		}
-		if value, err := readFile(path); err == nil && strings.TrimSpace(value) == "" {
+		if value, err := s.readFile(path); err == nil && strings.TrimSpace(value) == "" {
 			s.empty[name] = path
 			delete(s.environ, variable)
 		}
@@ -107,19 +115,36 @@ func (s *settings) read(name string) string {
 		return ""
 	case s.flags[name] != "":
 		return s.flags[name]
-	case file == "":
-		return value
+	case file != "":
+		var err error
+		if value, err = s.readFile(file); err != nil {
+			s.wrong(name, file, "%v", err)
+			return ""
+		}
 	}
-	value, err := readFile(file)
-	if err != nil {
-		s.wrong(name, file, "%v", err)
+	// Docker's --env-file and Kubernetes keep the quotes that a shell takes away.
+	if n := len(value); n > 1 && value[0] == value[n-1] && (value[0] == '"' || value[0] == '\'') {
+		s.problem(name, ": stands between quotes, which would count as a part of it: take them away")
 		return ""
 	}
 	return value
 }
 
-// readFile returns a file's content, empty or not, without the line break at its end. Its
-// errors never show content.
+// readFile reads a file at its first mention.
+func (s *settings) readFile(path string) (string, error) {
+	content, ok := s.contents[path]
+	if !ok {
+		content.value, content.err = readFile(path)
+		s.contents[path] = content
+	}
+	return content.value, content.err
+}
+
+// byteOrderMark is what some editors write before a text.
+var byteOrderMark = []byte("\ufeff")
+
+// readFile returns a file's content, empty or not, without a byte order mark and the line
+// break at its end. Its errors never show content.
 func readFile(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
@@ -127,7 +152,7 @@ func readFile(path string) (string, error) {
 	}
 	defer file.Close()
 	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	value := strings.TrimRight(string(content), "\r\n")
+	value := strings.TrimRight(string(bytes.TrimPrefix(content, byteOrderMark)), "\r\n")
 	switch {
 	case err != nil:
 		return "", errors.New("the file " + reason(err))
@@ -166,8 +191,15 @@ func reason(err error) string {
 }
 
 // kubernetesService matches the variables that Kubernetes sets in every pod
-// for a Service whose name begins with spillway.
-var kubernetesService = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)$`)
+// for a Service whose name begins with spillway, with their values.
+var kubernetesService = regexp.MustCompile(`_(SERVICE_HOST=.*|SERVICE_PORT(_.+)?=.*|PORT_\d+_(TCP|UDP|SCTP)_(ADDR|PORT|PROTO)=.*|PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*)$`)
+
+// isSetting reports a variable of Spillway's, however its prefix is misspelt.
+func isSetting(name string) bool {
+	const spillway, slips = "SPILLWAY", 2
+	prefix, _, ok := strings.Cut(name, "_")
+	return ok && (prefix == spillway || len(prefix) <= len(spillway)+slips && edits(strings.ToUpper(prefix), spillway) <= slips)
+}
 
 // refuseUnknown reports variables that look like settings but are not. Otherwise
 // a misspelt SPILLWAY_RETURN_PASSWORD_FIELD would go unnoticed until somebody
@@ -175,9 +207,9 @@ var kubernetesService = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_.+)?|PO
 func (s *settings) refuseUnknown() {
 	known := Names()
 	var unknown []string
-	for name := range s.environ {
+	for name, value := range s.environ {
 		_, isKnown := slices.BinarySearch(known, strings.TrimSuffix(name, "_FILE"))
-		if !isKnown && !kubernetesService.MatchString(name) {
+		if !isKnown && !kubernetesService.MatchString(name+"="+value) {
 			unknown = append(unknown, name)
 		}
 	}
@@ -197,7 +229,7 @@ func nearest(name string, known []string) (string, bool) {
 	best, fewest := "", len(name)
 	for _, candidate := range known {
 		for _, spelling := range []string{candidate, candidate + "_FILE"} {
-			if n := edits(name, spelling); n < fewest {
+			if n := edits(strings.ToUpper(name), spelling); n < fewest {
 				best, fewest = spelling, n
 			}
 		}

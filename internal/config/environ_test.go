@@ -61,11 +61,15 @@ func TestASettingMayStandInAFile(t *testing.T) {
 	c, err := config.Load(config.All, nil, complete(
 		"SPILLWAY_CRM_TOKEN=", "SPILLWAY_CRM_TOKEN_FILE="+write("token", "from-file\n"),
 		"SPILLWAY_SITE_BATCH_FILE="+write("batch", "9\r\n"),
+		"SPILLWAY_ACCESS_KEYS=", "SPILLWAY_ACCESS_KEYS_FILE="+write("keys", "\ufeffabcdefgh13\r\n"),
+		"SPILLWAY_SITE_APP_PASSWORD=", "SPILLWAY_SITE_APP_PASSWORD_FILE="+pipe(t, "piped\n"),
 		"SPILLWAY_LOG_FORMAT_FILE=",
 	))
 	require.NoError(t, err)
 	require.Equal(t, "from-file", c.CRM.Token)
 	require.Equal(t, 9, c.Site.Batch)
+	require.Equal(t, []string{"abcdefgh13"}, c.AccessKeys)
+	require.Equal(t, "piped", c.Site.AppPassword)
 
 	missing := filepath.Join(dir, "missing")
 	long := write("long", strings.Repeat("s3cret", 20000))
@@ -81,6 +85,18 @@ func TestASettingMayStandInAFile(t *testing.T) {
 		fmt.Sprintf("SPILLWAY_LOG_LEVEL_FILE %q: the file cannot be read, name a plain file", dir),
 		fmt.Sprintf("SPILLWAY_LOG_FORMAT_FILE %q: the file is longer than 64 KiB, name the one that holds the value alone", long),
 	}, problems(t, err))
+}
+
+// pipe gives a text once, as a shell's <(command) does.
+func pipe(t *testing.T, text string) (path string) {
+	t.Helper()
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, reader.Close()) })
+	_, err = writer.WriteString(text)
+	require.NoError(t, err)
+	require.NoError(t, writer.Close())
+	return fmt.Sprintf("/dev/fd/%d", reader.Fd())
 }
 
 // A deployment has the same files for everybody: what is not needed is empty.
@@ -119,7 +135,7 @@ func TestTheEnvironmentWinsOverItsFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), ".env")
 	require.NoError(t, os.WriteFile(path, []byte(
-		"# comment\nSPILLWAY_SITE_BATCH=3\nexport SPILLWAY_LOG_LEVEL=warn\nSPILLWAY_CRM_TOKEN=other\nSPILLWAY_ADMIN_PASSWORD='pa$$ #1'\nHOME=/nowhere\nOTEL_SERVICE_NAME=a\n"), 0o600))
+		"\ufeff# comment\nSPILLWAY_SITE_BATCH=3\nexport SPILLWAY_LOG_LEVEL=warn\nSPILLWAY_CRM_TOKEN=other\nSPILLWAY_ADMIN_PASSWORD='pa$$ #1'\nHOME=/nowhere\nOTEL_SERVICE_NAME=a\n"), 0o600))
 	token := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(token, []byte("from-file"), 0o600))
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/robfig/cron/v3"
 )
@@ -24,7 +25,7 @@ func ParseSchedule(text string) (cron.Schedule, error) {
 		return nil, errSchedule // the parser takes a lone zone amiss
 	}
 	schedule, err := cron.ParseStandard(text)
-	if err != nil {
+	if err != nil || schedule.Next(time.Now()).IsZero() { // such as 31 February
 		return nil, errSchedule
 	}
 	return schedule, nil

@@ -21,7 +21,7 @@ func TestScheduleIsUTCUnlessItSaysOtherwise(t *testing.T) {
 		require.NoError(t, err, text)
 		require.True(t, want.Equal(schedule.Next(from)), "%s: %v", text, schedule.Next(from))
 	}
-	for _, text := range []string{"nightly", "3 * * *", "61 3 * * *", "@every 1h", "CRON_TZ=Mars/Base 30 3 * * *", "CRON_TZ=UTC", "CRON_TZ="} {
+	for _, text := range []string{"nightly", "3 * * *", "61 3 * * *", "@every 1h", "CRON_TZ=Mars/Base 30 3 * * *", "CRON_TZ=UTC", "CRON_TZ=", "0 3 31 2 *"} {
 		_, err := config.ParseSchedule(text)
 		require.ErrorContains(t, err, "use the five fields", text)
 	}

@@ -111,6 +111,10 @@ func (s *settings) trustedProxies() []netip.Prefix {
 func parsePrefix(text string) (netip.Prefix, error) {
 	if strings.Contains(text, "/") {
 		prefix, err := netip.ParsePrefix(text)
+		const mapped = 96 // bits before an IPv4 address that is written as an IPv6 one
+		if prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
+			prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
+		}
 		return prefix.Masked(), err
 	}
 	addr, err := netip.ParseAddr(text)

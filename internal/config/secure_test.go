@@ -14,10 +14,10 @@ import (
 
 func TestTrustedProxiesAreAddressesAndRanges(t *testing.T) {
 	t.Parallel()
-	c, err := config.Load(config.Ingest, nil, complete("SPILLWAY_TRUSTED_PROXIES=127.0.0.1, 10.1.2.3/8,::1,2001:db8::/32,::ffff:192.0.2.1"))
+	c, err := config.Load(config.Ingest, nil, complete("SPILLWAY_TRUSTED_PROXIES=127.0.0.1, 10.1.2.3/8,::1,2001:db8::/32,::ffff:192.0.2.1,::ffff:10.9.0.0/112"))
 	require.NoError(t, err)
 	var want []netip.Prefix
-	for _, prefix := range []string{"127.0.0.1/32", "10.0.0.0/8", "::1/128", "2001:db8::/32", "192.0.2.1/32"} {
+	for _, prefix := range []string{"127.0.0.1/32", "10.0.0.0/8", "::1/128", "2001:db8::/32", "192.0.2.1/32", "10.9.0.0/16"} {
 		want = append(want, netip.MustParsePrefix(prefix))
 	}
 	require.Equal(t, want, c.TrustedProxies)

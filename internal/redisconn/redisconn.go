@@ -74,7 +74,7 @@ func Open(rawURL string, use Use, extra ...Option) (redis.UniversalClient, error
 		// asynq's own loops and the passes share the pool.
 		options.PoolSize = 96
 	}
-	if strings.HasPrefix(rawURL, "redis-cluster:") {
+	if scheme, _, _ := strings.Cut(rawURL, ":"); strings.EqualFold(scheme, "redis-cluster") {
 		cluster := options.Cluster()
 		// A node that does not answer may have been replaced: ask another one
 		// who has its slots, instead of dialling it five times for each try.

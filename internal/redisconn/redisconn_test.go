@@ -101,10 +101,12 @@ func TestOpenConnects(t *testing.T) {
 
 func TestOpenSingleClusterNodeGivesClusterClient(t *testing.T) {
 	t.Parallel()
-	client, err := redisconn.Open("redis-cluster://127.0.0.1:1", redisconn.ForIngest)
-	require.NoError(t, err)
-	require.IsType(t, &redis.ClusterClient{}, client)
-	require.NoError(t, client.Close())
+	for _, scheme := range []string{"redis-cluster", "Redis-Cluster"} {
+		client, err := redisconn.Open(scheme+"://127.0.0.1:1", redisconn.ForIngest)
+		require.NoError(t, err)
+		require.IsType(t, &redis.ClusterClient{}, client)
+		require.NoError(t, client.Close())
+	}
 }
 
 func TestOpenReachesASocket(t *testing.T) {

@@ -3,7 +3,9 @@
 // webhook.
 //
 // It guarantees: a file that is wrong or cannot be read changes nothing, and is
-// logged once per content. A changed file is applied when two looks in a row
+// logged once per content and error. What could not be applied is tried again at
+// each look, since the cause may be elsewhere, such as a Redis that is away. A
+// changed file is applied when two looks in a row
 // found the same content, so a file is never read while it is half written; a
 // signal applies it at once. It compares contents, not names or times, so it
 // also notices an exchanged symbolic link, as Kubernetes makes for a new Secret.
@@ -76,8 +78,11 @@ type sum = [sha256.Size]byte
 type watch struct {
 	item  Item
 	log   zerolog.Logger
-	taken sum // of what was applied or found wrong last
+	taken sum // of what was applied last
 	last  sum // of what the last look saw
+
+	failed sum    // of what could not be applied, and
+	reason string // why; empty: nothing failed since
 }
 
 // look applies what has changed and has stayed the same since the last look.
@@ -88,9 +93,12 @@ func (w *watch) look() {
 	now := contents(w.item)
 	atRest := now == w.last
 	w.last = now
-	if atRest && now != w.taken {
-		w.taken = now
-		w.load()
+	switch {
+	case !atRest:
+	case now != w.taken:
+		w.load(now)
+	case w.reason != "": // somebody took the change back
+		w.reason = ""
 	}
 }
 
@@ -101,15 +109,19 @@ func (w *watch) reload() {
 		return
 	}
 	now := contents(w.item)
-	w.taken, w.last = now, now
-	w.load()
+	w.last, w.reason = now, "" // who asks gets an answer
+	w.load(now)
 }
 
-func (w *watch) load() {
+func (w *watch) load(now sum) {
 	if err := w.item.Load(); err != nil {
-		w.log.Error().Err(err).Str("what", w.item.Name).Msg("a changed file is wrong, what was there before stays in force")
+		if now != w.failed || err.Error() != w.reason {
+			w.log.Error().Err(err).Str("what", w.item.Name).Msg("a changed file is not taken up, what was there before stays in force")
+		}
+		w.failed, w.reason = now, err.Error()
 		return
 	}
+	w.taken, w.reason = now, ""
 	w.log.Info().Str("what", w.item.Name).Msg("a changed file was taken up")
 }
 

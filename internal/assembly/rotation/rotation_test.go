@@ -27,6 +27,7 @@ type bundle struct {
 	mu    sync.Mutex
 	value string
 	loads int
+	away  bool // what Load needs beside the file
 }
 
 // setup watches a file whose value may be anything but "wrong", in a bubble of
@@ -44,6 +45,8 @@ func setup(t *testing.T, path string) *bundle {
 			return errors.New("the file cannot be read")
 		case string(text) == "wrong":
 			return errors.New("the value is wrong")
+		case b.away:
+			return errors.New("Redis is away")
 		}
 		b.value = string(text)
 		return nil
@@ -82,6 +85,12 @@ func (b *bundle) loaded() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.loads
+}
+
+func (b *bundle) setAway(away bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.away = away
 }
 
 func (b *bundle) requireValue(t *testing.T, want string) {
@@ -150,6 +159,22 @@ func TestAWrongFileChangesNothingAndIsLoggedOnce(t *testing.T) {
 		write(t, path, "two")
 		b.requireValue(t, "two")
 		require.Equal(t, 2, wrong())
+	})
+}
+
+// A site that comes while Redis is away is served once it is back.
+func TestWhatFailedForAnotherReasonIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "value")
+		write(t, path, "one")
+		b := setup(t, path)
+		b.setAway(true)
+		write(t, path, "two")
+		b.requireValue(t, "one")
+		require.Equal(t, 1, strings.Count(b.log.String(), "Redis is away"))
+		b.setAway(false)
+		b.requireValue(t, "two")
 	})
 }
 
