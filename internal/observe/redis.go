@@ -4,14 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// RedisCheck is the check "redis": every master answers PING and evicts
-// nothing. A Redis that evicts keys loses acknowledged webhooks without a
+// RedisCheck is the check "redis": every master answers PING, takes writes and
+// evicts nothing. A Redis that evicts keys loses acknowledged webhooks without a
 // word, so such a maxmemory-policy is as bad as no Redis. A server that does
 // not permit or know INFO passes.
 func RedisCheck(rdb redis.UniversalClient) Check {
@@ -29,7 +30,7 @@ func checkRedis(ctx context.Context, rdb redis.Cmdable) error {
 	if err := rdb.Ping(ctx).Err(); err != nil {
 		return err
 	}
-	info, err := rdb.Info(ctx, "memory").Result()
+	text, err := rdb.Info(ctx).Result()
 	var refused redis.Error
 	if errors.As(err, &refused) {
 		return nil
@@ -37,11 +38,34 @@ func checkRedis(ctx context.Context, rdb redis.Cmdable) error {
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(info) {
-		policy, ok := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-		if ok && policy != "noeviction" {
-			return Unready("its maxmemory-policy evicts keys, set it to noeviction")
+	info := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			info[name] = value
 		}
+	}
+	return writable(info)
+}
+
+// writable says why a Redis that answers would refuse a webhook, or lose it.
+func writable(info map[string]string) error {
+	number := func(name string) float64 {
+		n, _ := strconv.ParseFloat(info[name], 64)
+		return n
+	}
+	policy, evicts := info["maxmemory_policy"]
+	limit, counted := number("maxmemory"), number("used_memory")-number("mem_not_counted_for_evict")
+	switch {
+	case evicts && policy != "noeviction":
+		return Unready("its maxmemory-policy evicts keys, set it to noeviction")
+	case info["role"] == "slave":
+		return Unready("is a replica, which takes no writes")
+	case info["min_slaves_good_slaves"] == "0":
+		return Unready("takes no writes, since no replica is in step (min-replicas-to-write)")
+	case info["aof_last_write_status"] == "err":
+		return Unready("cannot write its append-only file, is the disk full?")
+	case limit > 0 && counted >= limit:
+		return Unready("is full (maxmemory)")
 	}
 	return nil
 }

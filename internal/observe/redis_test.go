@@ -32,6 +32,30 @@ func TestRedisThatEvictsIsUnready(t *testing.T) {
 	}
 }
 
+func TestRedisThatTakesNoWritesIsUnready(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		arguments []string
+		want      string
+	}{
+		"a replica":              {[]string{"--replicaof", "127.0.0.1", "1"}, "is a replica, which takes no writes"},
+		"without its replica":    {[]string{"--min-replicas-to-write", "1"}, "takes no writes, since no replica is in step (min-replicas-to-write)"},
+		"full":                   {[]string{"--maxmemory", "1"}, "is full (maxmemory)"},
+		"with room in its limit": {[]string{"--maxmemory", "1gb"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := redistest.Start(t, test.arguments...)
+			err := observe.RedisCheck(server.Client()).Run(t.Context())
+			if test.want == "" {
+				require.NoError(t, err)
+			} else {
+				require.EqualError(t, err, test.want)
+			}
+		})
+	}
+}
+
 func TestRedisIsUnreadyWhileItIsAway(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)

@@ -99,8 +99,11 @@ func Names(folder string) ([]string, error) {
 // Files returns the paths of all files with settings of sites. Somebody who
 // watches them notices each site that comes, changes or goes.
 func Files(folder string) []string {
-	names, _ := list(folder)
+	names, misnamed, _ := entries(folder)
 	var paths []string
+	for _, name := range misnamed { // which somebody should hear of when it comes
+		paths = append(paths, filepath.Join(folder, name+suffix))
+	}
 	for _, name := range names {
 		paths = append(paths, filepath.Join(folder, name+suffix))
 		environ, err := environ(folder, name)
@@ -118,24 +121,33 @@ func Files(folder string) []string {
 
 // list returns the names of the sites.
 func list(folder string) (names, problems []string) {
-	entries, err := os.ReadDir(folder)
+	names, misnamed, err := entries(folder)
 	if err != nil {
 		return nil, []string{fmt.Sprintf("SPILLWAY_SITES %q: the folder cannot be read, check its owner and mode", folder)}
 	}
-	for _, entry := range entries {
-		name, ok := strings.CutSuffix(entry.Name(), suffix)
-		switch {
-		case !ok || strings.HasPrefix(name, "."): // Kubernetes keeps its own there, and editors theirs
-		case !nameOf.MatchString(name):
-			problems = append(problems, fmt.Sprintf("%q: name the file with up to 40 small letters, digits and hyphens, such as shop.env", entry.Name()))
-		default:
-			names = append(names, name)
-		}
+	for _, name := range misnamed {
+		problems = append(problems, fmt.Sprintf("%q: name the file with up to 40 small letters, digits and hyphens, such as shop.env", name+suffix))
 	}
 	if len(names) == 0 && len(problems) == 0 {
 		problems = append(problems, fmt.Sprintf("SPILLWAY_SITES %q: holds no site, write the settings of one into shop.env there", folder))
 	}
 	return names, problems
+}
+
+// entries returns the names of the files of sites, and those that no site may have.
+func entries(folder string) (names, misnamed []string, err error) {
+	files, err := os.ReadDir(folder)
+	for _, file := range files {
+		name, ok := strings.CutSuffix(file.Name(), suffix)
+		switch {
+		case !ok || strings.HasPrefix(name, "."): // Kubernetes keeps its own there, and editors theirs
+		case !nameOf.MatchString(name):
+			misnamed = append(misnamed, name)
+		default:
+			names = append(names, name)
+		}
+	}
+	return names, misnamed, err
 }
 
 // environ returns a site's settings as an environment has them.

@@ -64,6 +64,11 @@ func TestASiteIsAFileAndSecretsMayLieBesideIt(t *testing.T) {
 	require.Equal(t, 64, all[1].WorkerConcurrency, "what belongs to the installation is there, too")
 	require.Subset(t, sites.Files(path), []string{filepath.Join(path, "shop", "SPILLWAY_CRM_TOKEN"), filepath.Join(path, "secrets", "token-of-blog-key")})
 
+	// A file with a name that no site may have is watched, too: whoever put it there is told.
+	before := sites.Files(path)
+	require.NoError(t, os.WriteFile(filepath.Join(path, "Gym.env"), nil, 0o600))
+	require.NotEqual(t, before, sites.Files(path))
+
 	_, err = sites.Find(all, "shpo")
 	require.EqualError(t, err, `there is no site "shpo", use one of: blog, shop`)
 }
