@@ -121,9 +121,9 @@ func ping(ctx context.Context, client redis.UniversalClient) ([]time.Duration, e
 func redisRemedy(err error) string {
 	var refused redis.Error
 	if errors.As(err, &refused) {
-		return "check the user and password in SPILLWAY_REDIS_URL, and what the user may do (ACL)"
+		return "check what SPILLWAY_REDIS_URL says (kind of Redis, user, password, database), and what the user may do (ACL)"
 	}
-	return "start Redis, or set SPILLWAY_REDIS_URL to where it is; check that no firewall is in between"
+	return "start Redis, or set SPILLWAY_REDIS_URL to where it is (rediss:// only if it speaks TLS); check that no firewall is in between"
 }
 
 // serverInfo is what a server says of itself.

@@ -46,7 +46,7 @@ func (e *examination) secretKey(ctx context.Context) {
 		}
 	}
 	if err != nil {
-		e.fail(check, "see the finding on Redis", "sealing a probe: %v", err)
+		e.fail(check, redisRemedy(err), "sealing a probe: %v", err)
 		return
 	}
 	// Every entry under way was sealed by a worker; any of them tells.

@@ -61,7 +61,7 @@ func (e *examination) alive(contacts *pending.Contacts) {
 	const check = "workers"
 	servers, err := asynq.NewInspectorFromRedisClient(e.rdb).Servers()
 	if err != nil {
-		e.fail(check, "see the finding on Redis", "reading the list of workers: %v", err)
+		e.fail(check, redisRemedy(err), "reading the list of workers: %v", err)
 		return
 	}
 	hosts, busy := []string{}, 0
@@ -84,7 +84,7 @@ func (e *examination) alive(contacts *pending.Contacts) {
 func (e *examination) queue(ctx context.Context, contacts *pending.Contacts) {
 	stats, err := contacts.Stats(ctx)
 	if err != nil {
-		e.fail("queue", "see the finding on Redis", "%v", err)
+		e.fail("queue", redisRemedy(err), "%v", err)
 		return
 	}
 	text := fmt.Sprintf("%d contacts wait, %d under way, %d wait for another attempt", stats.Pending, stats.Active, stats.Retrying)
