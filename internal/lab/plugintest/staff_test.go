@@ -44,7 +44,7 @@ foreach ( array(
 	'ticket_holder'   => array( 'read', 'view_ticket', 'create_ticket', 'access_edit_guides' ),
 	'bbp_participant' => array( 'spectate', 'participate', 'publish_topics', 'edit_topics', 'publish_replies', 'edit_replies', 'assign_topic_tags' ),
 	'student'         => array( 'read', 'level_0', 'view_courses', 'read_private_posts' ),
-	'gold'            => array( 'read', 'access_s2member_level1', 'mepr-active', 'download_file' ),
+	'gold'            => array( 'read', 'full_access', 'access_s2member_level1', 'mepr-active', 'download_file' ),
 ) as $role => $caps ) {
 	add_role( $role, ucfirst( $role ), array_fill_keys( $caps, true ) );
 }

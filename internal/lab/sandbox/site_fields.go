@@ -93,7 +93,7 @@ func protected(key string) bool {
 		secondFactor.MatchString(key)
 }
 
-var secondFactor = regexp.MustCompile(`two_fa|wtlwp|2fa|^mo2f|^wfls|authenticator|itsec|openid|oauth`)
+var secondFactor = regexp.MustCompile(`two_fa(_|$|ctor)|wtlwp|2fa|^mo2f|^wfls|authenticator|itsec|openid|oauth`)
 
 // knownFields says what the site knows keys as, separated by commas.
 func (s *Site) knownFields(keys string) map[string]string {

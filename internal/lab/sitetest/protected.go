@@ -43,7 +43,7 @@ var protectedRules = []rule{
 	{"OtherKeysAreStoredAsTheyAre", func(s *trial) {
 		fields := object{}
 		for _, key := range []string{
-			"Company Name", "address.city", "über", "mepr-address:one", "会社名", "ที่อยู่", "नाम", "Straße", "prénom", "N° client", "_billing_phone", "100", "a/b?c=d&e", `it's "x"`,
+			"Company Name", "address.city", "über", "mepr-address:one", "会社名", "ที่อยู่", "नाम", "Straße", "prénom", "N° client", "two_family_home", "_billing_phone", "100", "a/b?c=d&e", `it's "x"`,
 		} {
 			fields[key] = "of " + key
 		}

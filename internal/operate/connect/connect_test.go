@@ -32,7 +32,7 @@ func TestCodeIsReadAsItWasPasted(t *testing.T) {
 	pasted := codeOf(t, map[string]string{"site": "https://www.Example.com/shop/", "secret": "abc"})
 	for _, text := range []string{
 		pasted, " " + pasted + "\r\n", pasted[:20] + "\n  " + pasted[20:], "\ufeff" + pasted,
-		`"` + pasted + `"`, "“" + pasted + "”.", "`" + pasted + "`", "Code: " + pasted + " Regards, Ann",
+		`"` + pasted + `"`, "“" + pasted + "”.", "`" + pasted + "`", "Code: " + pasted + " and more",
 		pasted[:20] + "\u00ad\u200b" + pasted[20:], "> " + pasted[:30] + "\n> " + pasted[30:],
 	} {
 		code, err := connect.ParseCode(text)

@@ -43,7 +43,9 @@ final class Spillway_Connector_Protected {
 		'pulsetech_contact_id$',
 		'pulsetech_tags$',
 		// Second factors.
-		'two_fa',
+		'two_fa_',
+		'two_fa$',
+		'two_factor',
 		'two-factor',
 		'twofactor',
 		'two_step',

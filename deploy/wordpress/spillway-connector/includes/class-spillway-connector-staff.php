@@ -72,7 +72,7 @@ final class Spillway_Connector_Staff {
 	 * "loco_admin". Names that begin like "view_" or "access_" speak of what a
 	 * person may see.
 	 */
-	const BEYOND_A_MEMBER = '/^(?!(?:access|download|get|read|see|view)[_\W])(?:.+[_\W])?(?:activate|admin|approve|create|customize|delete|edit|export|full_access|import|install|manage|moderate|others|promote|publish|remove|unfiltered|update)(?:[_\W]|$)|^(?:list|switch|upload)(?:[_\W]|$)|^level_(?:[1-9]|10)$|^(?:group_leader|keep_gate|spillway_store_contacts)$/i';
+	const BEYOND_A_MEMBER = '/^(?!(?:access|download|get|read|see|view)[_\W])(?:.+[_\W])?(?:activate|admin|approve|create|customize|delete|edit|export|import|install|manage|moderate|others|promote|publish|remove|unfiltered|update)(?:[_\W]|$)|^(?:list|switch|upload)(?:[_\W]|$)|^level_(?:[1-9]|10)$|^(?:gform_full_access|group_leader|keep_gate|spillway_store_contacts)$/i';
 
 	/**
 	 * What looks like that, and is a member's own: the topics and replies of
