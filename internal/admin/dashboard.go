@@ -163,7 +163,7 @@ func (d *Dashboard) routes() http.Handler {
 	open.GET("/login", d.loginPage)
 	open.POST("/login", d.login)
 
-	guarded := e.Group("", d.sameOrigin, pageHeaders, d.authenticate)
+	guarded := e.Group("", d.sameOrigin, pageHeaders, d.authenticate, d.knownSite)
 	guarded.POST("/logout", d.logout)
 	guarded.RouteNotFound("/*", d.noRoute)
 	api := guarded.Group("/api/v1")

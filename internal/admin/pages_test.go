@@ -128,9 +128,12 @@ func status(t *testing.T, request *http.Request) int {
 
 func TestTheCookieIsForTLSAloneBehindAProxyThatHasIt(t *testing.T) {
 	b := setup(t, password)
-	cookie := b.browser(t).login(t, password, "X-Forwarded-Proto", "https").Cookies()[0]
-	require.True(t, cookie.Secure)
-	require.Equal(t, "__Host-spillway_session", cookie.Name)
+	for _, said := range []string{"https", "HTTPS", "https, http"} {
+		cookie := b.browser(t).login(t, password, "X-Forwarded-Proto", said).Cookies()[0]
+		require.True(t, cookie.Secure, said)
+		require.Equal(t, "__Host-spillway_session", cookie.Name, said)
+	}
+	require.False(t, b.browser(t).login(t, password, "X-Forwarded-Proto", "http, https").Cookies()[0].Secure)
 }
 
 func TestASessionCannotBeUsedByOtherOrigins(t *testing.T) {

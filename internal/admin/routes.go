@@ -26,13 +26,20 @@ func (d *Dashboard) noRoute(c echo.Context) error {
 		c.Response().Header().Set(echo.HeaderAllow, methods)
 		return refuse(http.StatusMethodNotAllowed, "method_not_allowed", "this address takes "+methods)
 	}
-	switch {
-	case d.Contacts != nil:
-		return refuse(http.StatusNotFound, "not_found", "there is nothing at this address; docs/admin.md lists the pages and the API")
-	case c.QueryParam("site") != "":
-		return refuse(http.StatusNotFound, "unknown_site", "there is no site of this name; GET /api/v1/sites lists them")
-	default:
+	if d.Contacts == nil {
 		return refuse(http.StatusBadRequest, "missing_site", "there are several sites: add ?site=NAME; GET /api/v1/sites lists them")
+	}
+	return refuse(http.StatusNotFound, "not_found", "there is nothing at this address; docs/admin.md lists the pages and the API")
+}
+
+// knownSite refuses a site's name that no site has. Whoever looked at one that has
+// gone can still sign out.
+func (d *Dashboard) knownSite(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if d.Contacts == nil && c.QueryParam("site") != "" && c.Path() != "/logout" {
+			return refuse(http.StatusNotFound, "unknown_site", "there is no site of this name; GET /api/v1/sites lists them")
+		}
+		return next(c)
 	}
 }
 

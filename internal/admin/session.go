@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -82,7 +83,8 @@ func (s *sessions) end(ctx context.Context, token string) error {
 // overTLS reports whether the browser's connection is encrypted, here or at a
 // proxy. A client that lies about the proxy makes its own cookie useless.
 func overTLS(r *http.Request) bool {
-	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"
+	first, _, _ := strings.Cut(r.Header.Get("X-Forwarded-Proto"), ",") // the browser's, if proxies stand in a row
+	return r.TLS != nil || strings.EqualFold(strings.TrimSpace(first), "https")
 }
 
 func cookieOf(r *http.Request, token string, life time.Duration) *http.Cookie {
