@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"time"
+
+	"spillway/internal/site/web"
 )
 
 // maxBody bounds an answer. A page of tags has a few kilobytes.
@@ -112,6 +114,7 @@ func (c *Client) exchange(ctx context.Context, r request) (a answer, token strin
 		address += "?" + r.query.Encode()
 	}
 	header := http.Header{"Authorization": {"Bearer " + token}}
+	web.Repeatable(header) // fields and tags may be set twice
 	spanCtx, span := startSpan(ctx, r.route)
 	a, took, err := send(spanCtx, c.http, c.timeout, address, r, header)
 	endSpan(span, a.status)

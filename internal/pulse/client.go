@@ -26,6 +26,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"spillway/internal/site/web"
 )
 
 const (
@@ -151,6 +153,7 @@ func withoutRedirects(given *http.Client, connections int, roots *x509.CertPool)
 		transport = transport.Clone()
 		transport.MaxIdleConnsPerHost = connections
 		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+		transport.HTTP2 = web.HTTP2()
 		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -44,6 +44,8 @@ func (c *Client) call(ctx context.Context, method, address string, sent []byte) 
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "Spillway")
 	if c.options.User != "" {
+		// What Spillway's user sends may be carried out twice; a connection code may not.
+		web.Repeatable(request.Header)
 		request.SetBasicAuth(c.options.User, c.options.AppPassword)
 		// The same in a header of the connector's own, for servers that keep the
 		// first one back or want it for themselves.

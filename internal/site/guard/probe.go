@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"spillway/internal/site/web"
 )
 
 // Prober measures what a page of the site takes, for the [Guard]: every second
@@ -51,6 +53,7 @@ const (
 func NewProber(guard *Guard, url string, roots *x509.CertPool) *Prober {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	transport.HTTP2 = web.HTTP2()
 	return &Prober{
 		guard: guard, url: url, http: &http.Client{Timeout: probeTimeout, Transport: transport},
 		// Without a base the guard has nothing to compare with.

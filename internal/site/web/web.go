@@ -41,11 +41,25 @@ func Client(given *http.Client, roots *x509.CertPool) *http.Client {
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     60 * time.Second,
+			HTTP2:               HTTP2(),
 		}
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client
 }
+
+// HTTP2 returns what every client of HTTP/2 needs: a connection that has gone
+// silent is asked for a sign of life, and closed without one. Its requests would
+// time out otherwise, and all later ones, which share it, until the operating
+// system gives it up a quarter of an hour later.
+func HTTP2() *http.HTTP2Config {
+	return &http.HTTP2Config{SendPingTimeout: 8 * time.Second, PingTimeout: 4 * time.Second}
+}
+
+// Repeatable lets net/http send a request once more whose kept connection the
+// server closed at the same moment. It does so by itself for a GET alone. The
+// request must be one that may be carried out twice. No such header is sent.
+func Repeatable(header http.Header) { header["X-Idempotency-Key"] = nil }
 
 // ParseURL reads SPILLWAY_SITE_URL. It returns the address without user and
 // password, and those: they are for the web server's own Basic authentication.
