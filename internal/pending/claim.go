@@ -40,10 +40,11 @@ func (u *Unsettled) Error() string {
 // settledLua returns how many ms a contact has to wait until it has settled. A
 // wait ends after ten times the time, whatever arrives. The first webhook is the
 // last one as long as the record does not say otherwise; 0 there: do not wait.
+// Nobody waits for a clock of Redis that went back.
 const settledLua = `
 local function unsettled(settle, since, last)
   if settle == 0 then return 0 end
-  return math.max(0, math.min((last or since) + settle, since + 10 * settle) - now)
+  return math.max(0, math.min(settle, (last or since) + settle - now, since + 10 * settle - now))
 end
 `
 

@@ -54,6 +54,11 @@ func TestPassWaitsUntilItsContactHasSettled(t *testing.T) {
 	b.age(t, 30*time.Second, "since")
 	_, err = b.Claim(b.ctx, id)
 	require.ErrorAs(t, err, &unsettled, "the second webhook begins the time anew")
+	b.age(t, -24*time.Hour, "since", "last")
+	_, err = b.Claim(b.ctx, id)
+	require.ErrorAs(t, err, &unsettled)
+	require.LessOrEqual(t, unsettled.For, time.Minute, "a clock of Redis that went back is not waited for")
+	b.age(t, 24*time.Hour, "since", "last")
 
 	b.age(t, time.Minute, "last")
 	claim, err := b.Claim(b.ctx, id)

@@ -18,8 +18,10 @@ func (b *Breaker) arguments(more ...any) []any {
 // KEYS[1] the breaker's hash: "state" (absent: closed), "since", "reason" and
 // "retry_at" of the state; "failing", the share of failed calls at the time
 // "seen"; "pauses", how often in a row it opened; "probe" and "probe_until", who
-// probes; "closed_at" and "admitted", the passes since then. Times are
-// milliseconds of Redis's clock.
+// probes; "closed_at" and "admitted", the passes since then; "now", when it was
+// last changed. Times are milliseconds of Redis's clock. If that goes back, as with
+// a replica that takes over, they go back with it: else nothing would begin until
+// it has caught up.
 // ARGV[1] what a call weighs  ARGV[2] the share that opens  ARGV[3] ms after
 // which a failure counts half  ARGV[4], ARGV[5] shortest and longest pause in ms
 // ARGV[6] ms of the ramp  ARGV[7] passes at its beginning
@@ -42,11 +44,18 @@ local function put(...)
 		rec[given[i]] = given[i + 1]
 		redis.call("HSET", KEYS[1], given[i], given[i + 1])
 	end
+	redis.call("HSET", KEYS[1], "now", string.format("%.0f", now))
 	redis.call("PEXPIRE", KEYS[1], 604800000)
 end
 local function drop(...)
 	for _, name in ipairs({...}) do rec[name] = nil end
 	redis.call("HDEL", KEYS[1], ...)
+end
+local back = num("now") - now
+if back > 1000 then
+	for _, name in ipairs({"since", "retry_at", "seen", "probe_until", "closed_at"}) do
+		if rec[name] then put(name, num(name) - back) end
+	end
 end
 local function ramping() return rec.closed_at and now - num("closed_at") < tonumber(ARGV[6]) end
 local function standing()

@@ -31,7 +31,9 @@ type turn struct {
 // "climbed", the milliseconds since then in which calls were made; "seen", when calls were made last; "rate", the rate then.
 // "until", the time until which nobody calls; "voided", how many holds there
 // were; "line", when the line of calls has passed; "turn", the last turn given;
-// "began", as line for what begins. Times are milliseconds of Redis's clock.
+// "began", as line for what begins; "now", when the budget was last changed. Times
+// are milliseconds of Redis's clock. If that goes back, as with a replica that
+// takes over, they go back with it: else nobody would call until it has caught up.
 //
 // ARGV[1] the setting, in calls per second
 // ARGV[2] the lowest rate
@@ -51,8 +53,18 @@ const sharedRate = `
 local time = redis.call("TIME")
 local now = time[1] * 1000 + time[2] / 1000
 local full, lowest, span, burst = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local stored = redis.call("HMGET", KEYS[1], "limit", "climbed", "until", "seen", "line", "began", "voided", "drop")
+local stored = redis.call("HMGET", KEYS[1], "limit", "climbed", "until", "seen", "line", "began", "voided", "drop", "now")
 local function num(i) return tonumber(stored[i] or "") or 0 end
+local function text(n) return string.format("%.3f", n) end
+local back = num(9) - now
+if back > 1000 then
+	for i, name in pairs({[3] = "until", [4] = "seen", [5] = "line", [6] = "began", [9] = "now"}) do
+		if stored[i] then
+			stored[i] = text(num(i) - back)
+			redis.call("HSET", KEYS[1], name, stored[i])
+		end
+	end
+end
 local limit, climbed = tonumber(stored[1] or ""), num(2)
 local held = math.max(0, num(3) - now)
 if limit then
@@ -61,7 +73,6 @@ if limit then
 	span = math.max(span, math.min(2 * span, 40000 / limit))
 end
 local drop = tonumber(stored[8] or "") or 0.5
-local function text(n) return string.format("%.3f", n) end
 local function rateNow()
 	if not limit then return full end
 	return math.min(full, math.max(lowest, limit * (0.97 + (drop - 0.03) * (climbed / span - 1) ^ 3)))
@@ -100,7 +111,7 @@ end
 local interval = 1000 / rateNow()
 local at = turnAt(interval)
 if held > tonumber(ARGV[6]) or at - now > tonumber(ARGV[5]) then return answer(false, at - now) end
-redis.call("HSET", KEYS[1], "line", text(math.max(line, at) + interval), "turn", text(at))
+redis.call("HSET", KEYS[1], "line", text(math.max(line, at) + interval), "turn", text(at), "now", text(now))
 redis.call("PEXPIRE", KEYS[1], 604800000)
 return answer(true, at - now)
 `)
@@ -120,7 +131,7 @@ local half = interval / 2
 local began = math.max(num(6), now)
 wait = began - (burst - 1) * half - now
 if wait > 0 then return answer(false, wait) end
-redis.call("HSET", KEYS[1], "began", text(began + half))
+redis.call("HSET", KEYS[1], "began", text(began + half), "now", text(now))
 redis.call("PEXPIRE", KEYS[1], 604800000)
 return answer(true, 0)
 `)
@@ -144,7 +155,7 @@ held = tonumber(ARGV[5])
 stored[7] = num(7) + 1
 local ends = text(now + held)
 redis.call("HSET", KEYS[1], "limit", string.format("%.6f", limit or full), "drop", drop, "climbed", string.format("%.0f", climbed),
-	"until", ends, "seen", ends, "rate", string.format("%.6f", rateNow()), "line", ends, "began", text(now), "voided", stored[7])
+	"until", ends, "seen", ends, "rate", string.format("%.6f", rateNow()), "line", ends, "began", text(now), "now", text(now), "voided", stored[7])
 redis.call("PEXPIRE", KEYS[1], 604800000)
 return answer(false, held)
 `)
