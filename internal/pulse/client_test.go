@@ -159,6 +159,7 @@ func TestOutagesAreToldFromFailures(t *testing.T) {
 		"two JSON values":  {says(200, `{"id":7}{"id":8}`), 0, "else than JSON"},
 		"nothing":          {says(200, ""), 0, "else than JSON"},
 		"404 as a page":    {says(404, "<html>nginx</html>"), time.Minute, "SPILLWAY_CRM_URL"},
+		"404 of no route":  {says(404, `{"message":"The route api/v1/contacts/7 could not be found."}`), time.Minute, "SPILLWAY_CRM_URL"},
 		"403":              {says(403, `{"error":"Forbidden"}`), time.Minute, "SPILLWAY_CRM_TOKEN"},
 		"401":              {says(401, `{"message":"Unauthenticated."}`), time.Minute, "SPILLWAY_CRM_TOKEN"},
 		"redirect":         {says(302, "", "Location", "https://login.example.com/in?next=secret"), time.Minute, "https://login.example.com:"},

@@ -28,6 +28,8 @@ func judge(r request, a answer) (any, error) {
 	text, failed := report(value)
 	text = normal(text)
 	missing := r.contact && text == "contact not found"
+	// Laravel's words for an address that it does not serve.
+	nowhere := a.status == http.StatusNotFound && (looksLikeHTML(a) || strings.HasPrefix(text, "the route "))
 	unavailable := func(reason string, retryAfter time.Duration) error {
 		return &Unavailable{Attempt: r.attempt, Status: a.status, RetryAfter: retryAfter, Reason: reason}
 	}
@@ -39,10 +41,10 @@ func judge(r request, a answer) (any, error) {
 		return nil, unavailable("the CRM refuses the access token: check SPILLWAY_CRM_TOKEN, or the OAuth settings", shutOut)
 	case a.status == http.StatusForbidden:
 		return nil, unavailable("the CRM forbids the call (status 403): check that SPILLWAY_CRM_TOKEN, or the OAuth client, may read and change contacts", shutOut)
-	case missing, r.contact && !r.tags && a.status == http.StatusNotFound && !looksLikeHTML(a):
+	case missing, r.contact && !r.tags && a.status == http.StatusNotFound && !nowhere:
 		return nil, fmt.Errorf("%s: %w", r.attempt, ErrNotFound)
-	case a.status == http.StatusNotFound && looksLikeHTML(a):
-		return nil, unavailable("a page was answered instead of the API (status 404): check SPILLWAY_CRM_URL", shutOut)
+	case nowhere:
+		return nil, unavailable("what answers has no such API (status 404): check SPILLWAY_CRM_URL", shutOut)
 	case isBusy(a.status):
 		return nil, unavailable(fmt.Sprintf("the CRM is busy or away (status %d)", a.status), retryAfter(a.header, time.Now()))
 	case a.status >= 400:

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -27,12 +28,16 @@ const noteDeleted = "contact_deleted"
 
 // withAbsence looks at how a pass ended. Only the CRM's definite answer that it
 // has no such contact counts, twice, [deletedAfter] apart: then the tags are
-// cleared like any other change of tags. Any other end starts the count anew.
+// cleared like any other change of tags. A pass that read the contact starts the
+// count anew, whether or not the site took it.
 func (s *Syncer) withAbsence(ctx context.Context, ref contact.Ref, asOf int64, result contact.Result, err error) (contact.Result, error) {
 	switch {
 	case err == nil:
 		return result, s.options.Absences.Present(ctx, ref)
 	case !isNotFound(err):
+		if _, refused := contact.AsRefusal(err); refused {
+			err = errors.Join(err, s.options.Absences.Present(ctx, ref))
+		}
 		return result, err
 	}
 	gone, err := s.options.Absences.Absent(ctx, ref)

@@ -90,19 +90,30 @@ func TestTagsOfAContactThatIsGoneAreClearedAfterTwoAnswers(t *testing.T) {
 
 func TestContactThatComesBackBetweenKeepsItsTags(t *testing.T) {
 	t.Parallel()
-	b, absences, pass := deleted(t)
-	_, err := pass(contact.UpdateTags)
-	requireAbsent(t, err)
-	b.stand.CRM.Put("1", map[string]any{"email": "one@example.org"}, []int{4})
-	_, err = pass(contact.UpdateTags)
-	require.NoError(t, err)
-	b.stand.CRM.Delete("1")
-	_, err = pass(contact.UpdateTags)
-	requireAbsent(t, err)
-	absences.later(9 * time.Minute)
-	_, err = pass(contact.UpdateTags)
-	require.Error(t, err)
-	b.requireStored(t, `a:1:{i:0;s:1:"4";}`)
+	for _, taken := range []bool{true, false} { // by the site
+		b, absences, pass := deleted(t)
+		_, err := pass(contact.UpdateTags)
+		requireAbsent(t, err)
+		b.stand.CRM.Put("1", map[string]any{"email": "one@example.org"}, []int{4})
+		if taken {
+			_, err = pass(contact.UpdateTags)
+			require.NoError(t, err)
+		} else {
+			b.stand.Site.Poison("1")
+			_, err = pass(contact.UpdateTags)
+			_, refused := contact.AsRefusal(err)
+			require.True(t, refused, "%v", err)
+			b.stand.Site.Cure("1")
+		}
+		require.Zero(t, b.rdb.Exists(t.Context(), "spw:{spillway}:absent:default:1").Val(), "that the contact was missed is forgotten")
+		b.stand.CRM.Delete("1")
+		_, err = pass(contact.UpdateTags)
+		requireAbsent(t, err)
+		absences.later(9 * time.Minute)
+		_, err = pass(contact.UpdateTags)
+		require.Error(t, err)
+		b.requireStored(t, `a:1:{i:0;s:1:"4";}`)
+	}
 }
 
 func TestWhatIsNoDefiniteAnswerClearsNoTags(t *testing.T) {
