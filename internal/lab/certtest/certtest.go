@@ -86,7 +86,7 @@ func (a *Authority) Serve(tb testing.TB, host string, handler http.Handler) (url
 	server := httptest.NewUnstartedServer(handler)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it reports the handshakes that fail
-	server.EnableHTTP2 = true // as most servers do
+	server.EnableHTTP2 = true                           // as most servers do
 	server.StartTLS()
 	tb.Cleanup(server.Close)
 	return server.URL
