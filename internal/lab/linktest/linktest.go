@@ -20,7 +20,7 @@ func Silent(tb testing.TB, address string) (before string, silence func()) {
 	u, err := url.Parse(address)
 	require.NoError(tb, err)
 	target := u.Host
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own address
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
 	tb.Cleanup(func() { _ = listener.Close() })
 	var made, silent atomic.Int64
@@ -30,7 +30,7 @@ func Silent(tb testing.TB, address string) (before string, silence func()) {
 			if err != nil {
 				return
 			}
-			out, err := net.Dial("tcp", target) //nolint:noctx // a test's own address
+			out, err := net.Dial("tcp", target)
 			if err != nil {
 				_ = in.Close()
 				continue
@@ -62,9 +62,9 @@ func (w writer) Write(part []byte) (int, error) { return w(part) }
 // is tired of waiting at that moment.
 func ServeOnce(tb testing.TB, handler http.Handler) (address string) {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a test's own address
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	server := &http.Server{Handler: handler} //nolint:gosec // a test's own client
+	server := &http.Server{Handler: handler}
 	go func() { _ = server.Serve(onceListener{listener}) }()
 	tb.Cleanup(func() { _ = server.Close() })
 	return "http://" + listener.Addr().String()
@@ -93,7 +93,7 @@ func (c *onceConn) Write(part []byte) (int, error) {
 func (c *onceConn) Read(part []byte) (int, error) {
 	n, err := c.Conn.Read(part)
 	if n > 0 && c.answered.Load() {
-		_ = c.Conn.Close()
+		_ = c.Close()
 		return 0, net.ErrClosed
 	}
 	return n, err
