@@ -7,6 +7,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -65,7 +68,8 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	}
 }
 
-// observed is an ingest server and a worker in this process.
+// observed is an ingest server and a worker in this process, which have no more
+// rights in Redis than the docs ask for.
 type observed struct {
 	webhooks, admin, worker string
 	logs                    *logtest.Log
@@ -95,7 +99,7 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 	}
 	o := &observed{webhooks: free(), admin: free(), worker: free(), logs: &logtest.Log{}, redis: redistest.Start(t)}
 	environ := append([]string{
-		"SPILLWAY_REDIS_URL=" + o.redis.URL(), "SPILLWAY_ACCESS_KEYS=" + observedKey,
+		"SPILLWAY_REDIS_URL=" + documentedUser(t, o.redis), "SPILLWAY_ACCESS_KEYS=" + observedKey,
 		"SPILLWAY_CRM_URL=" + crmServer.URL, "SPILLWAY_CRM_TOKEN_URL=" + crmServer.URL + "/oauth/token",
 		"SPILLWAY_SITE_URL=" + siteServer.URL, "SPILLWAY_SITE_USER=" + user, "SPILLWAY_SITE_APP_PASSWORD=" + password,
 		"SPILLWAY_INGEST_ADDR=" + o.webhooks, "SPILLWAY_ADMIN_ADDR=" + o.admin, "SPILLWAY_WORKER_ADDR=" + o.worker,
@@ -115,6 +119,7 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 	o.stop = sync.OnceFunc(func() {
 		cancel()
 		programs.Wait()
+		require.NotContains(t, o.logs.String(), "NOPERM")
 	})
 	t.Cleanup(o.stop)
 	for _, addr := range []string{o.admin, o.worker} {
@@ -124,6 +129,22 @@ func startObservedWith(t *testing.T, crm http.Handler, change ...string) *observ
 		}, fmt.Sprintf("%s is not ready", addr))
 	}
 	return o
+}
+
+// documentedUser makes the user of Redis that docs/reliability.md proposes. It returns
+// the URL with it.
+func documentedUser(t *testing.T, server *redistest.Server) (url string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "reliability.md"))
+	require.NoError(t, err)
+	line := regexp.MustCompile(`(?m)^ACL SETUSER spillway .*>PASSWORD .*$`).FindString(string(page))
+	require.NotEmpty(t, line)
+	var words []any
+	for _, word := range strings.Fields(line) {
+		words = append(words, word)
+	}
+	require.NoError(t, server.Client().Do(t.Context(), words...).Err())
+	return strings.Replace(server.URL(), "redis://", "redis://spillway:PASSWORD@", 1)
 }
 
 func (o *observed) get(t *testing.T, address string) (status int, header http.Header, body string) {
