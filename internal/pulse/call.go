@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"time"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // maxBody bounds an answer. A page of tags has a few kilobytes.

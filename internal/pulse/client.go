@@ -27,7 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 const (

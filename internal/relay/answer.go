@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // What WP Fusion says, in the words of its pages; they are not translated.

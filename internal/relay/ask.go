@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 	"spillway/internal/webhook"
 )
 

@@ -44,7 +44,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // Slots bounds the requests in flight over all replicas.

@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"strings"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // Exchange says which connection code is exchanged, and how the site is reached.

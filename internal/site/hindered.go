@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // Hindered reports that something between Spillway and the connector keeps

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // body is a request of the connector's protocol.

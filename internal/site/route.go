@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // The connector's routes, as WordPress names them.

@@ -45,7 +45,7 @@ import (
 	"time"
 
 	"spillway/internal/contact"
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // Slots bounds the requests in flight over all replicas. A slot is held for one

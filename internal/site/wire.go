@@ -14,7 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // largestAnswer is a hundred times what a hundred results need.

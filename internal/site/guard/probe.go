@@ -15,7 +15,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"spillway/internal/site/web"
+	"spillway/internal/web"
 )
 
 // Prober measures what a page of the site takes, for the [Guard]: every second

@@ -1,6 +1,7 @@
 // Package web understands what stands between Spillway and WordPress: web
 // servers, firewalls, CDNs, and the pages with which they and WordPress answer.
-// It makes the HTTP client with which a site is called.
+// It makes the HTTP client with which a site is called, and says how kept
+// connections are used, for the CRM's too.
 //
 // What it returns is fit for logs: no address with a path, no e-mail address, no
 // control character, and no more than a few lines of it.
