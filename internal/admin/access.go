@@ -66,8 +66,12 @@ func monitorHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// signedIn is the key under which a context says that a session was used.
-const signedIn = "signed in"
+// The keys under which a context says that a session was used, and that the
+// person may open one site alone.
+const (
+	signedIn = "signed in"
+	limited  = "limited"
+)
 
 // authenticate lets a request through that has the password or a session.
 func (d *Dashboard) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
@@ -79,18 +83,20 @@ func (d *Dashboard) authenticate(next echo.HandlerFunc) echo.HandlerFunc {
 			right, wait := d.try(c.Request(), user, password)
 			switch {
 			case right:
+				c.Set(limited, user != User)
 				return next(c)
 			case wait > 0:
 				return tooMany(c, wait)
 			}
 			return d.askToSignIn(c)
 		}
-		valid, err := d.sessions.valid(c.Request().Context(), tokenOf(c.Request()))
+		opens, err := d.sessions.reach(c.Request().Context(), tokenOf(c.Request()))
 		switch {
 		case err != nil:
 			return d.unavailable(c, err)
-		case valid:
+		case opens != nothing:
 			c.Set(signedIn, true)
+			c.Set(limited, opens == oneSite)
 			return next(c)
 		}
 		return d.askToSignIn(c)

@@ -76,6 +76,7 @@ type frame struct {
 	// all of them.
 	Site     string
 	Overview bool
+	Limited  bool   // the person may open this site alone
 	Mode     string // of the site, if it is worth showing
 	Page     any
 }
@@ -93,7 +94,7 @@ func (d *Dashboard) render(c echo.Context, status int, name, title string, page 
 	var body bytes.Buffer
 	err := d.pages[name].ExecuteTemplate(&body, "layout", frame{
 		Title: title, Path: c.Path(), Signed: c.Get(signedIn) != nil, Notice: noticeOf(c), Search: d.Addresses != nil,
-		Site: d.shownSite(), Overview: d.Contacts == nil, Mode: d.Mode, Page: page,
+		Site: d.shownSite(), Overview: d.Contacts == nil, Limited: c.Get(limited) == true, Mode: d.Mode, Page: page,
 	})
 	if err != nil {
 		return err

@@ -18,8 +18,8 @@ func (d *Dashboard) loginPage(c echo.Context) error {
 	if d.Password == "" {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
-	valid, err := d.sessions.valid(c.Request().Context(), tokenOf(c.Request()))
-	if err == nil && valid {
+	opens, err := d.sessions.reach(c.Request().Context(), tokenOf(c.Request()))
+	if err == nil && opens != nothing {
 		return c.Redirect(http.StatusSeeOther, next)
 	}
 	return d.render(c, http.StatusOK, "login", "Sign in", loginView{Next: next})

@@ -33,9 +33,14 @@ type browser struct {
 
 func (b *bundle) browser(t *testing.T) *browser {
 	t.Helper()
+	return newBrowser(t, b.url)
+}
+
+func newBrowser(t *testing.T, url string) *browser {
+	t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	return &browser{b.url, &http.Client{
+	return &browser{url, &http.Client{
 		Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }

@@ -31,9 +31,19 @@ const (
 // value, the password authenticated with the token: who reads Redis can use
 // neither, and a changed password ends all sessions.
 type sessions struct {
-	rdb       redis.UniversalClient
+	rdb redis.UniversalClient
+	// passwords are the installation's and, on a site's dashboard, the site's own.
 	passwords []string
 }
+
+// A reach is what a person who has signed in may open.
+type reach int
+
+const (
+	nothing reach = iota
+	oneSite
+	everything
+)
 
 func sessionKey(token string) string {
 	digest := sha256.Sum256([]byte(token))
@@ -55,22 +65,25 @@ func (s *sessions) begin(ctx context.Context, password string) (string, error) {
 	return token, nil
 }
 
-func (s *sessions) valid(ctx context.Context, token string) (bool, error) {
+// reach returns what the session with a token opens.
+func (s *sessions) reach(ctx context.Context, token string) (reach, error) {
 	if len(token) != tokenLength {
-		return false, nil
+		return nothing, nil
 	}
 	kept, err := s.rdb.Get(ctx, sessionKey(token)).Result()
 	if errors.Is(err, redis.Nil) {
-		return false, nil
+		return nothing, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking for a session: %w", err)
+		return nothing, fmt.Errorf("looking for a session: %w", err)
 	}
-	valid := 0
-	for _, password := range s.passwords {
-		valid |= subtle.ConstantTimeCompare([]byte(kept), []byte(proof(token, password)))
+	found := nothing
+	for i, password := range s.passwords {
+		if subtle.ConstantTimeCompare([]byte(kept), []byte(proof(token, password))) == 1 {
+			found = max(found, everything-reach(min(i, 1)))
+		}
 	}
-	return valid == 1, nil
+	return found, nil
 }
 
 func (s *sessions) end(ctx context.Context, token string) error {
