@@ -174,22 +174,6 @@ func TestEveryRouteOfTheAPIKnowsItsSite(t *testing.T) {
 	require.NotContains(t, body, "blog")
 }
 
-// A site's password leads to nothing that it does not open.
-func TestASitesPasswordSeesLinksToItsSiteAlone(t *testing.T) {
-	s := newSeveral(t, "shop", "blog")
-	for user, password := range map[string]string{"shop": ownPassword("shop"), admin.User: wholePassword} {
-		person := newBrowser(t, s.url)
-		signedIn, _ := person.do(t, http.MethodPost, "/login?site=shop", url.Values{"password": {password}})
-		require.Equal(t, http.StatusSeeOther, signedIn.StatusCode)
-		_, page := person.do(t, http.MethodGet, "/?site=shop", nil)
-		_, basic := s.call(t, http.MethodGet, "/?site=shop", user, password)
-		for _, link := range []string{`href="/"`, `href="/replicas"`, `href="/monitor"`} {
-			require.Equal(t, user == admin.User, strings.Contains(page, link), "%s: %s", user, link)
-			require.Equal(t, user == admin.User, strings.Contains(basic, link), "%s: %s", user, link)
-		}
-	}
-}
-
 // With several sites a page of one leads to contacts of that one.
 func TestPagesOfASiteLinkToItsContacts(t *testing.T) {
 	s := newSeveral(t, "shop", "blog")

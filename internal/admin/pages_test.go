@@ -158,6 +158,23 @@ func TestASessionCannotBeUsedByOtherOrigins(t *testing.T) {
 	require.False(t, paused)
 }
 
+// A site's password leads to nothing that it does not open.
+func TestASitesPasswordSeesLinksToItsSiteAlone(t *testing.T) {
+	s := newSeveral(t, "shop", "blog")
+	for user, password := range map[string]string{"shop": ownPassword("shop"), admin.User: wholePassword} {
+		person := newBrowser(t, s.url)
+		response, _ := person.do(t, http.MethodPost, "/login?site=shop", url.Values{"password": {password}})
+		require.Equal(t, http.StatusSeeOther, response.StatusCode)
+		response, page := person.do(t, http.MethodGet, "/?site=shop", nil)
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		_, basic := s.call(t, http.MethodGet, "/?site=shop", user, password)
+		for _, link := range []string{`href="/"`, `href="/replicas"`, `href="/monitor"`} {
+			require.Equal(t, user == admin.User, strings.Contains(page, link), "%s: %s", user, link)
+			require.Equal(t, user == admin.User, strings.Contains(basic, link), "%s: %s", user, link)
+		}
+	}
+}
+
 func TestALinkFromElsewhereComesBackWithItsSession(t *testing.T) {
 	b := setup(t, password)
 	response, page := b.browser(t).do(t, http.MethodGet, "/contacts/7", nil, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate")
