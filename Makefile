@@ -41,7 +41,7 @@ lint: ## check formatting, Go and PHP
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run
 	@if command -v php > /dev/null; then \
-		find . -name '*.php' -not -path './node_modules/*' -print0 | xargs -0 -r -n 1 php -d display_errors=stderr -l > /dev/null; \
+		find . \( -path ./var -o -path ./node_modules \) -prune -o -name '*.php' -print0 | xargs -0 -r -n 1 php -d display_errors=stderr -l > /dev/null; \
 	else echo "no php here: the plugin's syntax is not checked"; fi
 	@if phpcs -i 2> /dev/null | grep -q WordPress; then cd deploy/wordpress && phpcs -q; \
 	else echo "no phpcs with WordPress's standard here: the plugin's style is not checked"; fi
