@@ -3,6 +3,7 @@ package throttle_test
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -217,11 +218,11 @@ func TestTheRateClimbsWhileCallsAreMade(t *testing.T) {
 	polltest.Until(t, 20*time.Second, func() bool {
 		require.NoError(t, budget.Wait(t.Context()))
 		rate, _, err := budget.Rate(t.Context())
-		return err == nil && rate == 1000
-	}, "the rate climbs back")
-	learned, err := rdb.HMGet(t.Context(), budgetKey, "limit", "climbed", "rate", "until").Result()
-	require.NoError(t, err)
-	require.Equal(t, []any{nil, nil, nil, nil}, learned, "what is no longer true is forgotten")
+		require.NoError(t, err)
+		learned, err := rdb.HMGet(t.Context(), budgetKey, "limit", "climbed", "rate", "until").Result()
+		require.NoError(t, err)
+		return rate == 1000 && !slices.ContainsFunc(learned, func(value any) bool { return value != nil })
+	}, "the rate climbs back, and what is no longer true is forgotten")
 }
 
 func TestALongHoldIsReportedAndNotWaitedFor(t *testing.T) {
