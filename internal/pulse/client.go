@@ -17,7 +17,6 @@ package pulse
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -152,8 +151,7 @@ func withoutRedirects(given *http.Client, connections int, roots *x509.CertPool)
 	} else if transport, ok := http.DefaultTransport.(*http.Transport); ok {
 		transport = transport.Clone()
 		transport.MaxIdleConnsPerHost = connections
-		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-		transport.HTTP2 = web.HTTP2()
+		web.Secure(transport, roots)
 		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -34,27 +34,29 @@ func Client(given *http.Client, roots *x509.CertPool) *http.Client {
 		*client = *given
 	} else {
 		dialer := &net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}
-		client.Transport = &http.Transport{
+		transport := &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
 			DialContext:         dialer.DialContext,
 			TLSHandshakeTimeout: connectTimeout,
-			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 8,
 			IdleConnTimeout:     60 * time.Second,
-			HTTP2:               HTTP2(),
 		}
+		Secure(transport, roots)
+		client.Transport = transport
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return client
 }
 
-// HTTP2 returns what every client of HTTP/2 needs: a connection that has gone
-// silent is asked for a sign of life, and closed without one. Its requests would
+// Secure sets how connections of a client are encrypted and kept. Certificates are
+// verified by roots (nil: the system's). A connection of HTTP/2 that has gone
+// silent is asked for a sign of life, and closed without one: its requests would
 // time out otherwise, and all later ones, which share it, until the operating
 // system gives it up a quarter of an hour later.
-func HTTP2() *http.HTTP2Config {
-	return &http.HTTP2Config{SendPingTimeout: 8 * time.Second, PingTimeout: 4 * time.Second}
+func Secure(transport *http.Transport, roots *x509.CertPool) {
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	transport.HTTP2 = &http.HTTP2Config{SendPingTimeout: 8 * time.Second, PingTimeout: 4 * time.Second}
 }
 
 // Repeatable lets net/http send a request once more whose kept connection the

@@ -3,7 +3,6 @@ package guard
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -52,8 +51,7 @@ const (
 // have signed its certificate; nil: the machine's.
 func NewProber(guard *Guard, url string, roots *x509.CertPool) *Prober {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
-	transport.HTTP2 = web.HTTP2()
+	web.Secure(transport, roots)
 	return &Prober{
 		guard: guard, url: url, http: &http.Client{Timeout: probeTimeout, Transport: transport},
 		// Without a base the guard has nothing to compare with.
